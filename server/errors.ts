@@ -1,0 +1,180 @@
+import type { Dialect } from "./routes.ts";
+
+interface ErrorEntry {
+  readonly status: number;
+  readonly type: ErrorType;
+  readonly message: string;
+}
+
+/** The `type` families of the four systems we match (docs/errors.md). */
+export type ErrorType =
+  | "authentication_error"
+  | "insufficient_credits"
+  | "permission_error"
+  | "rate_limit_error"
+  | "invalid_request_error"
+  | "payment_error"
+  | "api_error";
+
+/**
+ * Every error a caller can meet: code -> status, type, message. The only place where a status is decided.
+ * Messages say what to do next and never repeat a facilitator's or an upstream's text.
+ */
+export const ERRORS = {
+  payment_required: entry(
+    402,
+    "payment_error",
+    "This call costs money. Pay as the accepts list says and ask again.",
+  ),
+  payment_malformed: entry(400, "invalid_request_error", "The payment header is not a valid x402 payload."),
+  unsupported_version: entry(
+    400,
+    "invalid_request_error",
+    "This x402 protocol version is not accepted here.",
+  ),
+  payment_identifier_required: entry(
+    400,
+    "invalid_request_error",
+    "This route needs the payment-identifier extension with an id of 16 to 128 characters.",
+  ),
+  payment_identifier_conflict: entry(
+    409,
+    "invalid_request_error",
+    "This payment identifier was used for another request.",
+  ),
+  payment_mismatch: entry(
+    402,
+    "payment_error",
+    "The payment does not match the terms of this call. Nothing was settled; sign a new one.",
+  ),
+  payment_invalid: entry(
+    402,
+    "payment_error",
+    "The payment is not valid. Nothing was settled; sign a new one.",
+  ),
+  payment_expired: entry(
+    402,
+    "payment_error",
+    "The terms of this payment have expired. Nothing was settled; sign a new one.",
+  ),
+  insufficient_funds: entry(
+    402,
+    "payment_error",
+    "The wallet cannot cover this payment. Nothing was settled.",
+  ),
+  payment_refused: entry(
+    402,
+    "payment_error",
+    "The settlement was refused. No money moved; sign a new payment.",
+  ),
+  payment_in_progress: entry(
+    409,
+    "invalid_request_error",
+    "This payment is being used by a call in progress. Ask again with the same payment.",
+  ),
+  payment_already_used: entry(
+    409,
+    "invalid_request_error",
+    "This payment was already used for another request.",
+  ),
+  payment_credited: entry(
+    409,
+    "invalid_request_error",
+    "This payment was settled but not served; it is credited to the payer's wallet account.",
+  ),
+  response_not_stored: entry(
+    409,
+    "invalid_request_error",
+    "This payment was delivered and its response is no longer stored.",
+  ),
+  settlement_unknown: entry(
+    503,
+    "api_error",
+    "Whether the payment settled is not known yet. Ask again with the same payment; do not sign a new one.",
+  ),
+  facilitator_unavailable: entry(
+    503,
+    "api_error",
+    "The payment could not be checked now. Nothing was spent; ask again with the same payment.",
+  ),
+  terms_unavailable: entry(
+    503,
+    "api_error",
+    "The payment terms are not known yet. Nothing was spent; ask again.",
+  ),
+  ledger_unavailable: entry(
+    503,
+    "api_error",
+    "The ledger cannot answer now. Nothing was served; ask again with the same payment.",
+  ),
+  shutting_down: entry(503, "api_error", "The server is restarting. Ask again with the same payment."),
+  too_many_payments: entry(
+    429,
+    "rate_limit_error",
+    "Too many unsettled calls of this wallet are in progress.",
+  ),
+  invalid_api_key: entry(401, "authentication_error", "Invalid API key provided"),
+  tier_not_accepted: entry(
+    401,
+    "authentication_error",
+    "This route does not accept this kind of credential.",
+  ),
+  not_found: entry(404, "invalid_request_error", "There is nothing at this path."),
+  model_not_found: entry(404, "invalid_request_error", "The model does not exist or is not offered here."),
+  method_not_allowed: entry(405, "invalid_request_error", "This method is not allowed here."),
+  invalid_request: entry(400, "invalid_request_error", "The request is not valid."),
+  invalid_json: entry(400, "invalid_request_error", "The request body is not valid JSON."),
+  body_too_large: entry(413, "invalid_request_error", "The request body is larger than this server accepts."),
+  body_incomplete: entry(400, "invalid_request_error", "The request body ended early."),
+  upstream_unreachable: entry(502, "api_error", "The upstream did not answer. You were not charged."),
+  upstream_timeout: entry(504, "api_error", "The upstream took too long. You were not charged."),
+  upstream_failed: entry(502, "api_error", "The upstream failed. You were not charged."),
+  internal_error: entry(500, "api_error", "Something failed on our side."),
+} satisfies Record<string, ErrorEntry>;
+
+export type ErrorCode = keyof typeof ERRORS;
+
+function entry(status: number, type: ErrorType, message: string): ErrorEntry {
+  return { status, type, message };
+}
+
+export interface GatewayErrorOptions {
+  readonly cause?: unknown;
+  /** Replaces the table's message; for facts the caller needs, such as which field is wrong. */
+  readonly message?: string;
+  /** Added to the body under `error.details`. Never an upstream's or a facilitator's text. */
+  readonly details?: Readonly<Record<string, unknown>>;
+  /** Seconds, for the `Retry-After` header. */
+  readonly retryAfterSeconds?: number;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** The one error class: a code of {@link ERRORS}, and what the caller must know besides. */
+export class GatewayError extends Error {
+  readonly code: ErrorCode;
+  readonly status: number;
+  readonly details: Readonly<Record<string, unknown>> | undefined;
+  readonly headers: Readonly<Record<string, string>>;
+
+  constructor(code: ErrorCode, options: GatewayErrorOptions = {}) {
+    super(options.message ?? ERRORS[code].message, { cause: options.cause });
+    this.name = "GatewayError";
+    this.code = code;
+    this.status = ERRORS[code].status;
+    this.details = options.details;
+    this.headers =
+      options.retryAfterSeconds === undefined
+        ? (options.headers ?? {})
+        : { ...options.headers, "Retry-After": String(options.retryAfterSeconds) };
+  }
+}
+
+/** The body of an error in a mount's dialect (design: section 7). */
+export function errorBody(error: GatewayError, dialect: Dialect): Record<string, unknown> {
+  const { type } = ERRORS[error.code];
+  const details = error.details === undefined ? {} : { details: error.details };
+  if (dialect === "numeric") {
+    return { error: { code: error.status, message: error.message, type, reason: error.code, ...details } };
+  }
+  return { error: { message: error.message, type, code: error.code, param: null, ...details } };
+}

@@ -1,0 +1,218 @@
+import type { MicroUsd } from "../money.ts";
+
+/**
+ * What must never be lost. Every method is one atomic step; callers never combine two reads and a write.
+ *
+ * Time is the store's clock: leases and expiries are given as durations (ms) and compared inside the step.
+ * Durable methods resolve only after the change survives a power cut; the others may be lost in a crash, by design.
+ * A method rejects only with {@link LedgerFault}: the outcome is then unknown and nothing may be served.
+ */
+export class LedgerFault extends Error {
+  override readonly name = "LedgerFault";
+}
+
+/**
+ * `open` -> `settling` -> `settled` -> `delivered` | `credited`; `settling` -> `unknown` -> `settled` | `released`;
+ * `open` -> `released`. Owed and credited are one atomic step, because the payer's wallet account is on the payer's slot.
+ */
+export type PaymentState =
+  | "open"
+  | "settling"
+  | "unknown"
+  | "settled"
+  | "delivered"
+  | "credited"
+  | "released";
+
+/** A keyless payment. Identified by the SHA-256 (hex) of its transaction's message bytes. */
+export interface PaymentRecord {
+  readonly id: string;
+  readonly state: PaymentState;
+  /** Grows with every claim or takeover. A change names the fence it holds and is refused with any other. */
+  readonly fence: number;
+  /** SHA-256 (hex) of method, path, query and body. */
+  readonly fingerprint: string;
+  /** Wallet that signed, base58. */
+  readonly payer: string;
+  /** Atomic units of the asset (USDC: MicroUsd). */
+  readonly amount: MicroUsd;
+  readonly asset: string;
+  readonly payTo: string;
+  /** CAIP-2. */
+  readonly network: string;
+  readonly x402Version: 1 | 2;
+  /** `METHOD /pattern`, for people. */
+  readonly route: string;
+  /** The transaction's memo, by which it is found on the chain; empty if it has none. */
+  readonly memo: string;
+  /** The feePayer it names, hence its facilitator. */
+  readonly feePayer: string;
+  /** Upper bound of the chain's block height at the claim; undefined: not known then, stamped by the first reconcile. */
+  readonly claimHeight: bigint | undefined;
+  /** Transaction id, once known. */
+  readonly transaction: string | undefined;
+  /** Why it is released, unknown or credited: one of our own words or the facilitator's reason. */
+  readonly reason: string | undefined;
+  /** Released after `/settle` was sent, or after a failed simulation: the chain is asked again once it has expired. */
+  readonly watched: boolean;
+  /** The lease still runs: some gateway is working on it. */
+  readonly leased: boolean;
+  /** Milliseconds since 1970, store's clock. */
+  readonly createdAt: number;
+  readonly updatedAt: number;
+}
+
+export interface ClaimRequest {
+  readonly id: string;
+  readonly fingerprint: string;
+  readonly payer: string;
+  readonly amount: MicroUsd;
+  readonly asset: string;
+  readonly payTo: string;
+  readonly network: string;
+  readonly x402Version: 1 | 2;
+  readonly route: string;
+  readonly memo: string;
+  readonly feePayer: string;
+  readonly claimHeight: bigint | undefined;
+  /** SHA-256 (hex) of payer and payment-identifier, when the client sent one. */
+  readonly identifierHash: string | undefined;
+  /** False: answer from what is recorded, but open nothing new (the payment does not match today's terms). */
+  readonly admitNew: boolean;
+  readonly leaseMs: number;
+  /** Most payments of one payer in `open` or `settling` with a live lease. */
+  readonly maxInFlight: number;
+}
+
+/**
+ * What a claim came to, in the order in which the step looks:
+ * 1. the record of this id (`claimed` anew if it is released, or open with a dead lease; `resumed` if settled with a
+ *    dead lease and the same fingerprint: serve it, settle nothing);
+ * 2. the payer's identifier (`identifier_*`), 3. the payer's twin, 4. `not_admitted`, 5. the cap, 6. a new record.
+ * Race: of any number of concurrent claims of one id, one is `claimed` or `resumed`; the others see its lease.
+ */
+export type ClaimOutcome =
+  | { readonly outcome: "claimed"; readonly fence: number; readonly upfront: boolean }
+  | {
+      readonly outcome: "resumed";
+      readonly fence: number;
+      readonly record: PaymentRecord;
+      readonly response: SealedResponse | undefined;
+    }
+  /** A live lease: somebody else works on it. */
+  | { readonly outcome: "in_progress"; readonly record: PaymentRecord }
+  /** Recorded for another fingerprint (any state but released). */
+  | { readonly outcome: "used"; readonly record: PaymentRecord }
+  | {
+      readonly outcome: "delivered";
+      readonly record: PaymentRecord;
+      readonly response: SealedResponse | undefined;
+    }
+  /** `unknown`, or `settling` with a dead lease: ask the chain first. */
+  | { readonly outcome: "undecided"; readonly record: PaymentRecord }
+  | { readonly outcome: "credited"; readonly record: PaymentRecord }
+  /** Same payer and identifier, other fingerprint. */
+  | { readonly outcome: "identifier_conflict"; readonly record: PaymentRecord }
+  /** Same payer, identifier and request, recorded under another payment: treat that record instead. */
+  | {
+      readonly outcome: "identifier_replay";
+      readonly record: PaymentRecord;
+      readonly response: SealedResponse | undefined;
+    }
+  /** Same payer and request under another payment that is undecided, or settled and undelivered with a dead lease. */
+  | { readonly outcome: "twin"; readonly record: PaymentRecord }
+  | { readonly outcome: "not_admitted" }
+  | { readonly outcome: "too_many_in_flight" };
+
+/** A stored response, encrypted (payment/response-store.ts): the store alone reveals nothing. */
+export interface SealedResponse {
+  readonly sealed: Uint8Array;
+}
+
+/** A response to keep with a record, for `ttlMs`. */
+export interface KeepResponse extends SealedResponse {
+  readonly ttlMs: number;
+}
+
+/** `lost`: the record is not in the expected state with this fence. Whoever hears it must change nothing and serve nothing new. */
+export type Step = "ok" | "lost";
+
+/** Every change of a balance is one entry, written in the same step. */
+export interface JournalEntry {
+  /** `wallet:<address>` or an account id. */
+  readonly account: string;
+  /** Idempotency: one entry for each (account, reference). For an owed payment: `payment:<id>`. */
+  readonly reference: string;
+  readonly kind: "owed_credit";
+  /** Signed. */
+  readonly amount: MicroUsd;
+  /** Balance after this entry. */
+  readonly balance: MicroUsd;
+  readonly at: number;
+}
+
+export interface Ledger {
+  /** Looks up and claims; see {@link ClaimOutcome}. Not durable. */
+  claim(request: ClaimRequest): Promise<ClaimOutcome>;
+  /** Takes over one named record that is `settled` with a dead lease and this fingerprint (a twin that settled). */
+  resume(
+    id: string,
+    fingerprint: string,
+    leaseMs: number,
+  ): Promise<{ readonly fence: number; readonly record: PaymentRecord } | "lost">;
+  /** Prolongs the leases of running calls; returns the ids that are lost. Not durable. */
+  renew(
+    leases: readonly { readonly id: string; readonly fence: number }[],
+    leaseMs: number,
+  ): Promise<readonly string[]>;
+  /** open -> settling. Durable: written before `/settle` is sent. */
+  beginSettle(id: string, fence: number, leaseMs: number): Promise<Step>;
+  /** settling -> settled. Durable before the first byte leaves. */
+  settled(id: string, fence: number, transaction: string): Promise<Step>;
+  /** settling -> unknown. Durable. Drops the lease. `transaction` is the facilitator's hint, if it gave one. */
+  unknown(id: string, fence: number, reason: string, transaction: string | undefined): Promise<Step>;
+  /** open | settling -> released. Durable when `watched`. `strike`: the payer gets upfront terms for `strikeMs`. */
+  release(
+    id: string,
+    fence: number,
+    release: { readonly reason: string; readonly watched: boolean; readonly strikeMs: number },
+  ): Promise<Step>;
+  /** settled -> delivered. Keeps the response if given. Durable but need not be awaited. */
+  deliver(id: string, fence: number, keep: KeepResponse | undefined): Promise<Step>;
+  /** Stays settled, lease dropped: the client left before the first byte. Keeps the response if given. Durable. */
+  park(id: string, fence: number, keep: KeepResponse | undefined): Promise<Step>;
+  /** settled -> credited, and the amount onto `wallet:<payer>`, once. Durable. */
+  credit(id: string, fence: number, reason: string): Promise<Step>;
+  /**
+   * Single flight for the reconciler: leases a record that is `unknown`, `settling` with a dead lease (it becomes
+   * `unknown`), or released and watched. `lost` if another has it or it is decided. Stamps `claimHeight` if it had none.
+   */
+  takeUndecided(
+    id: string,
+    height: bigint,
+    leaseMs: number,
+  ): Promise<{ readonly fence: number; readonly record: PaymentRecord } | "lost">;
+  /**
+   * The chain's verdict on a record taken by `takeUndecided`; drops the lease. Durable.
+   * `settled`: unknown -> settled; a watched released one -> credited. `absent`: unknown -> released; watched -> no longer
+   * watched. `undecided`: only the lease is dropped.
+   */
+  decide(id: string, fence: number, verdict: Verdict): Promise<Step>;
+  /** Records that need the reconciler: undecided or watched ones without a lease, oldest first. */
+  listUndecided(limit: number): Promise<readonly PaymentRecord[]>;
+  /** Settled with a dead lease for longer than `idleMs`: nobody came back for them; they are to be credited. Takes each (new fence). */
+  takeAbandoned(idleMs: number, leaseMs: number, limit: number): Promise<readonly PaymentRecord[]>;
+  payment(id: string): Promise<PaymentRecord | undefined>;
+  balance(account: string): Promise<MicroUsd>;
+  journal(account: string): Promise<readonly JournalEntry[]>;
+  /** Deletes expired stored responses; returns how many. */
+  sweepResponses(): Promise<number>;
+  /** Resolves if the ledger can read and write now. */
+  ping(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export type Verdict =
+  | { readonly verdict: "settled"; readonly transaction: string }
+  | { readonly verdict: "absent"; readonly reason: string }
+  | { readonly verdict: "undecided"; readonly reason: string };

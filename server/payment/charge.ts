@@ -1,0 +1,69 @@
+import type { GatewayError } from "../errors.ts";
+import type { MicroUsd } from "../money.ts";
+import type { Tier } from "../routes.ts";
+
+/** An answer kept for a retry of the same payment. Header names are lower case. */
+export interface StoredResponse {
+  readonly status: number;
+  readonly headers: readonly (readonly [string, string])[];
+  readonly body: Uint8Array;
+}
+
+/** What `settle` came to. `failed`: nothing of the handler's answer may reach the client; the error is the answer. */
+export type SettleResult =
+  | { readonly outcome: "settled"; readonly headers: Readonly<Record<string, string>> }
+  | { readonly outcome: "failed"; readonly error: GatewayError };
+
+/** How a charge that produced an answer ended. */
+export interface Capture {
+  /** False: the client was gone before our first byte left; the answer is kept for its retry. */
+  readonly delivered: boolean;
+  /** The whole answer, when it was small enough to keep. */
+  readonly response: StoredResponse | undefined;
+  /** The real cost; undefined = the quoted price. */
+  readonly cost?: MicroUsd;
+}
+
+/** Why a charge ended without an answer. `by` decides who bears it (design: section 3). */
+export interface Release {
+  readonly reason: string;
+  /** `client`: it left. `server`: we, the handler or the upstream failed. */
+  readonly by: "client" | "server";
+  /** The handler or upstream was already working (so an abandoned call cost us something). */
+  readonly worked: boolean;
+}
+
+/**
+ * The money side of one call. Both money tiers give the rest of the program this object, and no other file knows
+ * which tier it is.
+ *
+ * Life: open (by the tier) -> settle, at most once, before our first byte leaves -> exactly one of capture or release.
+ * Invariant: every charge ends exactly once, also when the client hangs up, the upstream dies or the handler throws.
+ */
+export interface Charge {
+  readonly tier: Tier;
+  /** What this call costs at most. */
+  readonly amount: MicroUsd;
+  /** When the charge must be settled even though the answer is not complete; ms of `Date.now()`. */
+  readonly settleBy: number;
+  /** Settle before the handler runs (route `settle: upfront`, or a payer that has abandoned calls). */
+  readonly upfront: boolean;
+  /** True once `settle` has begun: from here on the client's leaving no longer cancels the payment. */
+  readonly settling: boolean;
+  /** x402: the facilitator's `/settle`. Never throws; calls after the first return the first's promise. */
+  settle(): Promise<SettleResult>;
+  /** After the last byte, or when the client left during settling. Never throws. */
+  capture(capture: Capture): Promise<void>;
+  /**
+   * Nothing was delivered. Unsettled: the payment is never settled and may be used again. Settled already: the payer
+   * is owed and credited. Never throws.
+   */
+  release(release: Release): Promise<void>;
+  /** Facts for the request log and the `billing` object; the transaction is known once settled. */
+  readonly receipt: ChargeReceipt;
+}
+
+export interface ChargeReceipt {
+  readonly payer: string | undefined;
+  readonly transaction: string | undefined;
+}
