@@ -1,5 +1,5 @@
+import type { PaymentPayloadV1, PaymentRequirementsV1 } from "@x402/core/schemas";
 import type { PaymentPayload, PaymentRequirements } from "@x402/core/types";
-import type { PaymentPayloadV1, PaymentRequirementsV1 } from "@x402/core/types/v1";
 
 /** What `/verify` and `/settle` are sent. Tokens are stripped before it gets here. */
 export type FacilitatorRequest =

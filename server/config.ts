@@ -57,8 +57,10 @@ export interface Config {
   readonly service: ServiceConfig;
   readonly upstreams: readonly UpstreamConfig[];
   readonly models: readonly ModelConfig[];
-  /** The model used when `/agent` names none. */
+  /** The model used when `/agent` names none. Empty only if no endpoint that uses models is on. */
   readonly defaultModel: string;
+  /** Local mode without `models:`: its names stand for whatever the default upstream runs (config-models.ts, `withUpstream`). */
+  readonly modelsAssumed?: boolean;
   readonly routes: readonly Route[];
   readonly bodyLimitBytes: number;
   readonly drainMs: number;

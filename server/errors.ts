@@ -13,7 +13,6 @@ export type ErrorType =
   | "permission_error"
   | "rate_limit_error"
   | "invalid_request_error"
-  | "payment_error"
   | "api_error";
 
 /**
@@ -23,7 +22,7 @@ export type ErrorType =
 export const ERRORS = {
   payment_required: entry(
     402,
-    "payment_error",
+    "insufficient_credits",
     "This call costs money. Pay as the accepts list says and ask again.",
   ),
   payment_malformed: entry(400, "invalid_request_error", "The payment header is not a valid x402 payload."),
@@ -44,27 +43,22 @@ export const ERRORS = {
   ),
   payment_mismatch: entry(
     402,
-    "payment_error",
+    "insufficient_credits",
     "The payment does not match the terms of this call. Nothing was settled; sign a new one.",
   ),
   payment_invalid: entry(
     402,
-    "payment_error",
+    "insufficient_credits",
     "The payment is not valid. Nothing was settled; sign a new one.",
   ),
   payment_expired: entry(
     402,
-    "payment_error",
+    "insufficient_credits",
     "The terms of this payment have expired. Nothing was settled; sign a new one.",
-  ),
-  insufficient_funds: entry(
-    402,
-    "payment_error",
-    "The wallet cannot cover this payment. Nothing was settled.",
   ),
   payment_refused: entry(
     402,
-    "payment_error",
+    "insufficient_credits",
     "The settlement was refused. No money moved; sign a new payment.",
   ),
   payment_in_progress: entry(
@@ -126,9 +120,21 @@ export const ERRORS = {
   invalid_json: entry(400, "invalid_request_error", "The request body is not valid JSON."),
   body_too_large: entry(413, "invalid_request_error", "The request body is larger than this server accepts."),
   body_incomplete: entry(400, "invalid_request_error", "The request body ended early."),
-  upstream_unreachable: entry(502, "api_error", "The upstream did not answer. You were not charged."),
-  upstream_timeout: entry(504, "api_error", "The upstream took too long. You were not charged."),
-  upstream_failed: entry(502, "api_error", "The upstream failed. You were not charged."),
+  upstream_unreachable: entry(
+    502,
+    "api_error",
+    "The upstream did not answer. This call costs nothing: nothing was settled, or it is credited.",
+  ),
+  upstream_timeout: entry(
+    504,
+    "api_error",
+    "The upstream took too long. This call costs nothing: nothing was settled, or it is credited.",
+  ),
+  upstream_failed: entry(
+    502,
+    "api_error",
+    "The upstream failed. This call costs nothing: nothing was settled, or it is credited.",
+  ),
   internal_error: entry(500, "api_error", "Something failed on our side."),
 } satisfies Record<string, ErrorEntry>;
 

@@ -5,7 +5,7 @@
 export type MicroUsd = bigint;
 
 /** Decimals of a dollar that one MicroUsd resolves; also USDC's `decimals`. */
-export const USD_DECIMALS = 6;
+const USD_DECIMALS = 6;
 
 const MICRO_PER_USD = 1_000_000n;
 const USD_PATTERN = /^\$?(\d{1,12})(?:\.(\d{1,6}))?$/;
@@ -31,9 +31,4 @@ export function formatUsd(amount: MicroUsd): string {
     .padStart(USD_DECIMALS, "0")
     .replace(/0{1,4}$/, "");
   return `${sign}${absolute / MICRO_PER_USD}.${fraction}`;
-}
-
-/** `amount * numerator / denominator`, rounded up: a charge never loses a fraction. Operands are not negative. */
-export function mulDivUp(amount: MicroUsd, numerator: bigint, denominator: bigint): MicroUsd {
-  return (amount * numerator + denominator - 1n) / denominator;
 }

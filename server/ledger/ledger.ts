@@ -86,7 +86,7 @@ export interface ClaimRequest {
 
 /**
  * What a claim came to, in the order in which the step looks:
- * 1. the record of this id (`claimed` anew if it is released, or open with a dead lease; `resumed` if settled with a
+ * 1. the record of this id (one that is released, or open with a dead lease, passes the checks of a new one; `resumed` if settled with a
  *    dead lease and the same fingerprint: serve it, settle nothing);
  * 2. the payer's identifier (`identifier_*`), 3. the payer's twin, 4. `not_admitted`, 5. the cap, 6. a new record.
  * Race: of any number of concurrent claims of one id, one is `claimed` or `resumed`; the others see its lease.
@@ -101,7 +101,10 @@ export type ClaimOutcome =
     }
   /** A live lease: somebody else works on it. */
   | { readonly outcome: "in_progress"; readonly record: PaymentRecord }
-  /** Recorded for another fingerprint (any state but released). */
+  /**
+   * Recorded for another fingerprint: open, settling or settled with a live lease, settled with a dead one, or delivered.
+   * (`undecided` and `credited` are the same for any fingerprint.)
+   */
   | { readonly outcome: "used"; readonly record: PaymentRecord }
   | {
       readonly outcome: "delivered";

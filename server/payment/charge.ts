@@ -50,8 +50,11 @@ export interface Charge {
   readonly upfront: boolean;
   /** True once `settle` has begun: from here on the client's leaving no longer cancels the payment. */
   readonly settling: boolean;
-  /** x402: the facilitator's `/settle`. Never throws; calls after the first return the first's promise. */
-  settle(): Promise<SettleResult>;
+  /**
+   * x402: the facilitator's `/settle`. Never throws; calls after the first return the first's promise.
+   * `isGone` is asked once more just before the money moves: a client that has left by then is not charged.
+   */
+  settle(isGone: () => boolean): Promise<SettleResult>;
   /** After the last byte, or when the client left during settling. Never throws. */
   capture(capture: Capture): Promise<void>;
   /**

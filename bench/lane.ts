@@ -1,0 +1,31 @@
+import { fileURLToPath } from "node:url";
+import type { Command } from "./child.ts";
+
+export const NETWORK_ID = "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp";
+export const ASSET = "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v";
+export const PAY_TO = "9WzDXwBbmkg8ZTbNMqUxvQRAyrZzDsGYdLVL9zYtAWWM";
+export const FEE_PAYER = "2wKupLR9q6wXYppw8Gr2NvWxKBUqm4PPJKkQfoxHDBg4";
+export const BLOCKHASH = "EETubP5AKHgjPAhzPAFcb8BAY1hMH639CWCFTqi3hq1k";
+
+/** What surrounds a server under test. */
+export interface Surroundings {
+  readonly facilitatorUrl: string;
+  readonly rpcUrl: string;
+  readonly upstreamUrl: string;
+  /** The 402 that the bare servers send. */
+  readonly challengeFile: string;
+}
+
+/** One server under test. Priced at `GET /report`, `/stream` and `/body`, if it sells at all. */
+export interface Lane {
+  readonly name: string;
+  readonly label: string;
+  readonly sells: boolean;
+  /** Writes what the server needs into the (empty) directory and says how it is started. */
+  readonly command: (directory: string, around: Surroundings) => Command;
+}
+
+/** The absolute path of a file of this directory, or of the built program with `../dist/...`. */
+export function pathOf(file: string): string {
+  return fileURLToPath(new URL(file, import.meta.url));
+}

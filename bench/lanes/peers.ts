@@ -1,0 +1,40 @@
+import { type Lane, NETWORK_ID, PAY_TO, pathOf } from "../lane.ts";
+
+/** Node alone: the ceiling. */
+export const nodeHttp = bare("node-http", "bare node:http", "servers/node-http.mjs", {});
+
+/** Express 5, the first `app.use`, raw `writeHead`: the peer of the middleware. */
+export const expressUse = bare("express-use", "bare Express 5 (app.use)", "servers/express.mjs", {
+  FORM: "use",
+});
+
+export const expressRoute = bare("express-route", "bare Express 5 (route)", "servers/express.mjs", {
+  FORM: "route",
+});
+
+/** The reference middleware. */
+export const x402Express: Lane = {
+  name: "x402-express",
+  label: "@x402/express",
+  sells: true,
+  command: (directory, { facilitatorUrl }) => ({
+    name: "x402-express",
+    directory,
+    args: [pathOf("servers/x402-express.mjs")],
+    env: { FACILITATOR_URL: facilitatorUrl, NETWORK_ID, PAY_TO },
+  }),
+};
+
+function bare(name: string, label: string, file: string, env: Record<string, string>): Lane {
+  return {
+    name,
+    label,
+    sells: false,
+    command: (directory, { challengeFile }) => ({
+      name,
+      directory,
+      args: [pathOf(file)],
+      env: { ...env, CHALLENGE_FILE: challengeFile },
+    }),
+  };
+}

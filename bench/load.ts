@@ -1,0 +1,92 @@
+import { execFile } from "node:child_process";
+import { accessSync, constants } from "node:fs";
+import { Agent, get } from "node:http";
+import { delimiter, join } from "node:path";
+import { promisify } from "node:util";
+import { pathOf } from "./lane.ts";
+
+export const CONNECTIONS = 32;
+const AUTOCANNON = pathOf("node_modules/autocannon/autocannon.js");
+const run = promisify(execFile);
+
+/** What a loader saw. */
+export interface Load {
+  readonly perSecond: number;
+  readonly p99Ms: number;
+}
+
+/** `wrk` if it is on the PATH, else autocannon. */
+export function findLoader(): "wrk" | "autocannon" {
+  const directories = (process.env["PATH"] ?? "").split(delimiter);
+  return directories.some((directory) => isExecutable(join(directory, "wrk"))) ? "wrk" : "autocannon";
+}
+
+/** Loads a URL from 32 connections; every answer must have the status 402. */
+export async function loadUnpaid(url: string, seconds: number): Promise<Load> {
+  return findLoader() === "wrk" ? wrk(url, seconds) : autocannon(url, seconds);
+}
+
+async function wrk(url: string, seconds: number): Promise<Load> {
+  const words = ["-t1", `-c${CONNECTIONS}`, `-d${seconds}s`, "--latency", url];
+  const { stdout } = await run("wrk", words);
+  const read = (pattern: RegExp) => pattern.exec(stdout)?.[1];
+  const total = read(/(\d+) requests in/);
+  const latency = /99%\s+([\d.]+)(us|ms|s)/.exec(stdout);
+  const perSecond = Number(read(/Requests\/sec:\s+([\d.]+)/));
+  if (total !== read(/Non-2xx or 3xx responses: (\d+)/) || /Socket errors/.test(stdout)) {
+    throw new Error(`not every answer was a 402:\n${stdout}`);
+  }
+  const scale = { us: 0.001, ms: 1, s: 1_000 }[latency?.[2] ?? "ms"] ?? 1;
+  return { perSecond, p99Ms: Number(latency?.[1]) * scale };
+}
+
+async function autocannon(url: string, seconds: number): Promise<Load> {
+  const words = [AUTOCANNON, "-c", String(CONNECTIONS), "-d", String(seconds), "--json", url];
+  const { stdout } = await run(process.execPath, words);
+  const result = JSON.parse(stdout);
+  if (result["4xx"] !== result.requests.total || result.errors > 0) {
+    throw new Error("not every answer was a 402");
+  }
+  return { perSecond: result.requests.average, p99Ms: result.latency.p99 };
+}
+
+/** Sends each payment once, from 32 connections; every answer must be 200. */
+export async function loadPaid(url: string, payments: readonly string[]): Promise<Load> {
+  const agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS });
+  const latencies: number[] = [];
+  let next = 0;
+  const send = async () => {
+    for (let payment = payments[next++]; payment !== undefined; payment = payments[next++]) {
+      const sent = performance.now();
+      const status = await pay(url, payment, agent);
+      if (status !== 200) throw new Error(`a payment was answered with ${status}`);
+      latencies.push(performance.now() - sent);
+    }
+  };
+  const started = performance.now();
+  await Promise.all(Array.from({ length: CONNECTIONS }, send));
+  const elapsedMs = performance.now() - started;
+  agent.destroy();
+  latencies.sort((one, other) => one - other);
+  const p99Ms = latencies[Math.floor(latencies.length * 0.99)] ?? Number.NaN;
+  return { perSecond: (payments.length / elapsedMs) * 1_000, p99Ms };
+}
+
+function pay(url: string, payment: string, agent: Agent): Promise<number | undefined> {
+  return new Promise((resolve, reject) => {
+    get(url, { agent, headers: { "payment-signature": payment } }, (response) => {
+      response.resume();
+      response.on("end", () => resolve(response.statusCode));
+      response.on("error", reject);
+    }).on("error", reject);
+  });
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,99 @@
+import { execFileSync } from "node:child_process";
+import { existsSync, writeFileSync } from "node:fs";
+import { parseArgs } from "node:util";
+import { measureDirectFirstByte, measureFirstByte } from "./first-byte.ts";
+import { type Ground, prepareGround } from "./ground.ts";
+import { type Lane, pathOf } from "./lane.ts";
+import { fareboxGateway } from "./lanes/farebox-gateway.ts";
+import { fareboxMiddleware, fareboxRoute } from "./lanes/farebox-middleware.ts";
+import { expressRoute, expressUse, nodeHttp, x402Express } from "./lanes/peers.ts";
+import { measureLoopDelay } from "./loop-delay.ts";
+import { measurePipedBody } from "./piped-body.ts";
+import { describe, describeMachine, judge, type Results } from "./results.ts";
+import { type Amounts, measurePaid, measureUnpaid } from "./throughput.ts";
+
+const LANES = [
+  nodeHttp,
+  expressUse,
+  expressRoute,
+  x402Express,
+  fareboxGateway,
+  fareboxMiddleware,
+  fareboxRoute,
+];
+const WORKS = ["unpaid", "paid", "first-byte", "body", "start", "loop"];
+const STARTS = 5;
+
+const { values } = parseArgs({
+  options: {
+    seconds: { type: "string", default: "8" },
+    "warm-up": { type: "string", default: "2" },
+    payments: { type: "string", default: "4000" },
+    lanes: { type: "string", default: LANES.map(({ name }) => name).join(",") },
+    works: { type: "string", default: WORKS.join(",") },
+  },
+});
+const lanes = LANES.filter(({ name }) => values.lanes.split(",").includes(name));
+const works = new Set(values.works.split(","));
+const amounts: Amounts = {
+  seconds: Number(values.seconds),
+  warmUpSeconds: Number(values["warm-up"]),
+  payments: Number(values.payments),
+};
+
+install();
+const sellers = lanes.filter(({ sells }) => sells);
+const reference = sellers.find(({ name }) => name === fareboxGateway.name) ?? sellers[0];
+if (reference === undefined)
+  throw new Error("one lane at least must sell: its 402 is what the bare servers send");
+const ground = await prepareGround(reference);
+try {
+  const results = await measure(ground);
+  const verdicts = judge(results);
+  process.stdout.write(`${describe(results, lanes, verdicts)}\n`);
+  writeFileSync(pathOf("results.json"), `${JSON.stringify({ ...results, verdicts }, null, 2)}\n`);
+} finally {
+  await ground.close();
+}
+
+/** The peers are no part of Farebox: they are installed here, and Farebox itself is measured as it is built. */
+function install(): void {
+  const npm = (...words: string[]) => execFileSync("npm", words, { stdio: "inherit" });
+  if (!existsSync(pathOf("node_modules"))) npm("ci", "--ignore-scripts", "--prefix", pathOf("."));
+  if (lanes.some(({ name }) => name.startsWith("farebox"))) npm("run", "--silent", "build");
+}
+
+async function measure(on: Ground): Promise<Results> {
+  const machine = describeMachine();
+  const has = (work: string) => {
+    if (works.has(work)) process.stderr.write(`${work}\n`);
+    return works.has(work);
+  };
+  return {
+    machine,
+    ...(has("unpaid") && { unpaid: await measureUnpaid(on, lanes, amounts) }),
+    ...(has("paid") && { paid: await measurePaid(on, sellers, amounts) }),
+    ...(has("first-byte") && {
+      firstByte: {
+        direct: await measureDirectFirstByte(on),
+        ...(await ofEach(sellers, (lane) => measureFirstByte(on, lane))),
+      },
+    }),
+    ...(has("body") && { pipedBodyGrowth: await ofEach(sellers, (lane) => measurePipedBody(on, lane)) }),
+    ...(has("start") && { startMs: await ofEach(lanes, (lane) => medianStart(on, lane)) }),
+    ...(has("loop") && { loopDelay: await ofEach(sellers, (lane) => measureLoopDelay(on, lane, amounts)) }),
+  };
+}
+
+async function ofEach<T>(some: readonly Lane[], measureOne: (lane: Lane) => Promise<T>) {
+  const measured: Record<string, T> = {};
+  for (const lane of some) measured[lane.name] = await measureOne(lane);
+  return measured;
+}
+
+async function medianStart(on: Ground, lane: Lane): Promise<number> {
+  const starts: number[] = [];
+  for (let count = 0; count < STARTS; count += 1)
+    starts.push(await on.run(lane, async ({ startMs }) => startMs));
+  return starts.toSorted((one, other) => one - other)[Math.floor(STARTS / 2)] ?? Number.NaN;
+}

@@ -1,0 +1,69 @@
+import type { Address } from "@solana/kit";
+import { formatUsd, type MicroUsd } from "../server/money.ts";
+import { askFaucet } from "./faucet.ts";
+import { type PayArguments, UsageError } from "./pay-arguments.ts";
+import { PaymentError } from "./payment-error.ts";
+import type { Terms } from "./terms.ts";
+import { readTokenBalance } from "./token-balance.ts";
+
+const FAUCET_USD: MicroUsd = 5_000_000n;
+
+/** Where the wallet's money is. */
+export interface PayNetwork {
+  /** Undefined: not local and none was named. */
+  readonly rpcUrl: string | undefined;
+  /** Only on a local network, where money is play money. */
+  readonly faucetUrl: string | undefined;
+}
+
+/**
+ * Decides between the local network and a real one. Local takes both: the server to be paid and the RPC are on the
+ * loopback interface; so a real wallet is never topped up, and a local server never makes anyone sign against a real RPC
+ * that was not named. Throws {@link UsageError} for a faucet elsewhere.
+ */
+export function findNetwork(
+  { url, rpc, faucet }: Pick<PayArguments, "url" | "rpc" | "faucet">,
+  env: NodeJS.ProcessEnv,
+): PayNetwork {
+  const named = rpc ?? (env["SOLANA_RPC_URL"] || undefined);
+  if (isLoopback(url) && (named === undefined || isLoopback(new URL(named)))) {
+    return {
+      rpcUrl: named ?? `http://127.0.0.1:${env["LOCALNET_RPC_PORT"] || "8899"}`,
+      faucetUrl: faucet ?? `http://127.0.0.1:${env["LOCALNET_FACILITATOR_PORT"] || "4022"}/faucet`,
+    };
+  }
+  if (faucet !== undefined) throw new UsageError("--faucet is for a local server with a local RPC only");
+  return { rpcUrl: named, faucetUrl: undefined };
+}
+
+/**
+ * Makes sure that the wallet can pay, asking the faucet on a local network; tells what it did through `note`.
+ * Throws {@link PaymentError}: `rpc_missing`, `rpc_unreachable`, `faucet_failed`, `insufficient_funds`.
+ */
+export async function ensureFunds(
+  { rpcUrl, faucetUrl }: PayNetwork,
+  owner: Address,
+  { asset, price }: Terms,
+  note: (line: string) => void,
+): Promise<void> {
+  if (rpcUrl === undefined) {
+    throw new PaymentError("rpc_missing", "To pay, name a Solana RPC: set SOLANA_RPC_URL or pass --rpc.");
+  }
+  let balance = await readTokenBalance(rpcUrl, owner, asset);
+  if (balance < price && faucetUrl !== undefined) {
+    const amount = price > FAUCET_USD ? price : FAUCET_USD;
+    await askFaucet(faucetUrl, owner, amount);
+    note(`balance ${formatUsd(balance)} USDC; the local faucet gave ${formatUsd(amount)} (play money)`);
+    balance = await readTokenBalance(rpcUrl, owner, asset);
+  }
+  if (balance < price) {
+    throw new PaymentError(
+      "insufficient_funds",
+      `The wallet ${owner} holds ${formatUsd(balance)} USDC and the call costs ${formatUsd(price)}. Nothing was signed.`,
+    );
+  }
+}
+
+function isLoopback({ hostname }: URL): boolean {
+  return hostname === "localhost" || hostname === "[::1]" || /^127(?:\.\d{1,3}){3}$/.test(hostname);
+}

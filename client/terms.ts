@@ -1,0 +1,78 @@
+import { parsePaymentRequired } from "@x402/core/schemas";
+import { type PaymentRequired, x402Client, x402HTTPClient } from "@x402/fetch";
+import { findDefaultAsset } from "@x402/svm";
+import type { MicroUsd } from "../server/money.ts";
+import { PaymentError } from "./payment-error.ts";
+
+const U64_MAX = 18_446_744_073_709_551_615n;
+const http = new x402HTTPClient(new x402Client());
+
+/** What a 402 asks for, reduced to the one option that is going to be signed. */
+export interface Terms {
+  /** The server's declaration with exactly one entry in `accepts`: what was shown is what is signed. */
+  readonly required: PaymentRequired;
+  /** Atomic units of USDC. */
+  readonly price: MicroUsd;
+  /** CAIP-2. */
+  readonly network: `solana:${string}`;
+  /** USDC's mint on `network`, base58. */
+  readonly asset: string;
+  readonly payTo: string;
+  readonly description: string | undefined;
+}
+
+/**
+ * Reads the `PAYMENT-REQUIRED` header of a 402 (x402 v2) and picks the first option that is `exact`, on Solana and in USDC;
+ * any other asset has no price in dollars that could be held against a limit.
+ * Throws {@link PaymentError}: `terms_unreadable`, `not_payable`.
+ */
+export function readTerms(response: Response): Terms {
+  const required = readDeclaration(response.headers);
+  for (const option of required.accepts) {
+    const { network } = option;
+    const price = readAmount(option.amount);
+    if (option.scheme !== "exact" || price === undefined || !isSolana(network)) continue;
+    if (findDefaultAsset(option.asset, network)?.symbol !== "USDC") continue;
+    return {
+      required: { ...required, accepts: [option] },
+      price,
+      network,
+      asset: option.asset,
+      payTo: option.payTo,
+      description: required.resource.description,
+    };
+  }
+  const offered = required.accepts.map((option) => `${option.scheme} on ${option.network}`).join(", ");
+  throw new PaymentError(
+    "not_payable",
+    `The server takes no USDC on Solana with the exact scheme. It offers: ${offered || "nothing"}.`,
+  );
+}
+
+function readDeclaration(headers: Headers): PaymentRequired {
+  let declared: PaymentRequired;
+  try {
+    declared = http.getPaymentRequiredResponse((name) => headers.get(name));
+  } catch (cause) {
+    throw new PaymentError("terms_unreadable", "The 402 has no readable PAYMENT-REQUIRED header (x402 v2).", {
+      cause,
+    });
+  }
+  const parsed = parsePaymentRequired(declared);
+  if (!parsed.success || parsed.data.x402Version !== 2) {
+    throw new PaymentError("terms_unreadable", "The PAYMENT-REQUIRED header is not an x402 v2 declaration.", {
+      cause: parsed.error,
+    });
+  }
+  return declared;
+}
+
+function isSolana(network: string): network is `solana:${string}` {
+  return network.startsWith("solana:");
+}
+
+function readAmount(amount: string): MicroUsd | undefined {
+  if (!/^\d{1,20}$/.test(amount)) return undefined;
+  const atomic = BigInt(amount);
+  return atomic > 0n && atomic <= U64_MAX ? atomic : undefined;
+}

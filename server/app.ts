@@ -1,0 +1,76 @@
+import express, { type Express, type NextFunction, type Request, type Response } from "express";
+import { createDiscovery, type DiscoveryOptions } from "./discovery.ts";
+import { errorBody, GatewayError } from "./errors.ts";
+import { createRouteTable } from "./route-table.ts";
+import type { Dialect, Route } from "./routes.ts";
+
+/** One part of the process, as `/readyz` reports it. */
+export interface Readiness {
+  readonly ok: boolean;
+  readonly detail?: string;
+}
+
+export interface AppParts {
+  readonly discovery: DiscoveryOptions;
+  readonly routes: readonly Route[];
+  /** The body of `GET /v1/models`. */
+  readonly models: () => unknown;
+  /** Asked by `/readyz`; each with its own time limit. */
+  readonly readiness: () => Promise<Readonly<Record<string, Readiness>>>;
+  readonly onFault: (error: unknown) => void;
+}
+
+const MODEL_PATHS = ["/v1/models", "/ai/models", "/api/v1/models"];
+
+/** The Express app behind the priced routes: where its comfort matters and its price does not. */
+export function createApp(parts: AppParts): Express {
+  const app = express();
+  const table = createRouteTable(parts.routes);
+  app.disable("x-powered-by");
+  app.set("etag", false);
+  app.use(createDiscovery(parts.discovery));
+  app.get(MODEL_PATHS, (_req, res) => {
+    res
+      .set("Access-Control-Allow-Origin", "*")
+      .set("Cache-Control", "public, max-age=60")
+      .json(parts.models());
+  });
+  app.get("/healthz", (_req, res) => void res.set("Cache-Control", "no-store").json({ status: "ok" }));
+  app.get("/readyz", async (_req, res) => {
+    const checks = await parts.readiness();
+    const ready = Object.values(checks).every((check) => check.ok);
+    res
+      .status(ready ? 200 : 503)
+      .set("Cache-Control", "no-store")
+      .json({ status: ready ? "ready" : "not_ready", checks });
+  });
+  app.use((req, res) => {
+    const allowed = table.methods(req);
+    const error =
+      allowed.length > 0
+        ? new GatewayError("method_not_allowed", { headers: { Allow: [...allowed, "OPTIONS"].join(", ") } })
+        : new GatewayError("not_found");
+    sendError(req, res, error);
+  });
+  // Express tells an error handler by its four parameters.
+  app.use((cause: unknown, req: Request, res: Response, _next: NextFunction) => {
+    parts.onFault(cause);
+    if (res.headersSent) res.destroy();
+    else sendError(req, res, fromExpress(cause));
+  });
+  return app;
+}
+
+/** Express's own complaints (a malformed %-sequence in the path) are the caller's fault. */
+function fromExpress(cause: unknown): GatewayError {
+  const status = typeof cause === "object" && cause !== null && "status" in cause ? cause.status : undefined;
+  return status === 400 ? new GatewayError("invalid_request") : new GatewayError("internal_error", { cause });
+}
+
+function sendError(req: Request, res: Response, error: GatewayError): void {
+  const dialect: Dialect = req.path.startsWith("/api/v1") ? "numeric" : "openai";
+  res
+    .status(error.status)
+    .set({ ...error.headers, "Cache-Control": "no-store", "Access-Control-Allow-Origin": "*" })
+    .json(errorBody(error, dialect));
+}

@@ -1,0 +1,95 @@
+import type { Route } from "./routes.ts";
+
+/** What the discovery documents say about an endpoint of ours; config.ts adds method, path, price and tiers. */
+export type RouteCard = Pick<Route, "description" | "mimeType" | "input" | "outputExample" | "tags">;
+
+const MODEL = { type: "string", description: "A name from GET /v1/models." } as const;
+
+/** `POST /agent`. Its schema describes; what is accepted is decided where the body is parsed. */
+export const AGENT_ROUTE: RouteCard = {
+  description:
+    "Ask an AI agent one question and get its answer. With stream: true the answer comes as server-sent events.",
+  mimeType: "application/json",
+  tags: ["ai", "agent", "llm"],
+  input: {
+    type: "object",
+    properties: {
+      prompt: { type: "string", minLength: 1, description: "The question.", examples: ["Say hello."] },
+      model: MODEL,
+      system: { type: "string", description: "Instructions that come before the question." },
+      stream: { type: "boolean", default: false },
+    },
+    required: ["prompt"],
+  },
+  outputExample: {
+    success: true,
+    reply: "Hello!",
+    usage: { promptTokens: 3, completionTokens: 2, totalTokens: 5 },
+    model: "gpt-oss:20b",
+    provider: "default",
+    billing: {
+      tier: "x402",
+      amount: "0.02",
+      currency: "USD",
+      transaction: "base58 signature",
+      payer: "base58 address",
+    },
+  },
+};
+
+/** `POST /v1/chat/completions`, as OpenAI's. */
+export const CHAT_ROUTE: RouteCard = {
+  description:
+    "OpenAI-compatible chat completions. With stream: true the completion comes as server-sent events.",
+  mimeType: "application/json",
+  tags: ["ai", "chat", "llm", "openai"],
+  input: {
+    type: "object",
+    properties: {
+      model: MODEL,
+      messages: {
+        type: "array",
+        minItems: 1,
+        items: {
+          type: "object",
+          properties: { role: { type: "string" }, content: { type: ["string", "array", "null"] } },
+          required: ["role"],
+        },
+        examples: [[{ role: "user", content: "Say hello." }]],
+      },
+      max_tokens: { type: "integer", minimum: 1 },
+      temperature: { type: "number", minimum: 0, maximum: 2 },
+      stream: { type: "boolean", default: false },
+    },
+    required: ["model", "messages"],
+  },
+  outputExample: {
+    id: "chatcmpl-1",
+    object: "chat.completion",
+    created: 1795132800,
+    model: "gpt-oss:20b",
+    choices: [{ index: 0, message: { role: "assistant", content: "Hello!" }, finish_reason: "stop" }],
+    usage: { prompt_tokens: 3, completion_tokens: 2, total_tokens: 5 },
+  },
+};
+
+/** `POST /v1/embeddings`, as OpenAI's. */
+export const EMBEDDINGS_ROUTE: RouteCard = {
+  description: "OpenAI-compatible embeddings: one vector for each input text.",
+  mimeType: "application/json",
+  tags: ["ai", "embeddings", "openai"],
+  input: {
+    type: "object",
+    properties: {
+      model: MODEL,
+      input: { type: ["string", "array"], description: "A text, or a list of texts.", examples: ["hello"] },
+    },
+    required: ["model", "input"],
+  },
+  outputExample: {
+    object: "list",
+    data: [{ object: "embedding", index: 0, embedding: [0.01, -0.02, 0.03] }],
+    model: "gpt-oss:20b",
+    usage: { prompt_tokens: 1, total_tokens: 1 },
+  },
+};

@@ -1,0 +1,141 @@
+import { z } from "zod";
+import {
+  address,
+  baseUrl,
+  duration,
+  facilitator,
+  flag,
+  integer,
+  price,
+  secrets,
+  size,
+  urlWithQuery,
+} from "./config-values.ts";
+
+const name = z.string().regex(/^[A-Za-z0-9][\w-]*$/, {
+  error: "a name has letters, digits, - and _",
+});
+const tag = z.string().min(1).max(32);
+const builtInPrice = z.union([price(), z.null(), z.literal(false)], {
+  error: 'write a price such as "$0.02", or null to switch the endpoint off',
+});
+
+const paymentSchema = z.strictObject({
+  tokenTtl: duration("10s", "1d").default(300_000),
+  settleBy: duration("1s", "50s").default(30_000),
+  maxInFlightPerPayer: integer(1, 10_000).default(8),
+  strikeFor: duration("0s", "7d").default(600_000),
+  storeResponses: flag().default(true),
+  storeResponseMax: size("1KiB", "16MiB").default(65_536),
+  storeResponseFor: duration("1s", "1d").default(600_000),
+  paymentIdentifier: z.enum(["off", "optional", "required"]).default("optional"),
+  streamingTypes: z
+    .array(
+      z.string().regex(/^[\w.+-]+\/[\w.+-]+$/, { error: "write a media type such as text/event-stream" }),
+    )
+    .default(["text/event-stream", "application/x-ndjson"]),
+  gate: size("1KiB", "16MiB").default(262_144),
+});
+
+const serviceSchema = z.strictObject({
+  name: z.string().min(1).max(32).default("Farebox"),
+  description: z.string().min(1).max(500).default("An AI agent endpoint, sold by the call over x402."),
+  tags: z.array(tag).max(5).default(["ai", "agent"]),
+  contactEmail: z.email().optional(),
+  guidance: z.string().max(4_000).optional(),
+});
+
+const upstreamSchema = z.strictObject({
+  url: baseUrl().optional(),
+  apiKey: z.string().min(1).optional(),
+  headersTimeout: duration("100ms", "1h").default(60_000),
+  bodyTimeout: duration("100ms", "1h").default(120_000),
+});
+
+const modelSchema = z.strictObject({
+  upstream: z.string().default("default"),
+  model: z.string().min(1).optional(),
+  maxOutput: integer(1, 10_000_000).default(4_096),
+});
+
+const routeSchema = z.strictObject({
+  upstream: z.string(),
+  price: price(),
+  tiers: z
+    .array(z.enum(["x402"]))
+    .min(1)
+    .default(["x402"]),
+  settle: z.enum(["after", "upfront"]).default("after"),
+  description: z.string().min(1).max(500).optional(),
+  mimeType: z.string().min(1).default("application/json"),
+  tags: z.array(tag).max(5).default([]),
+  input: z.record(z.string(), z.unknown()).default({ type: "object" }),
+  output: z.unknown().optional(),
+});
+
+const network = z.enum(["local", "solana", "solana-devnet"]);
+
+const fileSchema = z.strictObject({
+  network: network.optional(),
+  payTo: address().optional(),
+  publicUrl: baseUrl().optional(),
+  rpcUrl: urlWithQuery().optional(),
+  facilitator: facilitator().optional(),
+  timeouts: z
+    .strictObject({
+      verify: duration("100ms", "50s").default(10_000),
+      settle: duration("1s", "2m").default(35_000),
+    })
+    .prefault({}),
+  protocol: z.strictObject({ v1: flag().default(true) }).prefault({}),
+  payment: paymentSchema.prefault({}),
+  limits: z.strictObject({ body: size("1KiB", "256MiB").default(1_048_576) }).prefault({}),
+  drain: duration("0s", "10m").default(25_000),
+  service: serviceSchema.prefault({}),
+  upstreams: z.record(name, upstreamSchema).default({}),
+  models: z.record(z.string().min(1).max(200), modelSchema).optional(),
+  defaultModel: z.string().optional(),
+  prices: z
+    .strictObject({
+      agent: builtInPrice.default(20_000n),
+      chat: builtInPrice.default(20_000n),
+      embeddings: builtInPrice.default(2_000n),
+    })
+    .prefault({}),
+  routes: z.record(z.string(), routeSchema).default({}),
+});
+
+const port = integer(0, 65_535);
+
+const envSchema = z.object({
+  PORT: port.default(4_020),
+  HOST: z.string().optional(),
+  ADMIN_PORT: port.optional(),
+  ADMIN_HOST: z.string().default("127.0.0.1"),
+  PUBLIC_URL: baseUrl().optional(),
+  NETWORK: network.optional(),
+  PAY_TO: address().optional(),
+  RPC_URL: urlWithQuery().optional(),
+  FACILITATOR_URL: facilitator().optional(),
+  CDP_API_KEY_ID: z.string().optional(),
+  CDP_API_KEY_SECRET: z.string().optional(),
+  UPSTREAM_URL: baseUrl().optional(),
+  UPSTREAM_API_KEY: z.string().optional(),
+  FAREBOX_DATA_DIR: z.string().default(".farebox"),
+  FAREBOX_MEMO_SECRET: secrets().optional(),
+  LOCALNET_RPC_PORT: port.default(8_899),
+  LOCALNET_FACILITATOR_PORT: port.default(4_022),
+  LOG_LEVEL: z.enum(["fatal", "error", "warn", "info", "debug", "trace", "silent"]).default("info"),
+  NODE_ENV: z.string().optional(),
+});
+
+/**
+ * Everything the process can be told: the variables and the YAML file (after interpolation), each value parsed and
+ * defaulted. What one value means for another (networks, references, duplicates) is load-config.ts's part.
+ */
+export const configSchema = z.object({ env: envSchema, file: fileSchema });
+
+/** What {@link configSchema} yields. */
+export type ConfigInput = z.output<typeof configSchema>;
+
+export type RouteInput = z.output<typeof routeSchema>;

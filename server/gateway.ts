@@ -1,0 +1,93 @@
+import {
+  createServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  type ServerResponse,
+} from "node:http";
+import { GatewayError } from "./errors.ts";
+import { formatUsd } from "./money.ts";
+import type { PaidCall, Paywall, Seller } from "./payment/paywall.ts";
+import type { UpstreamProxy } from "./proxy/proxy.ts";
+import { createRouteTable } from "./route-table.ts";
+import type { Route } from "./routes.ts";
+
+/**
+ * Node's limits, set on purpose (docs/operations.md): a slow or idle connection must not hold memory for long, and a
+ * payment header with its echoed extensions must fit.
+ */
+const SERVER_LIMITS = {
+  headersTimeout: 20_000,
+  requestTimeout: 60_000,
+  keepAliveTimeout: 65_000,
+  connectionsCheckingInterval: 5_000,
+  maxHeaderSize: 24_576,
+} as const;
+
+export interface GatewayParts {
+  readonly routes: readonly Route[];
+  readonly paywall: Paywall;
+  readonly proxy: UpstreamProxy;
+  /** Everything that is not priced: discovery, health, 404. */
+  readonly app: RequestListener;
+}
+
+/** The whole way of a request, on one screen: a preflight, a priced route behind the paywall, or the Express app. */
+export function createGateway(parts: GatewayParts): Server {
+  const { paywall, proxy, app } = parts;
+  const table = createRouteTable(parts.routes);
+
+  return createServer({ ...SERVER_LIMITS }, (req, res) => {
+    const match = table.find(req);
+    if (match !== undefined) {
+      paywall.handle(req, res, match, forward(proxy, match.route));
+      return;
+    }
+    const methods = req.method === "OPTIONS" ? table.methods(req) : [];
+    if (methods.length > 0) paywall.preflight(res, methods);
+    else app(req, res);
+  });
+}
+
+/** Sells what an upstream answers. */
+function forward(proxy: UpstreamProxy, route: Route): Seller {
+  return (req, body) => {
+    const prepared = proxy.prepare(route, req.method ?? "GET", req.url ?? "/", req.headers, body);
+    if (prepared instanceof GatewayError) return prepared;
+    return (call) => proxy.run(prepared, { ...proxyCall(call, route), body });
+  };
+}
+
+function proxyCall(call: PaidCall, route: Route) {
+  const { req, res, charge, gate } = call;
+  return {
+    req,
+    res,
+    route,
+    signal: gate.signal,
+    settle: () => gate.settle(),
+    billing: () => ({
+      tier: charge.tier,
+      amount: formatUsd(charge.amount),
+      currency: "USD" as const,
+      transaction: charge.receipt.transaction ?? null,
+      payer: charge.receipt.payer ?? null,
+    }),
+  };
+}
+
+/**
+ * Stops without breaking a promise: no new connections, running calls get until `drainMs`, endless streams are then ended
+ * cleanly, what has not begun is refused uncharged.
+ */
+export async function drain(server: Server, paywall: Paywall, drainMs: number): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  // An idle keep-alive connection would keep the server open; a busy one is told to close with its answer.
+  server.on("request", (_req: IncomingMessage, res: ServerResponse) => res.setHeader("Connection", "close"));
+  server.closeIdleConnections();
+  const cut = setTimeout(() => paywall.cutOff(), drainMs);
+  const force = setTimeout(() => server.closeAllConnections(), drainMs + 5_000);
+  await closed;
+  clearTimeout(cut);
+  clearTimeout(force);
+}

@@ -1,0 +1,163 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import parseurl from "parseurl";
+import { GatewayError } from "./errors.ts";
+import { createLogger, type Logger } from "./log.ts";
+import { createMetrics } from "./metrics.ts";
+import { parseUsd } from "./money.ts";
+import { openPayments } from "./open-payments.ts";
+import type { Seller } from "./payment/paywall.ts";
+import { type PaywallOptions, readPaywallOptions } from "./paywall-options.ts";
+import { createRouteTable, type RouteTable } from "./route-table.ts";
+import type { Dialect, Route, SettleMode } from "./routes.ts";
+
+export { GatewayError } from "./errors.ts";
+export type { PaywallOptions } from "./paywall-options.ts";
+
+/** One priced route of an Express app or a `node:http` server. */
+export interface SoldRoute {
+  /** `"$0.02"` for each call. */
+  readonly price: string;
+  /** At most 500 characters, for agents and crawlers. */
+  readonly description?: string;
+  readonly mimeType?: string;
+  readonly tags?: readonly string[];
+  readonly settle?: SettleMode;
+  readonly dialect?: Dialect;
+  /** JSON Schema of the body or the query, for crawlers. */
+  readonly input?: Readonly<Record<string, unknown>>;
+  readonly outputExample?: unknown;
+  /** Refuses a request before anything is claimed: a text is answered as 400, and costs the caller nothing. */
+  readonly validate?: (req: IncomingMessage, body: Buffer) => string | undefined;
+}
+
+/** A plain middleware: Express 5, or `(req, res, next)` of your own. */
+export type Middleware = (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => void;
+
+export interface PaywallFactory {
+  /** For one route: `app.post("/report", paywall({ price: "$0.02" }), handler)`. The documented form. */
+  (route: SoldRoute): Middleware;
+  /** For a table: `app.use(paywall({ routes: { "POST /report": { price: "$0.02" } } }))`. */
+  (table: { readonly routes: Readonly<Record<string, SoldRoute>> }): Middleware;
+  /** Finishes what runs and closes the ledger. Stop your server first. */
+  close(): Promise<void>;
+}
+
+/**
+ * Opens a paywall for an app of your own. Throws an Error that lists everything wrong with the options, and rejects if the
+ * ledger cannot be opened. Errors of the ledger at run time stop the process (`onFatal`, default: throw).
+ */
+export async function createPaywall(options: PaywallOptions): Promise<PaywallFactory> {
+  const settings = readPaywallOptions(options);
+  const log: Logger = createLogger({ level: options.logLevel ?? "info" });
+  const { payments, close } = await openPayments({
+    settings,
+    log,
+    metrics: createMetrics(),
+    onFatal:
+      options.onFatal ??
+      ((error) => {
+        throw error;
+      }),
+  });
+
+  function paywall(sold: SoldRoute | { readonly routes: Readonly<Record<string, SoldRoute>> }): Middleware {
+    return "routes" in sold ? sellTable(sold.routes) : sellOne(sold);
+  }
+
+  function sellOne(sold: SoldRoute): Middleware {
+    const priced = new Map<string, Route>();
+    const seller = sellerOf(sold);
+    readPrice(sold, "paywall");
+    return (req, res, next) => {
+      const method = req.method === "HEAD" ? "GET" : (req.method ?? "GET");
+      const pattern = expressPattern(req);
+      const path = originalPath(req);
+      const key = `${method} ${pattern ?? "*"}`;
+      const route = priced.get(key) ?? routeOf(sold, method, pattern ?? "/*path");
+      priced.set(key, route);
+      payments.paywall.handle(req, res, { route, path }, seller(next));
+    };
+  }
+
+  function sellTable(routes: Readonly<Record<string, SoldRoute>>): Middleware {
+    const sold = Object.entries(routes).map(([name, entry]) => {
+      const [method = "", path = ""] = name.split(/\s+/, 2);
+      if (!/^[A-Z*]+$/.test(method) || !path.startsWith("/")) {
+        throw new Error(`paywall: "${name}" is not a route; write "METHOD /path"`);
+      }
+      return { route: routeOf(entry, method, path), seller: sellerOf(entry) };
+    });
+    const sellers = new Map(sold.map(({ route, seller }) => [route, seller]));
+    const table: RouteTable = createRouteTable(sold.map(({ route }) => route));
+    return (req, res, next) => {
+      const match = table.find(req);
+      const seller = match && sellers.get(match.route);
+      if (match === undefined || seller === undefined) return preflightOrNext(table, req, res, next);
+      payments.paywall.handle(req, res, { ...match, path: originalPath(req) }, seller(next));
+    };
+  }
+
+  function preflightOrNext(
+    table: RouteTable,
+    req: IncomingMessage,
+    res: ServerResponse,
+    next: () => void,
+  ): void {
+    const asks = req.method === "OPTIONS" && req.headers["access-control-request-method"] !== undefined;
+    const methods = asks ? table.methods(req) : [];
+    if (methods.length > 0) payments.paywall.preflight(res, methods);
+    else next();
+  }
+
+  return Object.assign(paywall, { close });
+}
+
+function sellerOf(sold: SoldRoute): (next: () => void) => Seller {
+  return (next) => (req, body) => {
+    const problem = sold.validate?.(req, body);
+    if (problem !== undefined) return new GatewayError("invalid_request", { message: problem });
+    return () => next();
+  };
+}
+
+function readPrice(sold: SoldRoute, where: string): bigint {
+  const price = parseUsd(sold.price);
+  if (price === undefined || price === 0n) {
+    throw new Error(`${where}: price "${sold.price}" is not an amount of dollars such as "$0.02"`);
+  }
+  return price;
+}
+
+function routeOf(sold: SoldRoute, method: string, path: string): Route {
+  return {
+    method,
+    path,
+    price: readPrice(sold, `${method} ${path}`),
+    tiers: ["x402"],
+    settle: sold.settle ?? "after",
+    dialect: sold.dialect ?? "openai",
+    target: { kind: "handler" },
+    description: (sold.description ?? `${method} ${path}`).slice(0, 500),
+    mimeType: sold.mimeType ?? "application/json",
+    tags: sold.tags ?? [],
+    input: sold.input ?? { type: "object" },
+    ...(sold.outputExample === undefined ? {} : { outputExample: sold.outputExample }),
+  };
+}
+
+/** The path the caller asked for, also inside a mounted router. */
+function originalPath(req: IncomingMessage): string {
+  try {
+    return parseurl.original(req)?.pathname ?? "/";
+  } catch {
+    return "/";
+  }
+}
+
+/** Express's own pattern of the route, for the log and the bazaar; undefined outside Express. */
+function expressPattern(req: IncomingMessage): string | undefined {
+  const route: unknown = "route" in req ? req.route : undefined;
+  const base = "baseUrl" in req && typeof req.baseUrl === "string" ? req.baseUrl : "";
+  const path = typeof route === "object" && route !== null && "path" in route ? route.path : undefined;
+  return typeof path === "string" ? base + path : undefined;
+}

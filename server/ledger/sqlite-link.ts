@@ -1,0 +1,176 @@
+import { Worker } from "node:worker_threads";
+import { LedgerFault } from "./ledger.ts";
+import type {
+  Answer,
+  Call,
+  FromWorker,
+  Method,
+  Results,
+  ToWorker,
+  WorkerOptions,
+} from "./sqlite-messages.ts";
+
+export interface LinkOptions extends WorkerOptions {
+  /** Overrides the worker's clock (tests only). */
+  readonly clock: (() => number) | undefined;
+  /** Called once, when the worker is lost or a COMMIT failed: what is stored is unknown and the process must stop. */
+  readonly onFatal: (error: Error) => void;
+}
+
+/**
+ * Starts the worker thread that owns the database and waits until it has opened it; rejects with Error if it refuses to.
+ */
+export async function openLink(options: LinkOptions): Promise<Link> {
+  const worker = startWorker({ path: options.path, network: options.network });
+  const exited = new Promise<number>((resolve) => {
+    worker.once("exit", resolve);
+  });
+  await opened(worker);
+  return new Link(worker, exited, options);
+}
+
+/**
+ * The build's worker is JavaScript. In development and tests its source is loaded through tsx, which the worker must
+ * register itself: `--import tsx` does nothing outside the main thread on Node 20.
+ */
+function startWorker(workerData: WorkerOptions): Worker {
+  if (!import.meta.url.endsWith(".ts")) {
+    return new Worker(new URL("./sqlite-worker.js", import.meta.url), { workerData });
+  }
+  const tsx = JSON.stringify(import.meta.resolve("tsx/esm/api"));
+  const source = JSON.stringify(new URL("./sqlite-worker.ts", import.meta.url).href);
+  const start = `import(${tsx}).then((tsx) => { tsx.register(); return import(${source}); });`;
+  return new Worker(start, { eval: true, workerData });
+}
+
+function opened(worker: Worker): Promise<void> {
+  return new Promise((resolve, reject) => {
+    worker.once("message", (message: FromWorker) => {
+      if (message.kind === "opened") resolve();
+      else reject(new Error(message.kind === "refused" ? message.message : `Unexpected ${message.kind}.`));
+    });
+    worker.once("error", reject);
+    worker.once("exit", (code) => reject(new Error(`The ledger's worker ended with code ${code}.`)));
+  });
+}
+
+interface Pending {
+  /** A method, not a property: the worker answers each call with the result of that call's method. */
+  resolve(value: unknown): void;
+  reject(fault: LedgerFault): void;
+}
+
+/**
+ * The way to the worker. Group commit: calls of one tick, and those that arrive while a batch is under way, travel in
+ * one message and are committed together. One batch is under way at a time, so that the next one gathers.
+ */
+export class Link {
+  readonly #worker: Worker;
+  readonly #exited: Promise<number>;
+  readonly #clock: (() => number) | undefined;
+  readonly #onFatal: (error: Error) => void;
+  #waiting: { readonly calls: Call[]; readonly times: number[]; readonly pending: Pending[] } = emptyBatch();
+  /** The batch at the worker; an answered call leaves undefined. */
+  #underWay: (Pending | undefined)[] | undefined;
+  #scheduled = false;
+  #closing = false;
+  #fault: LedgerFault | undefined;
+
+  constructor(worker: Worker, exited: Promise<number>, options: LinkOptions) {
+    this.#worker = worker;
+    this.#exited = exited;
+    this.#clock = options.clock;
+    this.#onFatal = options.onFatal;
+    worker.on("message", (message: FromWorker) => this.#receive(message));
+    worker.on("error", (cause) => this.#die(new LedgerFault("The ledger's worker failed.", { cause })));
+    worker.on("messageerror", (cause) =>
+      this.#die(new LedgerFault("The ledger's worker is unreadable.", { cause })),
+    );
+    worker.on("exit", (code) => this.#ended(code));
+  }
+
+  /** Rejects with {@link LedgerFault} if the call failed, or if the worker is gone or closed. */
+  call<M extends Method>(call: Call & { readonly method: M }): Promise<Results[M]> {
+    if (this.#fault !== undefined) return Promise.reject(this.#fault);
+    if (this.#closing) return Promise.reject(new LedgerFault("The ledger is closed."));
+    return new Promise((resolve, reject) => {
+      this.#waiting.calls.push(call);
+      this.#waiting.pending.push({ resolve, reject });
+      if (this.#clock !== undefined) this.#waiting.times.push(this.#clock());
+      this.#schedule();
+    });
+  }
+
+  /** Refuses further calls, lets those under way finish, and resolves when the database is closed. */
+  async close(): Promise<void> {
+    this.#closing = true;
+    this.#schedule();
+    await this.#exited;
+  }
+
+  #schedule(): void {
+    if (this.#scheduled || this.#underWay !== undefined || this.#fault !== undefined) return;
+    this.#scheduled = true;
+    setImmediate(() => {
+      this.#scheduled = false;
+      this.#flush();
+    });
+  }
+
+  #flush(): void {
+    if (this.#fault !== undefined) return;
+    const { calls, times, pending } = this.#waiting;
+    if (calls.length > 0) {
+      this.#waiting = emptyBatch();
+      this.#underWay = pending;
+      this.#send({ kind: "batch", calls, times });
+    } else if (this.#closing) {
+      this.#send({ kind: "close" });
+    }
+  }
+
+  #send(message: ToWorker): void {
+    this.#worker.postMessage(message);
+  }
+
+  #receive(message: FromWorker): void {
+    if (message.kind === "early" || message.kind === "committed") this.#settle(message.answers);
+    if (message.kind === "early") return;
+    if (message.kind === "failed") {
+      const fault = new LedgerFault(`The ledger did not commit: ${message.message}`);
+      if (message.fatal) this.#die(fault);
+      else for (const pending of this.#underWay ?? []) pending?.reject(fault);
+    }
+    this.#underWay = undefined;
+    if (this.#waiting.calls.length > 0 || this.#closing) this.#schedule();
+  }
+
+  #settle(answers: readonly Answer[]): void {
+    if (this.#underWay === undefined) return;
+    for (const [index, outcome, value] of answers) {
+      const pending = this.#underWay[index];
+      this.#underWay[index] = undefined;
+      if (outcome === "value") pending?.resolve(value);
+      else pending?.reject(new LedgerFault(value));
+    }
+  }
+
+  #ended(code: number): void {
+    const idle = this.#underWay === undefined && this.#waiting.calls.length === 0;
+    if (!this.#closing || !idle) this.#die(new LedgerFault(`The ledger's worker ended with code ${code}.`));
+  }
+
+  #die(fault: LedgerFault): void {
+    if (this.#fault !== undefined) return;
+    this.#fault = fault;
+    for (const pending of [...(this.#underWay ?? []), ...this.#waiting.pending]) pending?.reject(fault);
+    this.#underWay = undefined;
+    this.#waiting = emptyBatch();
+    void this.#worker.terminate();
+    this.#onFatal(fault);
+  }
+}
+
+function emptyBatch() {
+  return { calls: [], times: [], pending: [] };
+}

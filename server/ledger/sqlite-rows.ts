@@ -1,0 +1,77 @@
+import type Database from "better-sqlite3";
+import type { PaymentRecord, PaymentState, SealedResponse } from "./ledger.ts";
+
+/** A payment as it is stored. int64 columns that hold money or heights are read as text, so that none is rounded. */
+export interface PaymentRow {
+  readonly seq: number;
+  readonly id: string;
+  readonly state: PaymentState;
+  readonly fence: number;
+  /** ms since 1970; null: nobody holds it. A lease in the past is dead, but its holder may still act on it. */
+  readonly lease_until: number | null;
+  readonly fingerprint: string;
+  readonly payer: string;
+  readonly amount: string;
+  readonly asset: string;
+  readonly pay_to: string;
+  readonly network: string;
+  readonly x402_version: 1 | 2;
+  readonly route: string;
+  readonly memo: string;
+  readonly fee_payer: string;
+  readonly claim_height: string | null;
+  readonly tx: string | null;
+  readonly reason: string | null;
+  readonly watched: 0 | 1;
+  readonly created_at: number;
+  readonly updated_at: number;
+}
+
+/** The columns of a {@link PaymentRow}, for SELECT and RETURNING. */
+export const PAYMENT_COLUMNS = `seq, id, state, fence, lease_until, fingerprint, payer, CAST(amount AS TEXT) AS amount,
+  asset, pay_to, network, x402_version, route, memo, fee_payer, CAST(claim_height AS TEXT) AS claim_height, tx, reason,
+  watched, created_at, updated_at`;
+
+export function isLeased(row: PaymentRow, now: number): boolean {
+  return row.lease_until !== null && row.lease_until > now;
+}
+
+export function toRecord(row: PaymentRow, now: number): PaymentRecord {
+  return {
+    id: row.id,
+    state: row.state,
+    fence: row.fence,
+    fingerprint: row.fingerprint,
+    payer: row.payer,
+    amount: BigInt(row.amount),
+    asset: row.asset,
+    payTo: row.pay_to,
+    network: row.network,
+    x402Version: row.x402_version,
+    route: row.route,
+    memo: row.memo,
+    feePayer: row.fee_payer,
+    claimHeight: row.claim_height === null ? undefined : BigInt(row.claim_height),
+    transaction: row.tx ?? undefined,
+    reason: row.reason ?? undefined,
+    watched: row.watched === 1,
+    leased: isLeased(row, now),
+    createdAt: row.created_at,
+    updatedAt: row.updated_at,
+  };
+}
+
+/** Reads one payment by its id. */
+export function selectPayment(db: Database.Database): Database.Statement<[string], PaymentRow> {
+  return db.prepare(`SELECT ${PAYMENT_COLUMNS} FROM payment WHERE id = ?`);
+}
+
+/** Reads the stored response of a payment unless it has expired, by the payment's `seq`. */
+export function createResponseReader(
+  db: Database.Database,
+): (row: PaymentRow, now: number) => SealedResponse | undefined {
+  const select = db.prepare<[number, number], SealedResponse>(
+    "SELECT sealed FROM response WHERE payment = ? AND expires_at > ?",
+  );
+  return (row, now) => select.get(row.seq, now);
+}

@@ -1,0 +1,137 @@
+import { mkdirSync } from "node:fs";
+import { dirname } from "node:path";
+import Database from "better-sqlite3";
+
+/** "FARE" in ASCII: tells a ledger from any other SQLite file. */
+const APPLICATION_ID = 0x46415245;
+/** How long a step waits for another process's transaction (a CLI on the same file), ms. */
+const BUSY_TIMEOUT_MS = 2_000;
+
+/**
+ * Migration n takes a database from `user_version` n to n + 1. Published ones are never edited.
+ *
+ * `lease_until` NULL: nobody holds the record. Each partial index contains only what is still unfinished, so that
+ * the searches of a claim and of the reconciler do not grow with the number of finished payments.
+ */
+const MIGRATIONS: readonly string[] = [
+  `
+  CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE payment (
+    seq INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    state TEXT NOT NULL
+      CHECK (state IN ('open', 'settling', 'unknown', 'settled', 'delivered', 'credited', 'released')),
+    fence INTEGER NOT NULL CHECK (fence > 0),
+    lease_until INTEGER,
+    fingerprint TEXT NOT NULL,
+    payer TEXT NOT NULL,
+    amount INTEGER NOT NULL CHECK (amount > 0),
+    asset TEXT NOT NULL,
+    pay_to TEXT NOT NULL,
+    network TEXT NOT NULL,
+    x402_version INTEGER NOT NULL CHECK (x402_version IN (1, 2)),
+    route TEXT NOT NULL,
+    memo TEXT NOT NULL,
+    fee_payer TEXT NOT NULL,
+    claim_height INTEGER,
+    tx TEXT,
+    reason TEXT,
+    watched INTEGER NOT NULL CHECK (watched IN (0, 1)),
+    identifier TEXT,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    CHECK (lease_until IS NULL OR state NOT IN ('delivered', 'credited')),
+    CHECK (watched = 0 OR state = 'released'),
+    CHECK (identifier IS NULL OR state <> 'released')
+  ) STRICT;
+  CREATE UNIQUE INDEX payment_identifier ON payment (identifier) WHERE identifier IS NOT NULL;
+  CREATE INDEX payment_twin ON payment (payer, fingerprint) WHERE state IN ('settling', 'unknown', 'settled');
+  CREATE INDEX payment_in_flight ON payment (payer, lease_until) WHERE state IN ('open', 'settling');
+  CREATE INDEX payment_undecided ON payment (updated_at) WHERE state IN ('settling', 'unknown') OR watched = 1;
+  CREATE INDEX payment_idle ON payment (coalesce(lease_until, updated_at)) WHERE state = 'settled';
+
+  CREATE TABLE payer (
+    address TEXT PRIMARY KEY,
+    upfront_until INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE response (
+    payment INTEGER PRIMARY KEY REFERENCES payment (seq),
+    sealed BLOB NOT NULL,
+    expires_at INTEGER NOT NULL
+  ) STRICT;
+  CREATE INDEX response_expiry ON response (expires_at);
+
+  CREATE TABLE account (
+    id TEXT PRIMARY KEY,
+    balance INTEGER NOT NULL CHECK (balance >= 0)
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE journal (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    account TEXT NOT NULL REFERENCES account (id),
+    reference TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('owed_credit')),
+    amount INTEGER NOT NULL,
+    balance INTEGER NOT NULL CHECK (balance >= 0),
+    at INTEGER NOT NULL,
+    UNIQUE (account, reference)
+  ) STRICT;
+  `,
+];
+
+/**
+ * Opens the ledger's database, makes it (and its directory) if there is none, and brings it to the newest schema.
+ * WAL with `synchronous=FULL`: a committed transaction survives a power cut.
+ *
+ * Throws Error, and leaves the file as it was, if it is not a ledger, was made by a newer version, or belongs to
+ * another network: a ledger that holds faucet money must not serve mainnet.
+ */
+export function openDatabase(path: string, network: string): Database.Database {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  const db = new Database(path, { timeout: BUSY_TIMEOUT_MS });
+  try {
+    db.transaction(() => migrate(db, path, network)).immediate();
+    db.pragma("journal_mode = WAL");
+    db.pragma("synchronous = FULL");
+    db.pragma("foreign_keys = ON");
+    db.pragma("cache_size = -32768");
+    db.pragma("journal_size_limit = 67108864");
+    return db;
+  } catch (error) {
+    db.close();
+    throw error;
+  }
+}
+
+function migrate(db: Database.Database, path: string, network: string): void {
+  const version = Number(db.pragma("user_version", { simple: true }));
+  if (version === 0) {
+    const tables = db.prepare<[], number>("SELECT count(*) FROM sqlite_schema").pluck().get();
+    if (tables !== 0) throw new Error(`${path} is an SQLite database, but not a Farebox ledger.`);
+    db.pragma(`application_id = ${APPLICATION_ID}`);
+  } else {
+    if (Number(db.pragma("application_id", { simple: true })) !== APPLICATION_ID) {
+      throw new Error(`${path} is an SQLite database, but not a Farebox ledger.`);
+    }
+    if (version > MIGRATIONS.length) {
+      throw new Error(
+        `The ledger at ${path} was made by a newer Farebox (schema ${version}, known ${MIGRATIONS.length}).`,
+      );
+    }
+    refuseOtherNetwork(db, path, network);
+  }
+  for (const migration of MIGRATIONS.slice(version)) db.exec(migration);
+  db.pragma(`user_version = ${MIGRATIONS.length}`);
+  db.prepare("INSERT INTO meta (key, value) VALUES ('network', ?) ON CONFLICT DO NOTHING").run(network);
+}
+
+function refuseOtherNetwork(db: Database.Database, path: string, network: string): void {
+  const stamped = db.prepare<[], string>("SELECT value FROM meta WHERE key = 'network'").pluck().get();
+  if (stamped === network) return;
+  throw new Error(
+    `The ledger at ${path} was made for the network ${stamped} and refuses to serve ${network}. ` +
+      "Use another data directory.",
+  );
+}

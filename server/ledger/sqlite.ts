@@ -1,0 +1,61 @@
+import type { Ledger } from "./ledger.ts";
+import { type Link, openLink } from "./sqlite-link.ts";
+
+export interface SqliteLedgerOptions {
+  /** The database file; it and its directory are made if missing. */
+  readonly path: string;
+  /** CAIP-2, or `local`. Stamped into a new database; an existing one must carry the same. */
+  readonly network: string;
+  /** The store's clock, ms since 1970. Tests only. */
+  readonly clock?: () => number;
+  /** Called once, when what is stored is no longer known: the process must stop, and a restart reads what is there. */
+  readonly onFatal: (error: Error) => void;
+}
+
+/**
+ * Opens the embedded ledger: SQLite (WAL, `synchronous=FULL`) in a worker thread, so that no fsync blocks the event
+ * loop, with group commit.
+ *
+ * Rejects with Error if the file is no ledger, was made by a newer version or belongs to another network.
+ * A failing change rejects alone with `LedgerFault`. A failing COMMIT or the end of the worker rejects everything
+ * pending and all later calls with `LedgerFault`, and calls `onFatal`.
+ */
+export async function openSqliteLedger(options: SqliteLedgerOptions): Promise<Ledger> {
+  const { path, network, clock, onFatal } = options;
+  const link = await openLink({ path, network, clock, onFatal });
+  return {
+    claim: (request) => link.call({ method: "claim", args: [request] }),
+    resume: (id, fingerprint, leaseMs) => link.call({ method: "resume", args: [id, fingerprint, leaseMs] }),
+    renew: (leases, leaseMs) => link.call({ method: "renew", args: [leases, leaseMs] }),
+    beginSettle: (id, fence, leaseMs) => link.call({ method: "beginSettle", args: [id, fence, leaseMs] }),
+    settled: (id, fence, transaction) => link.call({ method: "settled", args: [id, fence, transaction] }),
+    unknown: (id, fence, reason, transaction) =>
+      link.call({ method: "unknown", args: [id, fence, reason, transaction] }),
+    release: (id, fence, release) => link.call({ method: "release", args: [id, fence, release] }),
+    deliver: (id, fence, keep) => link.call({ method: "deliver", args: [id, fence, keep] }),
+    park: (id, fence, keep) => link.call({ method: "park", args: [id, fence, keep] }),
+    credit: (id, fence, reason) => link.call({ method: "credit", args: [id, fence, reason] }),
+    takeUndecided: (id, height, leaseMs) =>
+      link.call({ method: "takeUndecided", args: [id, height, leaseMs] }),
+    decide: (id, fence, verdict) => link.call({ method: "decide", args: [id, fence, verdict] }),
+    listUndecided: (limit) => link.call({ method: "listUndecided", args: [limit] }),
+    takeAbandoned: (idleMs, leaseMs, limit) =>
+      link.call({ method: "takeAbandoned", args: [idleMs, leaseMs, limit] }),
+    payment: (id) => link.call({ method: "payment", args: [id] }),
+    balance: (account) => link.call({ method: "balance", args: [account] }),
+    journal: (account) => link.call({ method: "journal", args: [account] }),
+    sweepResponses: () => sweep(link),
+    ping: () => link.call({ method: "ping", args: [] }),
+    close: () => link.close(),
+  };
+}
+
+/** A transaction deletes a bounded number, so that a sweep of many holds nobody up. */
+async function sweep(link: Link): Promise<number> {
+  let total = 0;
+  for (;;) {
+    const deleted = await link.call({ method: "sweepResponses", args: [] });
+    if (deleted === 0) return total;
+    total += deleted;
+  }
+}

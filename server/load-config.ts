@@ -1,0 +1,152 @@
+import { readFileSync } from "node:fs";
+import { isAbsolute, relative, resolve } from "node:path";
+import type { Config, PaymentConfig } from "./config.ts";
+import { readConfigTree } from "./config-file.ts";
+import { reportRouteUpstreams, resolveModels, resolveUpstreams } from "./config-models.ts";
+import { type NetworkSettings, resolveNetwork } from "./config-networks.ts";
+import { createProblems, type Problem, type Problems, parseInput } from "./config-problems.ts";
+import { builtInRoutes, fileRoutes, reportDuplicates, reportLowPrices } from "./config-routes.ts";
+import type { ConfigInput } from "./config-schema.ts";
+
+const DEFAULT_FILE = "farebox.yaml";
+
+export interface LoadOptions {
+  /** The environment; an empty variable counts as not set. */
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Where relative paths start. */
+  readonly cwd: string;
+  /** From the command line; wins over FAREBOX_CONFIG. A file named in either way must exist. */
+  readonly configPath?: string | undefined;
+  /** Undefined: there is no such file. Default: the file system. */
+  readonly readFile?: (path: string) => string | undefined;
+}
+
+export type LoadResult = { readonly config: Config } | { readonly problems: readonly Problem[] };
+
+/** Reads a file as UTF-8; undefined if there is none. Throws what else the file system says. */
+function readFileIfAny(path: string): string | undefined {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+/**
+ * Variables and YAML file -> one frozen {@link Config}, or everything that is wrong with them at once.
+ * A variable wins over the file's setting of the same meaning. Without any configuration: local mode.
+ */
+export function loadConfig(options: LoadOptions): LoadResult {
+  const problems = createProblems();
+  const env = Object.fromEntries(Object.entries(options.env).filter(([, value]) => value !== ""));
+  const tree = readTree(options, env, problems);
+  const input = parseInput(env, tree ?? {}, problems);
+  // Without a readable file nothing can be said about what is missing.
+  const config = tree === undefined ? undefined : resolveConfig(input, options.cwd, problems);
+  if (config === undefined || problems.list.length > 0) return { problems: problems.list };
+  return { config: deepFreeze(config) };
+}
+
+function readTree(
+  { cwd, configPath, readFile }: LoadOptions,
+  env: LoadOptions["env"],
+  problems: Problems,
+): unknown {
+  const named = configPath ?? env["FAREBOX_CONFIG"];
+  const path = resolve(cwd, named ?? DEFAULT_FILE);
+  const name = shownPath(cwd, path);
+  try {
+    const text = (readFile ?? readFileIfAny)(path);
+    if (text !== undefined) return readConfigTree(text, name, env, problems);
+    if (named === undefined) return {};
+    problems.add(name, "there is no such file");
+  } catch (error) {
+    const code = error instanceof Error && "code" in error ? ` (${String(error.code)})` : "";
+    problems.add(name, `cannot be read${code}`);
+  }
+  return undefined;
+}
+
+function shownPath(cwd: string, path: string): string {
+  const inside = relative(cwd, path);
+  return inside.startsWith("..") || isAbsolute(inside) ? path : inside;
+}
+
+function resolveConfig(input: ConfigInput, cwd: string, problems: Problems): Config {
+  const { env, file } = input;
+  const settings = resolveNetwork(input, problems);
+  return {
+    ...settings,
+    ...resolveOffer(input, settings, problems),
+    port: env.PORT,
+    adminPort: env.ADMIN_PORT,
+    adminHost: env.ADMIN_HOST,
+    cdpKeyId: env.CDP_API_KEY_ID,
+    cdpKeySecret: env.CDP_API_KEY_SECRET,
+    verifyTimeoutMs: file.timeouts.verify,
+    settleTimeoutMs: file.timeouts.settle,
+    localnetRpcPort: env.LOCALNET_RPC_PORT,
+    localnetFacilitatorPort: env.LOCALNET_FACILITATOR_PORT,
+    dataDir: resolve(cwd, env.FAREBOX_DATA_DIR),
+    memoSecrets: env.FAREBOX_MEMO_SECRET ?? [],
+    payment: paymentConfig(file),
+    service: {
+      ...file.service,
+      contactEmail: file.service.contactEmail,
+      guidance: file.service.guidance,
+    },
+    bodyLimitBytes: file.limits.body,
+    drainMs: file.drain,
+    logLevel: env.LOG_LEVEL,
+  };
+}
+
+type Offer = Pick<Config, "routes" | "upstreams" | "models" | "defaultModel" | "modelsAssumed">;
+
+/** What is sold, and what stands behind it. */
+function resolveOffer(
+  input: ConfigInput,
+  { network, facilitator }: NetworkSettings,
+  problems: Problems,
+): Offer {
+  const { file } = input;
+  const local = network === "local";
+  const own = fileRoutes(file, problems);
+  const builtIns = builtInRoutes(file.prices);
+  reportDuplicates(builtIns, own, problems);
+  reportLowPrices(file, own, facilitator === "coinbase", problems);
+  const upstreams = resolveUpstreams(input, local, problems);
+  reportRouteUpstreams(file, upstreams, problems);
+  const models = resolveModels(input, upstreams, local, builtIns.length > 0, problems);
+  const routes = [...builtIns, ...own];
+  if (routes.length === 0 && !problems.touches("routes")) problems.add("routes", "there is nothing to sell");
+  return { routes, upstreams, ...models };
+}
+
+/** The payment settings of a parsed file, in the units of {@link PaymentConfig}. */
+export function paymentConfig({ payment, protocol }: ConfigInput["file"]): PaymentConfig {
+  return {
+    v1: protocol.v1,
+    tokenTtlMs: payment.tokenTtl,
+    maxTimeoutSeconds: 60,
+    settleByMs: payment.settleBy,
+    leaseMs: 15_000,
+    maxInFlightPerPayer: payment.maxInFlightPerPayer,
+    strikeMs: payment.strikeFor,
+    storeResponses: payment.storeResponses,
+    storeResponseMaxBytes: payment.storeResponseMax,
+    storeResponseTtlMs: payment.storeResponseFor,
+    paymentIdentifier: payment.paymentIdentifier,
+    streamingTypes: payment.streamingTypes,
+    gateBytes: payment.gate,
+  };
+}
+
+function deepFreeze<Value>(value: Value): Value {
+  if (typeof value === "object" && value !== null && !Object.isFrozen(value)) {
+    Object.freeze(value);
+    for (const child of Object.values(value)) deepFreeze(child);
+  }
+  return value;
+}

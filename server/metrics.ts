@@ -1,0 +1,148 @@
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import type { MicroUsd } from "./money.ts";
+
+/** Seconds; from a challenge answered at once to an endless stream. */
+const REQUEST_BUCKETS = [0.001, 0.005, 0.025, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300];
+const SETTLE_BUCKETS = [0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 35];
+
+/** What Prometheus is told. Label values come from closed sets (patterns, tiers, states), never from a request. */
+export interface Metrics {
+  /** `route` is the pattern with its method, such as `POST /agent`; seconds from arrival to the end of the answer. */
+  request(route: string, tier: string, status: number, seconds: number): void;
+  /** A payment entered this state. */
+  payment(state: string): void;
+  settled(seconds: number): void;
+  facilitator(op: "verify" | "settle" | "supported", outcome: string): void;
+  /** How many payments wait for the chain's verdict now. */
+  undecided(count: number): void;
+  /** A payer was credited for a call that was settled and not served. */
+  owed(amount: MicroUsd): void;
+  /** The exposition format, and its media type. */
+  text(): Promise<string>;
+  readonly contentType: string;
+}
+
+/** An own registry: two gateways in one process do not add up. Labelled children are resolved once and kept. */
+export function createMetrics(): Metrics {
+  const registry = new Registry();
+  const registers = [registry];
+  collectDefaultMetrics({ register: registry });
+  const requests = new Counter({
+    name: "farebox_requests_total",
+    help: "Requests for priced routes by route, tier and status.",
+    labelNames: ["route", "tier", "status"],
+    registers,
+  });
+  const requestSeconds = new Histogram({
+    name: "farebox_request_seconds",
+    help: "Seconds from a request's arrival to the end of its answer.",
+    labelNames: ["route"],
+    buckets: REQUEST_BUCKETS,
+    registers,
+  });
+  const payments = new Counter({
+    name: "farebox_payments_total",
+    help: "Keyless payments by the state they entered.",
+    labelNames: ["state"],
+    registers,
+  });
+  const settleSeconds = new Histogram({
+    name: "farebox_settle_seconds",
+    help: "Seconds a settlement took at the facilitator.",
+    buckets: SETTLE_BUCKETS,
+    registers,
+  });
+  const facilitators = new Counter({
+    name: "farebox_facilitator_total",
+    help: "Calls to the facilitator by operation and outcome.",
+    labelNames: ["op", "outcome"],
+    registers,
+  });
+  const undecided = new Gauge({
+    name: "farebox_undecided_payments",
+    help: "Payments whose settlement is not known yet.",
+    registers,
+  });
+  const owed = new Counter({
+    name: "farebox_owed_micro_usd_total",
+    help: "Micro-dollars credited to payers that were settled and not served.",
+    registers,
+  });
+  const requestChild = remember((route) =>
+    remember((tier) => remember((status) => requests.labels(route, tier, status))),
+  );
+  const secondsChild = remember((route) => requestSeconds.labels(route));
+  const paymentChild = remember((state) => payments.labels(state));
+  return {
+    request(route, tier, status, seconds) {
+      requestChild(route)(tier)(String(status)).inc();
+      secondsChild(route).observe(seconds);
+    },
+    payment: (state) => paymentChild(state).inc(),
+    settled: (seconds) => settleSeconds.observe(seconds),
+    facilitator: (op, outcome) => facilitators.inc({ op, outcome }),
+    undecided: (count) => undecided.set(count),
+    // Prometheus counts in floating point; the ledger is what says how much is owed.
+    owed: (amount) => owed.inc(Number(amount)),
+    text: () => registry.metrics(),
+    contentType: registry.contentType,
+  };
+}
+
+export interface AdminServer {
+  /** The port it listens on, also when 0 was asked for. */
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+/** `GET /metrics` on a listener of its own, off the public port; anything else is 404. Rejects if it cannot listen. */
+export function createAdminServer(options: {
+  readonly metrics: Metrics;
+  readonly host: string;
+  readonly port: number;
+}): Promise<AdminServer> {
+  const { metrics } = options;
+  const server = createServer((req, res) => {
+    const [path] = (req.url ?? "").split("?");
+    if (path !== "/metrics" || (req.method !== "GET" && req.method !== "HEAD")) {
+      res.writeHead(404).end();
+      return;
+    }
+    metrics.text().then(
+      (text) =>
+        res.writeHead(200, { "Content-Type": metrics.contentType, "Cache-Control": "no-store" }).end(text),
+      () => res.writeHead(500).end(),
+    );
+  });
+  return new Promise((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(options.port, options.host, () => {
+      server.off("error", reject);
+      resolve({ port: portOf(server.address()), close: () => close(server) });
+    });
+  });
+}
+
+function close(server: ReturnType<typeof createServer>): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.close((error) => (error === undefined ? resolve() : reject(error)));
+    server.closeAllConnections();
+  });
+}
+
+function portOf(address: AddressInfo | string | null): number {
+  return typeof address === "object" && address !== null ? address.port : 0;
+}
+
+function remember<Value>(make: (key: string) => Value): (key: string) => Value {
+  const known = new Map<string, Value>();
+  return (key) => {
+    const found = known.get(key);
+    if (found !== undefined) return found;
+    const made = make(key);
+    known.set(key, made);
+    return made;
+  };
+}

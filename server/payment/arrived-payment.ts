@@ -1,0 +1,201 @@
+import type { IncomingHttpHeaders } from "node:http";
+import type { FacilitatorRequest } from "../../facilitator-client/types.ts";
+import { type ErrorCode, GatewayError } from "../errors.ts";
+import type { MicroUsd } from "../money.ts";
+import type { Route } from "../routes.ts";
+import { requirementsFor, requirementsV1For, type Terms, type TermsSource } from "./terms.ts";
+import { identifierKey, responseKey, type TokenMint } from "./token.ts";
+import { type DecodedPayment, decodePayment, matchTerms } from "./transaction.ts";
+import { acceptedMatches, type DecodedHeader, decodePaymentHeader } from "./wire.ts";
+
+/** The signed transfer inside a payment: checked for structure and signature, true whatever today's terms are. */
+export interface Transfer {
+  /** SHA-256 (hex) of the message: the payment's id. */
+  readonly id: string;
+  readonly payer: string;
+  readonly amount: MicroUsd;
+  readonly memo: string;
+  readonly feePayer: string;
+}
+
+/** A payment header that passed every check that needs nobody else. */
+export interface ArrivedPayment {
+  readonly x402Version: 1 | 2;
+  readonly transfer: Transfer;
+  readonly asset: string;
+  readonly payTo: string;
+  /** CAIP-2. */
+  readonly network: string;
+  readonly identifier: string | undefined;
+  /** Keys that open a response stored for it; none in v1. */
+  readonly responseKeys: readonly Buffer[];
+  /** Why it may not open a new claim under today's terms; a recorded payment is served all the same. */
+  readonly refusal: GatewayError | undefined;
+  readonly request: FacilitatorRequest;
+}
+
+export interface PaymentReaderOptions {
+  readonly terms: TermsSource;
+  readonly tokens: TokenMint;
+  readonly v1: boolean;
+  readonly publicUrl: string;
+  readonly identifier: "off" | "optional" | "required";
+}
+
+/** Where a payment arrived. */
+export interface ArrivalPoint {
+  readonly route: Route;
+  readonly path: string;
+}
+
+export interface PaymentReader {
+  /** Whether the request carries a payment header at all, well-formed or not. */
+  carries(headers: IncomingHttpHeaders): boolean;
+  /** Decodes and checks locally; never throws. */
+  read(headers: IncomingHttpHeaders, at: ArrivalPoint): ArrivedPayment | GatewayError;
+}
+
+type HeaderV2 = Extract<DecodedHeader, { kind: "v2" }>;
+type HeaderV1 = Extract<DecodedHeader, { kind: "v1" }>;
+
+/** Largest payment header read; a v2 payload with its echoed extensions is about 6 KB. */
+const MAX_HEADER_BYTES = 12_288;
+
+/** Reads payment headers of both protocol versions. */
+export function createPaymentReader(options: PaymentReaderOptions): PaymentReader {
+  return {
+    carries: (headers) => headers["payment-signature"] !== undefined || headers["x-payment"] !== undefined,
+    read(headers, at) {
+      const header = decodePaymentHeader(headers, { v1: options.v1, maxBytes: MAX_HEADER_BYTES });
+      switch (header.kind) {
+        case "v2":
+          return readV2(options, header, at);
+        case "v1":
+          return readV1(options, header, at);
+        case "unsupported_version":
+          return new GatewayError("unsupported_version");
+        case "malformed":
+        case "none":
+          return new GatewayError("payment_malformed");
+      }
+    },
+  };
+}
+
+function readV2(
+  options: PaymentReaderOptions,
+  header: HeaderV2,
+  at: ArrivalPoint,
+): ArrivedPayment | GatewayError {
+  const { accepted } = header.payload;
+  if (options.identifier === "required" && header.identifier === undefined) {
+    return new GatewayError("payment_identifier_required");
+  }
+  const transfer = decodePayment(header.transaction);
+  if (!transfer.ok) return new GatewayError("payment_invalid", { details: { problem: transfer.problem } });
+  const { payment } = transfer;
+  const binding = { method: at.route.method, path: at.path, amount: accepted.amount, payTo: accepted.payTo };
+  const token =
+    header.token === undefined ? undefined : options.tokens.check(header.token, payment.memo, binding);
+  // Until here nothing proves that we ever offered these terms; after it, all but the expiry is ours.
+  if (header.token === undefined || token?.ok !== true) return mismatch("token");
+  const problem = matchTerms(payment, accepted);
+  if (problem !== undefined) return mismatch(problem);
+  if (accepted.extra?.["feePayer"] !== payment.feePayer) return mismatch("feePayer");
+  const identifier = options.identifier === "off" ? undefined : header.identifier;
+  return {
+    x402Version: 2,
+    transfer: payment,
+    asset: accepted.asset,
+    payTo: accepted.payTo,
+    network: accepted.network,
+    identifier,
+    responseKeys: [
+      responseKey(header.token),
+      ...(identifier === undefined ? [] : [identifierKey(identifier)]),
+    ],
+    refusal: token.expired
+      ? new GatewayError("payment_expired")
+      : refuseV2(options, header, at, payment.feePayer),
+    request: { x402Version: 2, paymentPayload: header.payload, paymentRequirements: accepted },
+  };
+}
+
+/** Today's terms, for a payment that would be claimed anew. */
+function refuseV2(
+  options: PaymentReaderOptions,
+  header: HeaderV2,
+  at: ArrivalPoint,
+  feePayer: string,
+): GatewayError | undefined {
+  const terms = options.terms.current();
+  if (terms === undefined) return unavailable();
+  if (!options.terms.knowsFeePayer(feePayer)) return mismatch("feePayer");
+  const field = acceptedMatches(header.payload.accepted, requirementsFor(at.route, { ...terms, feePayer }));
+  return field === undefined ? undefined : mismatch(field);
+}
+
+function readV1(
+  options: PaymentReaderOptions,
+  header: HeaderV1,
+  at: ArrivalPoint,
+): ArrivedPayment | GatewayError {
+  if (options.identifier === "required") return new GatewayError("payment_identifier_required");
+  const transfer = decodePayment(header.transaction);
+  if (!transfer.ok) return new GatewayError("payment_invalid", { details: { problem: transfer.problem } });
+  const { payment } = transfer;
+  const terms = options.terms.current();
+  if (terms === undefined) return unavailable();
+  const requirements = requirementsV1For(at.route, terms, payment.feePayer, options.publicUrl + at.path);
+  return {
+    x402Version: 1,
+    transfer: payment,
+    asset: terms.asset,
+    payTo: terms.payTo,
+    network: terms.network,
+    identifier: undefined,
+    responseKeys: [],
+    refusal: refuseV1(options, header, at, terms, payment),
+    request: { x402Version: 1, paymentPayload: header.payload, paymentRequirements: requirements },
+  };
+}
+
+function refuseV1(
+  options: PaymentReaderOptions,
+  header: HeaderV1,
+  at: ArrivalPoint,
+  terms: Terms,
+  payment: DecodedPayment,
+): GatewayError | undefined {
+  if (header.payload.scheme !== "exact" || header.payload.network !== terms.networkV1)
+    return mismatch("network");
+  if (!options.terms.knowsFeePayer(payment.feePayer)) return mismatch("feePayer");
+  const wanted = { amount: at.route.price.toString(), asset: terms.asset, payTo: terms.payTo };
+  const problem = matchTerms(payment, wanted);
+  return problem === undefined ? undefined : mismatch(problem);
+}
+
+/**
+ * What the facilitator is sent: without the token, which would let its reader claim the stored response, and without the
+ * payment-identifier, which would too. The rest of `extensions` stays: the bazaar reads it there.
+ */
+export function withoutSecrets(payment: ArrivedPayment): FacilitatorRequest {
+  const { request } = payment;
+  if (request.x402Version === 1) return request;
+  const { token: _token, ...extra } = request.paymentRequirements.extra ?? {};
+  const accepted = { ...request.paymentRequirements, extra };
+  const { "payment-identifier": _identifier, ...extensions } = request.paymentPayload.extensions ?? {};
+  return {
+    x402Version: 2,
+    paymentPayload: { ...request.paymentPayload, accepted, extensions },
+    paymentRequirements: accepted,
+  };
+}
+
+function mismatch(field: string): GatewayError {
+  return new GatewayError("payment_mismatch" satisfies ErrorCode, { details: { field } });
+}
+
+function unavailable(): GatewayError {
+  return new GatewayError("terms_unavailable", { retryAfterSeconds: 2 });
+}

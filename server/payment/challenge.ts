@@ -1,0 +1,178 @@
+import type { ErrorCode } from "../errors.ts";
+import type { Route } from "../routes.ts";
+import { requirementsFor, requirementsV1For, type Terms, type TermsSource } from "./terms.ts";
+
+/** Lengths of what {@link TokenIssuer.issue} yields; each a multiple of 3, so that base64 can be spliced. */
+export interface TokenIssuer {
+  readonly tokenLength: number;
+  readonly memoLength: number;
+  issue(binding: {
+    readonly method: string;
+    readonly path: string;
+    readonly amount: string;
+    readonly payTo: string;
+  }): { readonly token: string; readonly memo: string };
+}
+
+/**
+ * A 402 answer. `headers` is a flat list as `writeHead` takes it; `body` holds one character for each byte and is to be
+ * written as latin1, which Node does without looking at each character.
+ */
+export interface Challenge {
+  readonly headers: string[];
+  readonly body: string;
+}
+
+export interface ChallengeOptions {
+  readonly terms: TermsSource;
+  readonly tokens: TokenIssuer;
+  readonly publicUrl: string;
+  /** `resource` of a route's PaymentRequired, but for its url. */
+  readonly resource: (route: Route) => object;
+  /** Answer with the v1 envelope as body; false = the v2 object. */
+  readonly v1: boolean;
+  /** `extensions` of a route's PaymentRequired. */
+  readonly extensions: (route: Route) => Readonly<Record<string, unknown>>;
+  /** Sent with every challenge (CORS). */
+  readonly headers: readonly string[];
+}
+
+/** Builds 402s. Undefined while no terms are known: then the answer is 503. */
+export interface Challenges {
+  make(route: Route, path: string, code?: ErrorCode): Challenge | undefined;
+}
+
+/** Everything of one route's 402 but its token and memo, encoded once. */
+interface Template {
+  readonly terms: Terms;
+  readonly beforeToken: string;
+  readonly afterMemo: string;
+  readonly bodyBefore: string;
+  readonly bodyAfter: string;
+  readonly headers: readonly string[];
+}
+
+/** `","memo":"` brought to a multiple of 3 bytes. */
+const BETWEEN = '","memo":  "';
+const CACHED_PATHS = 1_000;
+/** A longer path of the caller's own making would push the header past what proxies accept. */
+const MAX_PATH = 256;
+
+/**
+ * The `PAYMENT-REQUIRED` header is base64 of about 2 KB of JSON of which only token and memo change. All else is encoded
+ * once per route and path, cut at 3-byte boundaries, so a challenge costs one token and about 200 bytes of base64.
+ */
+export function createChallenges(options: ChallengeOptions): Challenges {
+  const { terms: source, tokens } = options;
+  const templates = new Map<Route, Map<string, Template>>();
+
+  function template(route: Route, path: string, terms: Terms): Template {
+    const byPath = templates.get(route) ?? new Map<string, Template>();
+    templates.set(route, byPath);
+    const cached = byPath.get(path);
+    if (cached?.terms === terms) return cached;
+    const made = makeTemplate(options, route, path, terms, "payment_required");
+    if (byPath.size >= CACHED_PATHS) byPath.clear();
+    byPath.set(path, made);
+    return made;
+  }
+
+  return {
+    make(route, path, code = "payment_required") {
+      const terms = source.current();
+      if (terms === undefined) return undefined;
+      const parts =
+        code === "payment_required"
+          ? template(route, path, terms)
+          : makeTemplate(options, route, path, terms, code);
+      const { token, memo } = tokens.issue({
+        method: route.method,
+        path,
+        amount: route.price.toString(),
+        payTo: terms.payTo,
+      });
+      const middle = Buffer.from(token + BETWEEN + memo, "latin1").toString("base64");
+      return {
+        headers: [...parts.headers, "PAYMENT-REQUIRED", parts.beforeToken + middle + parts.afterMemo],
+        body: parts.bodyBefore + (options.v1 ? memo : token + BETWEEN + memo) + parts.bodyAfter,
+      };
+    },
+  };
+}
+
+function makeTemplate(
+  options: ChallengeOptions,
+  route: Route,
+  path: string,
+  terms: Terms,
+  code: ErrorCode,
+): Template {
+  const { tokens } = options;
+  const url = options.publicUrl + (path.length > MAX_PATH ? route.path : path);
+  const json = paymentRequired(options, route, url, terms, code);
+  const [start = "", end = ""] = json.split(SPLICE);
+  const padding = " ".repeat((3 - ((Buffer.byteLength(start) + 1) % 3)) % 3);
+  const before = `${start}${padding}"`;
+  const after = `"${end}`;
+  const [bodyBefore, bodyAfter] = options.v1 ? envelopeV1(route, url, terms, code) : [before, after];
+  const dynamic = options.v1 ? tokens.memoLength : tokens.tokenLength + BETWEEN.length + tokens.memoLength;
+  const length = Buffer.byteLength(bodyBefore) + dynamic + Buffer.byteLength(bodyAfter);
+  return {
+    terms,
+    beforeToken: Buffer.from(before).toString("base64"),
+    afterMemo: Buffer.from(after).toString("base64"),
+    bodyBefore: bytesOf(bodyBefore),
+    bodyAfter: bytesOf(bodyAfter),
+    headers: [
+      ...options.headers,
+      "Content-Type",
+      "application/json; charset=utf-8",
+      "Cache-Control",
+      "private, no-store",
+      "Content-Length",
+      String(length),
+    ],
+  };
+}
+
+/** UTF-8, one character for each byte. */
+function bytesOf(text: string): string {
+  return Buffer.from(text, "utf8").toString("latin1");
+}
+
+/** Stands where token and memo go; a string that JSON text of ours cannot contain by accident. */
+const SPLICE = '"\u0001"';
+const SPLICE_VALUE = "\u0001";
+
+function paymentRequired(
+  options: ChallengeOptions,
+  route: Route,
+  url: string,
+  terms: Terms,
+  code: ErrorCode,
+): string {
+  const requirements = requirementsFor(route, terms);
+  const document = {
+    x402Version: 2,
+    error: code,
+    resource: { ...options.resource(route), url },
+    accepts: [{ ...requirements, extra: { ...requirements.extra, token: SPLICE_VALUE } }],
+    extensions: options.extensions(route),
+  };
+  return JSON.stringify(document).replaceAll("\\u0001", SPLICE_VALUE);
+}
+
+/** The v1 body around its memo: v1 clients read only the body, and newer ones put `extra.memo` into the transaction. */
+function envelopeV1(route: Route, url: string, terms: Terms, code: ErrorCode): readonly [string, string] {
+  if (terms.feePayerV1 === undefined) {
+    return [`{"x402Version":1,"error":"${code}","accepts":[],"memo":"`, '"}'];
+  }
+  const requirements = requirementsV1For(route, terms, terms.feePayerV1, url);
+  const document = {
+    x402Version: 1,
+    error: code,
+    accepts: [{ ...requirements, extra: { ...requirements.extra, memo: SPLICE_VALUE } }],
+  };
+  const [before = "", after = ""] = JSON.stringify(document).split("\\u0001");
+  return [before, after];
+}

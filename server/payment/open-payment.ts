@@ -1,0 +1,271 @@
+import { hash } from "node:crypto";
+import type { Facilitator, FacilitatorRequest } from "../../facilitator-client/types.ts";
+import { type ErrorCode, GatewayError } from "../errors.ts";
+import type { ClaimOutcome, ClaimRequest, Ledger, PaymentRecord, SealedResponse } from "../ledger/ledger.ts";
+import type { Route } from "../routes.ts";
+import { type ArrivedPayment, withoutSecrets } from "./arrived-payment.ts";
+import type { Charge, StoredResponse } from "./charge.ts";
+import type { Reconciler } from "./reconcile.ts";
+import { openResponse } from "./response-store.ts";
+import { createX402Charge, type X402ChargeParts, type X402Payment } from "./x402-charge.ts";
+
+/** What a payment header leads to. `error` with status 402 is answered with fresh requirements. */
+export type Opening =
+  | { readonly kind: "charge"; readonly charge: Charge }
+  | {
+      readonly kind: "replay";
+      readonly response: StoredResponse;
+      readonly proof: Readonly<Record<string, string>>;
+    }
+  | { readonly kind: "error"; readonly error: GatewayError };
+
+export interface PaymentCall {
+  readonly route: Route;
+  readonly method: string;
+  /** The request's own path; the token is bound to it. */
+  readonly path: string;
+  /** With its `?`, or empty. */
+  readonly query: string;
+  readonly body: Buffer;
+  /** Aborted when the client leaves before anything was settled. */
+  readonly signal: AbortSignal;
+}
+
+export interface OpenPaymentParts extends X402ChargeParts {
+  readonly ledger: Ledger;
+  readonly facilitator: Facilitator;
+  readonly reconciler: Reconciler;
+  readonly leaseMs: number;
+  readonly settleByMs: number;
+  readonly maxInFlight: number;
+  readonly keepResponses: boolean;
+  /** Upper bound of the chain's height, if known (height-tracker.ts). */
+  readonly height: () => bigint | undefined;
+  readonly now: () => number;
+  /** The facilitator no longer manages a feePayer that we offered: ask it again. */
+  readonly onFeePayerRefused: () => void;
+}
+
+/** A record can be decided or replaced under a claim's feet only so often; then the caller is asked to come back. */
+const MAX_ROUNDS = 3;
+
+/**
+ * The order on arrival (design: section 4): local checks that need no one; look the record up; only a new claim is compared
+ * with today's terms; claim; verify with the facilitator. The result is a charge, a replay, or an error that says what to do.
+ */
+export async function openPayment(
+  parts: OpenPaymentParts,
+  payment: ArrivedPayment,
+  call: PaymentCall,
+): Promise<Opening> {
+  const request = claimRequest(parts, payment, call);
+  for (let round = 0; round < MAX_ROUNDS; round += 1) {
+    const outcome = await parts.ledger.claim(request);
+    const opening = await follow(parts, payment, call, request, outcome);
+    if (opening !== "again") return opening;
+  }
+  return problem("settlement_unknown", 2);
+}
+
+/** Identifies the request that a payment buys: method, path, query and body. */
+function fingerprint(call: Pick<PaymentCall, "method" | "path" | "query" | "body">): string {
+  const body = hash("sha256", call.body, "hex");
+  return hash("sha256", JSON.stringify([call.method, call.path, call.query, body]), "hex");
+}
+
+function claimRequest(parts: OpenPaymentParts, payment: ArrivedPayment, call: PaymentCall): ClaimRequest {
+  const { transfer, identifier } = payment;
+  return {
+    id: transfer.id,
+    fingerprint: fingerprint(call),
+    payer: transfer.payer,
+    amount: transfer.amount,
+    asset: payment.asset,
+    payTo: payment.payTo,
+    network: payment.network,
+    x402Version: payment.x402Version,
+    route: `${call.route.method} ${call.route.path}`,
+    memo: transfer.memo,
+    feePayer: transfer.feePayer,
+    claimHeight: parts.height(),
+    identifierHash:
+      identifier === undefined
+        ? undefined
+        : hash("sha256", JSON.stringify([transfer.payer, identifier]), "hex"),
+    admitNew: payment.refusal === undefined,
+    leaseMs: parts.leaseMs,
+    maxInFlight: parts.maxInFlight,
+  };
+}
+
+/** The retry table of design section 4, one case a row. */
+async function follow(
+  parts: OpenPaymentParts,
+  payment: ArrivedPayment,
+  call: PaymentCall,
+  request: ClaimRequest,
+  outcome: ClaimOutcome,
+): Promise<Opening | "again"> {
+  switch (outcome.outcome) {
+    case "claimed":
+      return verifyClaim(parts, payment, call, outcome.fence, outcome.upfront);
+    case "resumed":
+      return serveSettled(parts, payment, outcome.record, outcome.fence, outcome.response);
+    case "delivered":
+      return replay(parts, payment, outcome.record, outcome.response);
+    case "in_progress":
+      return problem("payment_in_progress", 1);
+    case "used":
+      return problem("payment_already_used");
+    case "credited":
+      return credited(outcome.record);
+    case "undecided":
+      return (await parts.reconciler.reconcile(request.id)) === "undecided"
+        ? problem("settlement_unknown", 2)
+        : "again";
+    case "identifier_conflict":
+      return problem("payment_identifier_conflict");
+    case "identifier_replay":
+      return serveOther(parts, payment, request, outcome.record, outcome.response);
+    case "twin":
+      return serveOther(parts, payment, request, outcome.record, undefined);
+    case "not_admitted":
+      return { kind: "error", error: payment.refusal ?? new GatewayError("payment_mismatch") };
+    case "too_many_in_flight":
+      return problem("too_many_payments", 1);
+  }
+}
+
+/** A new claim: the facilitator's verify, and then the charge. Nothing has been spent if this fails. */
+async function verifyClaim(
+  parts: OpenPaymentParts,
+  payment: ArrivedPayment,
+  call: PaymentCall,
+  fence: number,
+  strikes: boolean,
+): Promise<Opening> {
+  const request = withoutSecrets(payment);
+  parts.leases.hold(payment.transfer.id, fence);
+  const result = await parts.facilitator.verify(request, call.signal);
+  if (result.outcome !== "ok") {
+    parts.leases.drop(payment.transfer.id);
+    // A failed simulation may mean that the transfer has landed already, by another hand: it is watched.
+    if (result.outcome === "refused" && result.reason.includes("fee_payer")) parts.onFeePayerRefused();
+    const watched = result.outcome === "refused" && result.reason.includes("simulation_failed");
+    await parts.ledger.release(payment.transfer.id, fence, { reason: result.reason, watched, strikeMs: 0 });
+    parts.onState("released");
+    return result.outcome === "refused" ? problem("payment_invalid") : problem("facilitator_unavailable", 2);
+  }
+  const upfront = strikes || call.route.settle === "upfront";
+  const { id, amount } = payment.transfer;
+  const terms = { id, amount, fence, upfront, settledAs: undefined };
+  return { kind: "charge", charge: charge(parts, payment, request, terms) };
+}
+
+/** Settled earlier and not delivered: served now, without a new settlement. Protocol v1 cannot prove whose it is. */
+async function serveSettled(
+  parts: OpenPaymentParts,
+  payment: ArrivedPayment,
+  record: PaymentRecord,
+  fence: number,
+  sealed: SealedResponse | undefined,
+): Promise<Opening> {
+  const transaction = record.transaction ?? "";
+  const request = withoutSecrets(payment);
+  const { id, amount } = record;
+  const opened = charge(parts, payment, request, {
+    id,
+    amount,
+    fence,
+    upfront: true,
+    settledAs: transaction,
+  });
+  if (payment.x402Version === 1) {
+    await opened.release({ reason: "v1_not_replayed", by: "server", worked: false });
+    return credited(record);
+  }
+  const response = open(payment, sealed);
+  if (response === undefined) return { kind: "charge", charge: opened };
+  await opened.capture({ delivered: true, response });
+  return { kind: "replay", response, proof: parts.proof(recordFacts(record), transaction) };
+}
+
+function replay(
+  parts: OpenPaymentParts,
+  payment: ArrivedPayment,
+  record: PaymentRecord,
+  sealed: SealedResponse | undefined,
+): Opening {
+  const response = open(payment, sealed);
+  if (response === undefined) return problem("response_not_stored");
+  return { kind: "replay", response, proof: parts.proof(recordFacts(record), record.transaction ?? "") };
+}
+
+/** An earlier payment of the same payer for the same request: it serves the call, and the new one is left unspent. */
+async function serveOther(
+  parts: OpenPaymentParts,
+  payment: ArrivedPayment,
+  request: ClaimRequest,
+  record: PaymentRecord,
+  sealed: SealedResponse | undefined,
+): Promise<Opening | "again"> {
+  switch (record.state) {
+    case "delivered":
+      return replay(parts, payment, record, sealed);
+    case "credited":
+      return credited(record);
+    case "released":
+      return "again";
+    case "open":
+      return problem("payment_in_progress", 1);
+    case "settling":
+    case "unknown":
+      if (record.leased) return problem("payment_in_progress", 1);
+      if ((await parts.reconciler.reconcile(record.id)) === "undecided")
+        return problem("settlement_unknown", 2);
+      return "again";
+    case "settled": {
+      const resumed = await parts.ledger.resume(record.id, request.fingerprint, parts.leaseMs);
+      if (resumed === "lost") return problem("payment_in_progress", 1);
+      return serveSettled(parts, payment, resumed.record, resumed.fence, sealed);
+    }
+  }
+}
+
+function charge(
+  parts: OpenPaymentParts,
+  payment: ArrivedPayment,
+  request: FacilitatorRequest,
+  claim: Pick<X402Payment, "id" | "amount" | "fence" | "upfront" | "settledAs">,
+): Charge {
+  return createX402Charge(parts, {
+    ...claim,
+    payer: payment.transfer.payer,
+    network: payment.network,
+    request,
+    settleBy: parts.now() + parts.settleByMs,
+    responseKeys: parts.keepResponses ? payment.responseKeys : [],
+  });
+}
+
+function open(payment: ArrivedPayment, sealed: SealedResponse | undefined): StoredResponse | undefined {
+  return sealed === undefined ? undefined : openResponse(sealed.sealed, payment.responseKeys);
+}
+
+function credited(record: PaymentRecord): Opening {
+  const details = { account: `wallet:${record.payer}`, transaction: record.transaction ?? null };
+  return { kind: "error", error: new GatewayError("payment_credited", { details }) };
+}
+
+function recordFacts(record: PaymentRecord): {
+  readonly payer: string;
+  readonly network: string;
+  readonly amount: bigint;
+} {
+  return { payer: record.payer, network: record.network, amount: record.amount };
+}
+
+function problem(code: ErrorCode, retryAfterSeconds?: number): Opening {
+  const options = retryAfterSeconds === undefined ? {} : { retryAfterSeconds };
+  return { kind: "error", error: new GatewayError(code, options) };
+}

@@ -1,0 +1,125 @@
+import type { Ledger, PaymentRecord, Verdict } from "../ledger/ledger.ts";
+import type { Chain } from "./chain.ts";
+
+/** A blockhash is valid for 150 blocks; beyond that a transaction that is not on the chain never will be. */
+const BLOCKHASH_LIFETIME = 150n;
+const BATCH = 100;
+
+export type Decision = "settled" | "released" | "undecided";
+
+export interface Reconciler {
+  /** Asks the chain about one payment; calls for the same one share an answer. Never throws. */
+  reconcile(id: string): Promise<Decision>;
+  /** One round over everything undecided, watched or abandoned. Never throws. */
+  sweep(): Promise<void>;
+  /** Starts sweeping: now, and every `intervalMs`. */
+  start(): void;
+  close(): Promise<void>;
+}
+
+export interface ReconcilerOptions {
+  readonly ledger: Ledger;
+  /** Undefined: no RPC is configured; nothing is ever decided. */
+  readonly chain: Chain | undefined;
+  readonly leaseMs: number;
+  readonly intervalMs: number;
+  /** Settled payments whose client has not come back for this long are credited. */
+  readonly abandonedMs: number;
+  readonly onDecided: (record: PaymentRecord, decision: Verdict["verdict"]) => void;
+  /** An abandoned payment was credited to its payer. */
+  readonly onCredited: (record: PaymentRecord) => void;
+  readonly onFault: (error: unknown, paymentId: string | undefined) => void;
+}
+
+/**
+ * Decides payments whose outcome is unknown, by the chain alone (design: section 4, Reconcile). Single flight for each
+ * record: in this process by a map, between gateways by the record's lease.
+ */
+export function createReconciler(options: ReconcilerOptions): Reconciler {
+  const { ledger, chain, leaseMs, onFault } = options;
+  const running = new Map<string, Promise<Decision>>();
+  let timer: NodeJS.Timeout | undefined;
+  let sweeping: Promise<void> | undefined;
+
+  function reconcile(id: string): Promise<Decision> {
+    const current = running.get(id);
+    if (current !== undefined) return current;
+    const started = decideOne(id)
+      .catch((error: unknown): Decision => {
+        onFault(error, id);
+        return "undecided";
+      })
+      .finally(() => running.delete(id));
+    running.set(id, started);
+    return started;
+  }
+
+  async function decideOne(id: string): Promise<Decision> {
+    if (chain === undefined) return "undecided";
+    const taken = await ledger.takeUndecided(id, await chain.height(), leaseMs);
+    if (taken === "lost") return decisionOf(await ledger.payment(id));
+    const verdict = await ask(chain, taken.record);
+    const step = await ledger.decide(id, taken.fence, verdict);
+    if (step === "lost") return decisionOf(await ledger.payment(id));
+    options.onDecided(taken.record, verdict.verdict);
+    if (verdict.verdict === "settled") return "settled";
+    return verdict.verdict === "absent" ? "released" : "undecided";
+  }
+
+  async function ask(node: Chain, record: PaymentRecord): Promise<Verdict> {
+    try {
+      // The height first: what is absent in a later search, at a height beyond its life, can no longer land.
+      const finalized = await node.finalizedHeight();
+      const finding = await node.find(record);
+      if (finding.found === "settled") return { verdict: "settled", transaction: finding.transaction };
+      if (finding.found === "failed") return { verdict: "absent", reason: "failed_on_chain" };
+      const claimed = record.claimHeight;
+      if (claimed !== undefined && finalized > claimed + BLOCKHASH_LIFETIME) {
+        return { verdict: "absent", reason: "never_landed" };
+      }
+      return { verdict: "undecided", reason: "not_on_chain_yet" };
+    } catch (error) {
+      onFault(error, record.id);
+      return { verdict: "undecided", reason: "chain_unavailable" };
+    }
+  }
+
+  async function sweepOnce(): Promise<void> {
+    try {
+      for (const record of await ledger.listUndecided(BATCH)) await reconcile(record.id);
+      for (const record of await ledger.takeAbandoned(options.abandonedMs, leaseMs, BATCH)) {
+        const step = await ledger.credit(record.id, record.fence, "not_collected");
+        if (step === "ok") options.onCredited(record);
+      }
+      await ledger.sweepResponses();
+    } catch (error) {
+      onFault(error, undefined);
+    }
+  }
+
+  function sweep(): Promise<void> {
+    sweeping ??= sweepOnce().finally(() => {
+      sweeping = undefined;
+    });
+    return sweeping;
+  }
+
+  return {
+    reconcile,
+    sweep,
+    start() {
+      void sweep();
+      timer = setInterval(() => void sweep(), options.intervalMs).unref();
+    },
+    async close() {
+      clearInterval(timer);
+      await sweeping;
+      await Promise.all(running.values());
+    },
+  };
+}
+
+function decisionOf(record: PaymentRecord | undefined): Decision {
+  if (record === undefined || record.state === "released") return "released";
+  return record.state === "unknown" || record.state === "settling" ? "undecided" : "settled";
+}

@@ -1,0 +1,122 @@
+import type { PaymentRequirementsV1 } from "@x402/core/schemas";
+import type { PaymentRequirements } from "@x402/core/types";
+import type { SupportedKind } from "../../facilitator-client/types.ts";
+import type { Route } from "../routes.ts";
+
+/** What the merchant fixes for every payment. */
+export interface MerchantTerms {
+  /** CAIP-2. */
+  readonly network: string;
+  /** Protocol v1's name of the network; undefined where v1 is switched off. */
+  readonly networkV1: string | undefined;
+  /** Mint of the asset, base58. */
+  readonly asset: string;
+  /** Merchant's wallet, base58. */
+  readonly payTo: string;
+  readonly maxTimeoutSeconds: number;
+}
+
+/** Today's terms: the merchant's, and the feePayer that the facilitator offers. */
+export interface Terms extends MerchantTerms {
+  readonly feePayer: string;
+  /** Protocol v1's feePayer; undefined if the facilitator offers no v1 kind. */
+  readonly feePayerV1: string | undefined;
+}
+
+export interface TermsSource {
+  /** Undefined until the facilitator has answered once. */
+  current(): Terms | undefined;
+  /** Whether a feePayer was offered lately: a payment signed for it is still good. */
+  knowsFeePayer(feePayer: string): boolean;
+}
+
+/**
+ * Terms from the merchant's settings and the facilitator's `/supported`. A facilitator with several fee payers names one
+ * of them at random, so each one seen within `memoryMs` stays acceptable.
+ */
+export function createTermsSource(options: {
+  readonly merchant: MerchantTerms;
+  readonly kinds: () => readonly SupportedKind[] | undefined;
+  readonly now: () => number;
+  readonly memoryMs: number;
+  /** Ask the facilitator again: somebody signed for a feePayer that we do not know. */
+  readonly refresh: () => void;
+}): TermsSource {
+  const { merchant, now, memoryMs } = options;
+  const seen = new Map<string, number>();
+  let lastKinds: readonly SupportedKind[] | undefined;
+  let terms: Terms | undefined;
+
+  function current(): Terms | undefined {
+    const kinds = options.kinds();
+    if (kinds !== lastKinds) {
+      lastKinds = kinds;
+      terms = kinds === undefined ? undefined : readTerms(kinds, merchant);
+    }
+    return terms;
+  }
+
+  function knowsFeePayer(feePayer: string): boolean {
+    const today = current();
+    if (today !== undefined) seen.set(today.feePayer, now());
+    if (today?.feePayerV1 !== undefined) seen.set(today.feePayerV1, now());
+    const at = seen.get(feePayer);
+    const known = at !== undefined && now() - at <= memoryMs;
+    if (!known) options.refresh();
+    return known;
+  }
+
+  return { current, knowsFeePayer };
+}
+
+function readTerms(kinds: readonly SupportedKind[], merchant: MerchantTerms): Terms | undefined {
+  const exact = kinds.filter((kind) => kind.scheme === "exact");
+  const v2 = exact.find((kind) => kind.x402Version === 2 && kind.network === merchant.network);
+  const v1 = exact.find((kind) => kind.x402Version === 1 && kind.network === merchant.networkV1);
+  if (v2?.feePayer === undefined) return undefined;
+  return { ...merchant, feePayer: v2.feePayer, feePayerV1: v1?.feePayer };
+}
+
+/** The part of the v2 requirements that is the same for every challenge of a route. */
+export function requirementsFor(
+  route: Route,
+  terms: MerchantTerms & { feePayer: string },
+): PaymentRequirements {
+  return {
+    scheme: "exact",
+    network: asNetwork(terms.network),
+    amount: route.price.toString(),
+    asset: terms.asset,
+    payTo: terms.payTo,
+    maxTimeoutSeconds: terms.maxTimeoutSeconds,
+    extra: { feePayer: terms.feePayer },
+  };
+}
+
+/** The same in protocol v1. `resource` is the absolute URL of the call. */
+export function requirementsV1For(
+  route: Route,
+  terms: MerchantTerms,
+  feePayer: string,
+  resource: string,
+): PaymentRequirementsV1 {
+  return {
+    scheme: "exact",
+    network: terms.networkV1 ?? "",
+    maxAmountRequired: route.price.toString(),
+    resource,
+    description: route.description,
+    mimeType: route.mimeType,
+    outputSchema: {},
+    payTo: terms.payTo,
+    maxTimeoutSeconds: terms.maxTimeoutSeconds,
+    asset: terms.asset,
+    extra: { feePayer },
+  };
+}
+
+/** CAIP-2 as the packages type it. */
+function asNetwork(network: string): `${string}:${string}` {
+  const [namespace = "", reference = ""] = network.split(":", 2);
+  return `${namespace}:${reference}`;
+}

@@ -1,0 +1,217 @@
+import type { Facilitator, FacilitatorRequest } from "../../facilitator-client/types.ts";
+import { GatewayError } from "../errors.ts";
+import type { KeepResponse, Ledger } from "../ledger/ledger.ts";
+import type { MicroUsd } from "../money.ts";
+import type { Capture, Charge, ChargeReceipt, Release, SettleResult, StoredResponse } from "./charge.ts";
+import type { LeaseKeeper } from "./leases.ts";
+import { sealResponse } from "./response-store.ts";
+
+export interface X402ChargeParts {
+  readonly ledger: Ledger;
+  readonly facilitator: Facilitator;
+  readonly leases: LeaseKeeper;
+  readonly leaseMs: number;
+  readonly strikeMs: number;
+  readonly storeTtlMs: number;
+  /** The headers that prove a settlement: `PAYMENT-RESPONSE`, and its v1 name. */
+  readonly proof: (
+    payment: Pick<X402Payment, "payer" | "network" | "amount">,
+    transaction: string,
+  ) => Readonly<Record<string, string>>;
+  /** The settlement of this payment is unknown: ask the chain soon. */
+  readonly onUnknown: (id: string) => void;
+  /** Something failed that the caller must not see but the operator must. */
+  readonly onFault: (error: unknown, paymentId: string) => void;
+  /** The amount went onto the payer's wallet account. */
+  readonly onCredited: (amount: MicroUsd) => void;
+  /** A payment reached a state, for metrics and the log. */
+  readonly onState: (state: "settled" | "delivered" | "credited" | "released" | "unknown" | "parked") => void;
+}
+
+/** One claimed payment, as its charge needs it. */
+export interface X402Payment {
+  readonly id: string;
+  readonly fence: number;
+  readonly payer: string;
+  readonly amount: MicroUsd;
+  readonly network: string;
+  readonly request: FacilitatorRequest;
+  readonly settleBy: number;
+  readonly upfront: boolean;
+  /** Keys that may open the stored response; empty: keep none (protocol v1). */
+  readonly responseKeys: readonly Buffer[];
+  /** Set when the payment was settled earlier and is only to be served. */
+  readonly settledAs: string | undefined;
+}
+
+/** Opens the charge of a claimed payment: its lease is held from here until the charge ends. */
+export function createX402Charge(parts: X402ChargeParts, payment: X402Payment): Charge {
+  return new X402Charge(parts, payment);
+}
+
+class X402Charge implements Charge {
+  readonly tier = "x402";
+  readonly amount: MicroUsd;
+  readonly settleBy: number;
+  readonly upfront: boolean;
+  readonly #parts: X402ChargeParts;
+  readonly #payment: X402Payment;
+  #settlement: Promise<SettleResult> | undefined;
+  #transaction: string | undefined;
+  #ended = false;
+  #sent = false;
+
+  constructor(parts: X402ChargeParts, payment: X402Payment) {
+    this.#parts = parts;
+    this.#payment = payment;
+    this.amount = payment.amount;
+    this.settleBy = payment.settleBy;
+    this.upfront = payment.upfront;
+    parts.leases.hold(payment.id, payment.fence);
+    if (payment.settledAs !== undefined) {
+      this.#transaction = payment.settledAs;
+      this.#settlement = Promise.resolve(this.#settled(payment.settledAs));
+    }
+  }
+
+  get settling(): boolean {
+    return this.#settlement !== undefined;
+  }
+
+  get receipt(): ChargeReceipt {
+    return { payer: this.#payment.payer, transaction: this.#transaction };
+  }
+
+  settle(isGone: () => boolean): Promise<SettleResult> {
+    this.#settlement ??= this.#settleOnce(isGone).catch((error: unknown) => this.#ledgerFault(error));
+    return this.#settlement;
+  }
+
+  async capture(capture: Capture): Promise<void> {
+    const step = await this.#end();
+    if (step !== "settled") return;
+    const { id, fence } = this.#payment;
+    const keep = this.#seal(capture.response);
+    await this.#attempt(async () => {
+      if (capture.delivered) await this.#parts.ledger.deliver(id, fence, keep);
+      else await this.#parts.ledger.park(id, fence, keep);
+      this.#parts.onState(capture.delivered ? "delivered" : "parked");
+    });
+  }
+
+  async release(release: Release): Promise<void> {
+    const state = await this.#end();
+    const { id, fence } = this.#payment;
+    const { ledger, strikeMs, onState } = this.#parts;
+    if (state === "over") return;
+    await this.#attempt(async () => {
+      if (state === "open") {
+        const strike = release.by === "client" && release.worked ? strikeMs : 0;
+        await ledger.release(id, fence, { reason: release.reason, watched: false, strikeMs: strike });
+        onState("released");
+      } else if (release.by === "client") {
+        await ledger.park(id, fence, undefined);
+        onState("parked");
+      } else {
+        await ledger.credit(id, fence, release.reason);
+        onState("credited");
+        this.#parts.onCredited(this.amount);
+      }
+    });
+  }
+
+  /** Ends the charge: what it was by then. `over`: ended before, or the settlement failed and has said so itself. */
+  async #end(): Promise<"open" | "settled" | "over"> {
+    if (this.#ended) return "over";
+    this.#ended = true;
+    const settlement = this.#settlement === undefined ? undefined : await this.#settlement;
+    this.#parts.leases.drop(this.#payment.id);
+    if (settlement === undefined) return "open";
+    return settlement.outcome === "settled" ? "settled" : "over";
+  }
+
+  async #settleOnce(isGone: () => boolean): Promise<SettleResult> {
+    const { ledger, facilitator, leaseMs } = this.#parts;
+    const { id, fence, request } = this.#payment;
+    const begun = await ledger.beginSettle(id, fence, leaseMs);
+    if (begun === "lost") return failed("payment_in_progress", 1);
+    if (isGone()) {
+      await ledger.release(id, fence, {
+        reason: "client_left",
+        watched: false,
+        strikeMs: this.#parts.strikeMs,
+      });
+      this.#parts.onState("released");
+      return failed("payment_in_progress", 1);
+    }
+    this.#sent = true;
+    const result = await facilitator.settle(request);
+    switch (result.outcome) {
+      case "ok":
+        return this.#recordSettled(result.transaction);
+      case "refused":
+        return this.#refused(result.reason);
+      case "not_sent":
+        await ledger.release(id, fence, { reason: result.reason, watched: false, strikeMs: 0 });
+        this.#parts.onState("released");
+        return failed("facilitator_unavailable", 2);
+      case "unknown":
+        await ledger.unknown(id, fence, result.reason, result.transaction);
+        this.#parts.onState("unknown");
+        this.#parts.onUnknown(id);
+        return failed("settlement_unknown", 2);
+    }
+  }
+
+  async #recordSettled(transaction: string): Promise<SettleResult> {
+    const { id, fence } = this.#payment;
+    const step = await this.#parts.ledger.settled(id, fence, transaction);
+    if (step === "lost") {
+      this.#parts.onUnknown(id);
+      return failed("settlement_unknown", 2);
+    }
+    this.#transaction = transaction;
+    this.#parts.onState("settled");
+    return this.#settled(transaction);
+  }
+
+  /** No money moved, as far as the facilitator can tell; the chain is asked again once the transaction has expired. */
+  async #refused(reason: string): Promise<SettleResult> {
+    const { id, fence } = this.#payment;
+    const strikeMs = this.upfront ? 0 : this.#parts.strikeMs;
+    await this.#parts.ledger.release(id, fence, { reason, watched: true, strikeMs });
+    this.#parts.onState("released");
+    return { outcome: "failed", error: new GatewayError("payment_refused") };
+  }
+
+  #settled(transaction: string): SettleResult {
+    return { outcome: "settled", headers: this.#parts.proof(this.#payment, transaction) };
+  }
+
+  /** The ledger did not answer: if anything was sent, the record is `settling` and the reconciler will decide it. */
+  #ledgerFault(error: unknown): SettleResult {
+    this.#parts.onFault(error, this.#payment.id);
+    return failed(this.#sent ? "settlement_unknown" : "ledger_unavailable", 2);
+  }
+
+  #seal(response: StoredResponse | undefined): KeepResponse | undefined {
+    const { responseKeys } = this.#payment;
+    if (response === undefined || responseKeys.length === 0) return undefined;
+    return { ...sealResponse(response, responseKeys), ttlMs: this.#parts.storeTtlMs };
+  }
+
+  async #attempt(step: () => Promise<void>): Promise<void> {
+    try {
+      await step();
+    } catch (error) {
+      this.#parts.onFault(error, this.#payment.id);
+    }
+  }
+}
+
+function failed(
+  code: "payment_in_progress" | "facilitator_unavailable" | "settlement_unknown" | "ledger_unavailable",
+  retryAfterSeconds: number,
+): SettleResult {
+  return { outcome: "failed", error: new GatewayError(code, { retryAfterSeconds }) };
+}

@@ -1,0 +1,179 @@
+import type { SupportedCache } from "../facilitator-client/supported-cache.ts";
+import type { Facilitator } from "../facilitator-client/types.ts";
+import { bazaarExtension } from "../well-known/bazaar.ts";
+import { resourceOf } from "../well-known/resource.ts";
+import type { PublishedRoute } from "../well-known/types.ts";
+import type { PaymentConfig, ServiceConfig } from "./config.ts";
+import { CORS_HEADERS } from "./cors.ts";
+import { publishRoute } from "./discovery.ts";
+import type { Ledger } from "./ledger/ledger.ts";
+import { createPaymentReader } from "./payment/arrived-payment.ts";
+import type { Chain } from "./payment/chain.ts";
+import { createChallenges } from "./payment/challenge.ts";
+import { createLeaseKeeper } from "./payment/leases.ts";
+import { paymentIdentifierExtension } from "./payment/payment-identifier.ts";
+import { createPaywall, type Paywall, type RequestFacts } from "./payment/paywall.ts";
+import { createReconciler, type Reconciler } from "./payment/reconcile.ts";
+import { createTermsSource, type MerchantTerms, type TermsSource } from "./payment/terms.ts";
+import { createTokenMint } from "./payment/token.ts";
+import { encodePaymentResponse } from "./payment/wire.ts";
+import type { Route } from "./routes.ts";
+
+/** What happens to payments, for the log and the metrics. */
+export interface PaymentObserver {
+  request(facts: RequestFacts): void;
+  state(state: string): void;
+  /** An amount went onto a payer's wallet account. */
+  credited(amount: bigint): void;
+  fault(error: unknown, paymentId: string | undefined): void;
+}
+
+export interface PaymentsOptions {
+  readonly merchant: MerchantTerms;
+  readonly publicUrl: string;
+  readonly service: Pick<ServiceConfig, "name" | "description" | "tags">;
+  /** Public model names, for the sample call in the 402's bazaar extension. */
+  readonly models: readonly string[];
+  readonly memoSecrets: readonly string[];
+  readonly settings: PaymentConfig;
+  readonly bodyLimitBytes: number;
+  readonly reconcileEveryMs: number;
+  readonly ledger: Ledger;
+  readonly facilitator: Facilitator;
+  readonly supported: SupportedCache;
+  /** Undefined: nothing undecided can ever be decided. */
+  readonly chain: Chain | undefined;
+  readonly height: () => bigint | undefined;
+  readonly observer: PaymentObserver;
+}
+
+/** Everything a priced request goes through, put together; the gateway and the middleware share it. */
+export interface Payments {
+  readonly paywall: Paywall;
+  readonly terms: TermsSource;
+  readonly reconciler: Reconciler;
+  close(): Promise<void>;
+}
+
+export function createPayments(options: PaymentsOptions): Payments {
+  const { ledger, facilitator, supported, settings, observer, merchant } = options;
+  const now = Date.now;
+  const publish = (route: Route): PublishedRoute =>
+    publishRoute(route, {
+      ...merchant,
+      models: route.target.kind === "forward" ? undefined : options.models,
+    });
+  const refresh = (): void => void supported.refresh();
+  const terms = createTermsSource({
+    merchant,
+    kinds: () => supported.get(),
+    now,
+    memoryMs: settings.tokenTtlMs,
+    refresh,
+  });
+  const tokens = createTokenMint({ secrets: options.memoSecrets, ttlMs: settings.tokenTtlMs, clock: now });
+  const leases = createLeaseKeeper(ledger, settings.leaseMs, (error) => observer.fault(error, undefined));
+  const reconciler = createReconciler({
+    ledger,
+    chain: options.chain,
+    leaseMs: settings.leaseMs,
+    intervalMs: options.reconcileEveryMs,
+    abandonedMs: settings.storeResponseTtlMs,
+    onDecided: (record, verdict) => {
+      observer.state(`reconciled_${verdict}`);
+      if (verdict === "settled" && record.state === "released") observer.credited(record.amount);
+    },
+    onCredited: (record) => {
+      observer.state("credited");
+      observer.credited(record.amount);
+    },
+    onFault: observer.fault,
+  });
+  const paywall = createPaywall({
+    challenges: createChallenges({
+      terms,
+      tokens,
+      publicUrl: options.publicUrl,
+      resource: (route) =>
+        resourceOf({ ...options.service, publicUrl: options.publicUrl, updatedAt: EPOCH }, publish(route)),
+      v1: settings.v1,
+      headers: CORS_HEADERS,
+      extensions: (route) => extensionsOf(publish(route), settings.paymentIdentifier),
+    }),
+    reader: createPaymentReader({
+      terms,
+      tokens,
+      v1: settings.v1,
+      publicUrl: options.publicUrl,
+      identifier: settings.paymentIdentifier,
+    }),
+    payments: {
+      ledger,
+      facilitator,
+      leases,
+      reconciler,
+      leaseMs: settings.leaseMs,
+      settleByMs: settings.settleByMs,
+      strikeMs: settings.strikeMs,
+      storeTtlMs: settings.storeResponseTtlMs,
+      maxInFlight: settings.maxInFlightPerPayer,
+      keepResponses: settings.storeResponses,
+      height: options.height,
+      now,
+      proof,
+      onUnknown: (id) => void reconciler.reconcile(id),
+      onFault: observer.fault,
+      onState: observer.state,
+      onCredited: observer.credited,
+      onFeePayerRefused: refresh,
+    },
+    gate: {
+      streamingTypes: settings.streamingTypes,
+      gateBytes: settings.gateBytes,
+      keepBytes: settings.storeResponses ? settings.storeResponseMaxBytes : 0,
+    },
+    bodyLimitBytes: options.bodyLimitBytes,
+    observe: observer.request,
+    onFault: (error) => observer.fault(error, undefined),
+  });
+  return {
+    paywall,
+    terms,
+    reconciler,
+    async close() {
+      leases.close();
+      await reconciler.close();
+    },
+  };
+}
+
+/** A 402's resource does not say when it changed. */
+const EPOCH = new Date(0);
+
+/** `PAYMENT-RESPONSE` (v2) and its v1 name, with the same content. */
+function proof(
+  payment: { readonly payer: string; readonly network: string; readonly amount: bigint },
+  transaction: string,
+): Readonly<Record<string, string>> {
+  const encoded = encodePaymentResponse({
+    success: true,
+    transaction,
+    network: payment.network,
+    payer: payment.payer,
+    amount: payment.amount.toString(),
+  });
+  return { "PAYMENT-RESPONSE": encoded, "X-PAYMENT-RESPONSE": encoded };
+}
+
+function extensionsOf(
+  route: PublishedRoute,
+  identifier: PaymentConfig["paymentIdentifier"],
+): Readonly<Record<string, unknown>> {
+  const bazaar = bazaarExtension(route);
+  return {
+    ...(bazaar === undefined ? {} : { bazaar }),
+    ...(identifier === "off"
+      ? {}
+      : { "payment-identifier": paymentIdentifierExtension(identifier === "required") }),
+  };
+}

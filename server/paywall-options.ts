@@ -1,0 +1,87 @@
+import { resolve } from "node:path";
+import type { NetworkName } from "./config.ts";
+import { resolveNetwork } from "./config-networks.ts";
+import { createProblems, parseInput } from "./config-problems.ts";
+import { paymentConfig } from "./load-config.ts";
+import type { PaymentSettings } from "./open-payments.ts";
+
+/** What a library user must say; the rest has the gateway's defaults (docs/configuration.md). */
+export interface PaywallOptions {
+  /** `local`: the chain that `npm start` runs, at its default ports unless `rpcUrl` and `facilitator` say otherwise. */
+  readonly network: NetworkName;
+  /** The merchant's wallet, base58. */
+  readonly payTo: string;
+  /** Base of every URL in the 402s; never taken from `Host`. */
+  readonly publicUrl: string;
+  /** `coinbase`, or a URL. */
+  readonly facilitator?: string;
+  /** Needed for finding out about settlements whose outcome is unknown. */
+  readonly rpcUrl?: string;
+  /** At least 32 characters, shared by all processes behind one URL; `new,old` while rotating. */
+  readonly memoSecret: string;
+  readonly cdpKeyId?: string;
+  readonly cdpKeySecret?: string;
+  /** Where the ledger is. Default `.farebox`. */
+  readonly dataDir?: string;
+  readonly serviceName?: string;
+  /** As `payment:` of farebox.yaml, e.g. `{ storeResponses: false, settleBy: "30s" }`. */
+  readonly payment?: Readonly<Record<string, unknown>>;
+  /** As `limits.body` of farebox.yaml. Default `1MiB`. */
+  readonly bodyLimit?: string;
+  readonly v1?: boolean;
+  readonly logLevel?: "fatal" | "error" | "warn" | "info" | "debug" | "trace" | "silent";
+  readonly onFatal?: (error: Error) => void;
+}
+
+const LOCAL_FACILITATOR = "http://127.0.0.1:4022";
+const LOCAL_RPC = "http://127.0.0.1:8899";
+
+/** Checks the options by the gateway's own schema. Throws one Error that lists every problem. */
+export function readPaywallOptions(options: PaywallOptions): PaymentSettings {
+  const problems = createProblems();
+  const local = options.network === "local";
+  const facilitator = options.facilitator ?? (local ? LOCAL_FACILITATOR : undefined);
+  const rpcUrl = options.rpcUrl ?? (local ? LOCAL_RPC : undefined);
+  const env = defined({
+    FAREBOX_MEMO_SECRET: options.memoSecret,
+    FAREBOX_DATA_DIR: options.dataDir,
+    CDP_API_KEY_ID: options.cdpKeyId,
+    CDP_API_KEY_SECRET: options.cdpKeySecret,
+  });
+  const file = defined({
+    network: options.network,
+    payTo: options.payTo,
+    publicUrl: options.publicUrl,
+    facilitator,
+    rpcUrl,
+    payment: options.payment,
+    service: options.serviceName === undefined ? undefined : { name: options.serviceName },
+    limits: options.bodyLimit === undefined ? undefined : { body: options.bodyLimit },
+    protocol: options.v1 === undefined ? undefined : { v1: options.v1 },
+  });
+  const input = parseInput(env, file, problems);
+  const network = resolveNetwork(input, problems);
+  if (problems.list.length > 0) {
+    const list = problems.list.map(({ path, message }) => `  ${path}: ${message}`).join("\n");
+    throw new Error(`createPaywall: the options are not usable\n${list}`);
+  }
+  return {
+    ...network,
+    facilitator,
+    rpcUrl,
+    cdpKeyId: input.env.CDP_API_KEY_ID,
+    cdpKeySecret: input.env.CDP_API_KEY_SECRET,
+    verifyTimeoutMs: input.file.timeouts.verify,
+    settleTimeoutMs: input.file.timeouts.settle,
+    dataDir: resolve(input.env.FAREBOX_DATA_DIR),
+    memoSecrets: input.env.FAREBOX_MEMO_SECRET ?? [],
+    payment: paymentConfig(input.file),
+    bodyLimitBytes: input.file.limits.body,
+    service: input.file.service,
+    models: [],
+  };
+}
+
+function defined(values: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined));
+}

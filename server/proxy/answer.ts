@@ -1,0 +1,84 @@
+import { errorBody, GatewayError } from "../errors.ts";
+import type { ProxyCall } from "./proxy-call.ts";
+
+type Answering = Pick<ProxyCall, "res" | "signal">;
+
+/** Writes one chunk and waits while the reader is slow. False: nobody takes the answer any more, stop. */
+export async function writeChunk(call: Answering, chunk: Uint8Array | string): Promise<boolean> {
+  const { res, signal } = call;
+  if (signal.aborted) return false;
+  if (res.write(chunk)) return true;
+  await drained(call);
+  return !signal.aborted;
+}
+
+/** Ends the answer; resolves when it was handed over, or when nobody takes it. */
+export function finish({ res, signal }: Answering, chunk?: Uint8Array | string): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => {
+    const done = (): void => {
+      signal.removeEventListener("abort", done);
+      res.off("close", done);
+      resolve();
+    };
+    signal.addEventListener("abort", done, { once: true });
+    res.once("close", done);
+    if (chunk === undefined) res.end(done);
+    else res.end(chunk, done);
+  });
+}
+
+/** Writes a body as its chunks come, no faster than they are read, and ends the answer. */
+export async function relay(call: Answering, body: AsyncIterable<Uint8Array>): Promise<void> {
+  for await (const chunk of body) {
+    if (!(await writeChunk(call, chunk))) return;
+  }
+  await finish(call);
+}
+
+/** A whole JSON answer. */
+export function writeJson(call: Answering, status: number, json: string | Uint8Array): Promise<void> {
+  const { res } = call;
+  if (call.signal.aborted) return Promise.resolve();
+  res.setHeader("Content-Type", "application/json; charset=utf-8");
+  res.setHeader("Content-Length", Buffer.byteLength(json));
+  res.writeHead(status);
+  return finish(call, json);
+}
+
+/** Begins an answer of server-sent events. */
+export function beginEventStream({ res }: Answering): void {
+  res.setHeader("Content-Type", "text/event-stream; charset=utf-8");
+  // Asks proxies of the nginx family not to collect the events.
+  res.setHeader("X-Accel-Buffering", "no");
+  res.writeHead(200);
+}
+
+/**
+ * Answers a failure: in the mount's dialect while nothing has been written, else by breaking the connection, for an answer
+ * that merely ends would look whole.
+ */
+export async function answerFailure(call: ProxyCall, cause: unknown): Promise<void> {
+  const { res, signal, route } = call;
+  if (signal.aborted || res.writableEnded) return;
+  if (res.headersSent) {
+    res.destroy();
+    return;
+  }
+  const error = cause instanceof GatewayError ? cause : new GatewayError("internal_error", { cause });
+  for (const [name, value] of Object.entries(error.headers)) res.setHeader(name, value);
+  await writeJson(call, error.status, JSON.stringify(errorBody(error, route.dialect)));
+}
+
+/** With a gate in front a closed response may still be collected, so only the signal tells that nobody reads. */
+function drained({ res, signal }: Answering): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      signal.removeEventListener("abort", done);
+      res.off("drain", done);
+      resolve();
+    };
+    signal.addEventListener("abort", done, { once: true });
+    res.once("drain", done);
+  });
+}

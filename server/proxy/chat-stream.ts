@@ -1,0 +1,101 @@
+import { createParser } from "eventsource-parser";
+import { GatewayError } from "../errors.ts";
+import { type ChatAnswer, readChatAnswer } from "./chat-answer.ts";
+import type { UpstreamAnswer } from "./upstream.ts";
+
+/** One thing that a chat stream said. `data` is the chunk's text as it came. */
+export type ChatEvent =
+  | { readonly kind: "chunk"; readonly data: string; readonly chunk: ChatAnswer }
+  | { readonly kind: "comment"; readonly text: string }
+  | { readonly kind: "done" };
+
+/** An event longer than this is not one of a chat. Characters. */
+const MAX_EVENT = 1_048_576;
+
+/**
+ * The events of a chat stream; those that arrived together come together. `done` comes once, for a stream that is whole: at
+ * `[DONE]`, or at the end of a stream whose model said why it stopped. After it, read on: the rest is drained in silence, so
+ * that the connection can be used again.
+ * Throws `upstream_failed` for an error frame, for anything that is no chunk, and for a stream that ends early.
+ */
+export async function* readChatStream(answer: UpstreamAnswer): AsyncGenerator<readonly ChatEvent[]> {
+  if (!isMediaType(answer, "text/event-stream")) {
+    answer.discard();
+    throw new GatewayError("upstream_failed");
+  }
+  const reader = createEventReader();
+  const decoder = new TextDecoder();
+  let isDone = false;
+  for await (const bytes of answer.body) {
+    if (isDone) continue;
+    const events = reader.read(decoder.decode(bytes, { stream: true }));
+    isDone = events.some(({ kind }) => kind === "done");
+    if (events.length > 0) yield events;
+    if (!isDone) reader.check();
+  }
+  if (isDone) return;
+  if (!reader.isFinished) throw new GatewayError("upstream_failed");
+  yield [{ kind: "done" }];
+}
+
+/** Whether the answer is of this media type. */
+export function isMediaType(answer: UpstreamAnswer, mediaType: string): boolean {
+  const [type = ""] = (answer.headers["content-type"] ?? "").split(";", 1);
+  return type.trim().toLowerCase() === mediaType;
+}
+
+interface EventReader {
+  readonly isFinished: boolean;
+  /** The good events of this text, up to the first bad one. */
+  read(text: string): readonly ChatEvent[];
+  /** Throws what was bad. */
+  check(): void;
+}
+
+function createEventReader(): EventReader {
+  let events: ChatEvent[] = [];
+  let fault: unknown;
+  let isFinished = false;
+  let isDone = false;
+  const parser = createParser({
+    maxBufferSize: MAX_EVENT,
+    onEvent({ event, data }) {
+      if (isDone || fault !== undefined) return;
+      if (data === "[DONE]") {
+        isDone = true;
+        events.push({ kind: "done" });
+        return;
+      }
+      try {
+        if (event === "error") throw new GatewayError("upstream_failed");
+        const chunk = readChatAnswer(data);
+        isFinished ||= chunk.isFinished;
+        events.push({ kind: "chunk", data, chunk });
+      } catch (error) {
+        fault = error;
+      }
+    },
+    onComment(text) {
+      if (!isDone && fault === undefined) events.push({ kind: "comment", text });
+    },
+    onError(error) {
+      if (error.type === "max-buffer-size-exceeded") {
+        fault ??= new GatewayError("upstream_failed", { cause: error });
+      }
+    },
+  });
+  return {
+    get isFinished() {
+      return isFinished;
+    },
+    read(text) {
+      parser.feed(text);
+      const read = events;
+      events = [];
+      return read;
+    },
+    check() {
+      if (fault !== undefined) throw fault;
+    },
+  };
+}

@@ -1,0 +1,71 @@
+import { GatewayError } from "../errors.ts";
+import { relay } from "./answer.ts";
+import { forwardedRequestHeaders, forwardedResponseHeaders } from "./headers.ts";
+import type { Prepared, ProxyCall } from "./proxy-call.ts";
+import type { HttpUpstream, UpstreamAnswer } from "./upstream.ts";
+
+/** They say that the operator's own credentials or account were refused, which is no business of the caller's. */
+const OPERATORS_FAULT: ReadonlySet<number> = new Set([401, 402, 407]);
+const BODILESS: ReadonlySet<string> = new Set(["GET", "HEAD"]);
+
+/**
+ * Forwards a request as it is: path, query and body unchanged, headers without those of headers.ts. Statuses below 500 come
+ * back as they are, redirects included, except those that concern the operator's account; the rest is `upstream_failed`.
+ */
+export function prepareForward(upstream: HttpUpstream, method: string, url: string): GatewayError | Prepared {
+  const path = forwardedPath(url);
+  if (path === undefined) {
+    return new GatewayError("invalid_request", { message: "The path is not one that can be forwarded." });
+  }
+  return { model: undefined, execute: (call) => forward(upstream, method, path, call) };
+}
+
+async function forward(upstream: HttpUpstream, method: string, path: string, call: ProxyCall): Promise<void> {
+  const { req, body, signal } = call;
+  const answer = await upstream.send({
+    method,
+    path,
+    headers: forwardedRequestHeaders(req.rawHeaders, upstream.apiKey),
+    body: BODILESS.has(method) || body.length === 0 ? null : body,
+    signal,
+  });
+  if (answer.status >= 500 || OPERATORS_FAULT.has(answer.status)) {
+    answer.discard();
+    throw new GatewayError("upstream_failed");
+  }
+  await passOn(call, answer, upstream);
+}
+
+async function passOn(call: ProxyCall, answer: UpstreamAnswer, upstream: HttpUpstream): Promise<void> {
+  const { res, signal } = call;
+  if (signal.aborted) {
+    answer.discard();
+    return;
+  }
+  for (const [name, value] of forwardedResponseHeaders(answer.headers, upstream.base)) {
+    res.setHeader(name, value);
+  }
+  res.writeHead(answer.status);
+  await relay(call, answer.body);
+}
+
+/**
+ * Path and query of a request target, byte for byte; an absolute-form target loses its origin, and a fragment is cut.
+ * Undefined for a path with `.` or `..` in any spelling that a server might resolve: the route that was paid for would not be
+ * the one that is served.
+ */
+export function forwardedPath(url: string): string | undefined {
+  const target = url.startsWith("/") ? url : url.replace(/^[a-z][a-z\d+.-]*:\/\/[^/?#]*/i, "");
+  const [whole = ""] = target.split("#", 1);
+  const rooted = whole.startsWith("/") ? whole : `/${whole}`;
+  // Nothing else can be written into a request line.
+  if (!/^[\x21-\x7e\x80-\xff]*$/.test(rooted)) return undefined;
+  const [path = ""] = rooted.split("?", 1);
+  return path.includes("\\") || path.split(/\/|%2f|%5c/i).some(isDotSegment) ? undefined : rooted;
+}
+
+/** Also `%2e%2e`, and `..;x`, which servlet containers take for `..`. */
+function isDotSegment(segment: string): boolean {
+  const [name = ""] = segment.replace(/%2e/gi, ".").replace(/%3b/gi, ";").split(";", 1);
+  return name === "." || name === "..";
+}

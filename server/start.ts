@@ -1,0 +1,144 @@
+import { createApp, type Readiness } from "./app.ts";
+import type { Config } from "./config.ts";
+import { publishRoute } from "./discovery.ts";
+import { createGateway, drain } from "./gateway.ts";
+import type { Ledger } from "./ledger/ledger.ts";
+import type { Logger } from "./log.ts";
+import { type AdminServer, createAdminServer, createMetrics, type Metrics } from "./metrics.ts";
+import type { MicroUsd } from "./money.ts";
+import { openPayments } from "./open-payments.ts";
+import type { TermsSource } from "./payment/terms.ts";
+import type { Payments } from "./payments.ts";
+import type { CallPrices } from "./proxy/model-catalog.ts";
+import { createProxy, type UpstreamProxy } from "./proxy/proxy.ts";
+import type { Route } from "./routes.ts";
+
+/** A gateway that listens. */
+export interface RunningGateway {
+  /** Where it listens, `http://host:port`. */
+  readonly url: string;
+  readonly adminPort: number | undefined;
+  readonly ledger: Ledger;
+  readonly payments: Payments;
+  /** Stops accepting, finishes open charges within the drain deadline, closes everything. */
+  close(): Promise<void>;
+}
+
+export interface StartOptions {
+  readonly config: Config;
+  readonly log: Logger;
+  /** The ledger can no longer be trusted to record: the process must stop. */
+  readonly onFatal: (error: Error) => void;
+}
+
+const READINESS_MS = 1_000;
+
+/** Configuration -> parts -> listen. Rejects if the ledger cannot be opened or a port is taken. */
+export async function startGateway({ config, log, onFatal }: StartOptions): Promise<RunningGateway> {
+  const metrics = createMetrics();
+  const opened = await openPayments({ settings: config, log, metrics, onFatal });
+  const { payments, ledger, merchant } = opened;
+  const proxy = createProxy(config);
+  const models = config.models.map((model) => model.name);
+  const published = memoiseByTerms(payments.terms, (feePayer) =>
+    config.routes.map((route) => {
+      const named = route.target.kind === "forward" ? undefined : models;
+      return publishRoute(route, { ...merchant, feePayer, models: named });
+    }),
+  );
+  const app = createApp({
+    discovery: {
+      service: { ...config.service, publicUrl: config.publicUrl, updatedAt: today() },
+      routes: published,
+      freeRoutes: FREE_ROUTES,
+    },
+    routes: config.routes,
+    models: () => proxy.models(callPrices(config.routes)),
+    readiness: () => readiness(ledger, payments.terms, proxy),
+    onFault: (error) => log.error({ err: error }, "request failed"),
+  });
+  const server = createGateway({ routes: config.routes, paywall: payments.paywall, proxy, app });
+  const admin = await listenAdmin(config, metrics);
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(config.port, config.host, () => resolve());
+  });
+  const address = server.address();
+  const port = typeof address === "object" && address !== null ? address.port : config.port;
+  const host = config.host.includes(":") ? `[${config.host}]` : config.host;
+  return {
+    url: `http://${host}:${port}`,
+    adminPort: admin?.port,
+    ledger,
+    payments,
+    async close() {
+      await drain(server, payments.paywall, config.drainMs);
+      await opened.close();
+      await Promise.all([proxy.close(), admin?.close()]);
+    },
+  };
+}
+
+const FREE_ROUTES = [
+  {
+    method: "GET",
+    path: "/v1/models",
+    description: "Models offered, with prices.",
+    mimeType: "application/json",
+  },
+  { method: "GET", path: "/healthz", description: "Whether the process runs.", mimeType: "application/json" },
+];
+
+/** The offer is as old as this process, in whole days: gateways behind one URL must give one ETag. */
+function today(): Date {
+  return new Date(new Date().toISOString().slice(0, 10));
+}
+
+/** What a call costs at each endpoint that serves models; the mounts of one endpoint have one price. */
+function callPrices(routes: readonly Route[]): CallPrices {
+  const prices: Record<string, MicroUsd> = {};
+  for (const { target, price } of routes) {
+    if (target.kind === "agent") prices["agent"] = price;
+    if (target.kind === "openai") prices[target.endpoint] = price;
+  }
+  return prices;
+}
+
+/** The same value until the terms change, so that the documents made from it are rendered only then. */
+function memoiseByTerms<T>(source: TermsSource, make: (feePayer: string | undefined) => T): () => T {
+  let terms = source.current();
+  let value = make(terms?.feePayer);
+  return () => {
+    const current = source.current();
+    if (terms !== current) {
+      terms = current;
+      value = make(current?.feePayer);
+    }
+    return value;
+  };
+}
+
+async function readiness(
+  ledger: Ledger,
+  terms: TermsSource,
+  proxy: UpstreamProxy,
+): Promise<Readonly<Record<string, Readiness>>> {
+  const late = new Promise<boolean>((resolve) => setTimeout(resolve, READINESS_MS, false).unref());
+  const answered = ledger.ping().then(
+    () => true,
+    () => false,
+  );
+  const upstreams = Object.entries(await proxy.ready());
+  return {
+    ledger: { ok: await Promise.race([answered, late]) },
+    facilitator: { ok: terms.current() !== undefined },
+    ...Object.fromEntries(upstreams.map(([name, ok]) => [`upstream:${name}`, { ok }])),
+  };
+}
+
+function listenAdmin(config: Config, metrics: Metrics): Promise<AdminServer> | undefined {
+  const { adminPort, adminHost } = config;
+  return adminPort === undefined
+    ? undefined
+    : createAdminServer({ metrics, host: adminHost, port: adminPort });
+}

@@ -1,0 +1,51 @@
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { expect, test } from "vitest";
+import { z } from "zod";
+import { configSchema } from "../../server/config-schema.ts";
+import { createMetrics } from "../../server/metrics.ts";
+
+function text(path: string): string {
+  return readFileSync(fileURLToPath(new URL(`../../${path}`, import.meta.url)), "utf8");
+}
+
+/** Every setting with its place: `payment.gate`, `upstreams.NAME.url`. Routes are shown as an example. */
+function settings(schema: unknown, path: readonly string[] = []): readonly string[] {
+  if (schema instanceof z.ZodOptional || schema instanceof z.ZodDefault || schema instanceof z.ZodPrefault) {
+    return settings(schema.unwrap(), path);
+  }
+  if (schema instanceof z.ZodRecord && path[0] !== "routes")
+    return settings(schema.valueType, [...path, "NAME"]);
+  if (!(schema instanceof z.ZodObject)) return [path.join(".")];
+  return Object.entries(schema.shape).flatMap(([key, inner]) => settings(inner, [...path, key]));
+}
+
+test("configuration.md has every setting and every variable", () => {
+  const page = text("docs/configuration.md");
+  const names = [...settings(configSchema.shape.file), ...Object.keys(configSchema.shape.env.shape)];
+  expect(names.length).toBeGreaterThan(50);
+  expect(names.filter((name) => name !== "routes" && !page.includes(`\`${name}\``))).toEqual([]);
+});
+
+test("operations.md has every metric of ours, and no other", async () => {
+  const exposed = [...(await createMetrics().text()).matchAll(/^# TYPE (farebox_\w+)/gm)].map(
+    ([, name]) => name,
+  );
+  const documented = [...text("docs/operations.md").matchAll(/^\| `(farebox_\w+)`/gm)].map(
+    ([, name]) => name,
+  );
+  expect(documented.sort()).toEqual(exposed.sort());
+});
+
+test("dependencies.md has a line for each package of package.json, and no other", () => {
+  const manifest = z
+    .object({
+      dependencies: z.record(z.string(), z.string()),
+      optionalDependencies: z.record(z.string(), z.string()),
+      devDependencies: z.record(z.string(), z.string()),
+    })
+    .parse(JSON.parse(text("package.json")));
+  const wanted = Object.values(manifest).flatMap((group) => Object.keys(group));
+  const documented = [...text("docs/dependencies.md").matchAll(/^\| `([^`]+)`/gm)].map(([, name]) => name);
+  expect(documented.sort()).toEqual(wanted.sort());
+});

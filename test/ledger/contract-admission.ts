@@ -1,0 +1,220 @@
+import { describe, expect, test } from "vitest";
+import type { ClaimOutcome } from "../../server/ledger/ledger.ts";
+import {
+  bring,
+  claimed,
+  keep,
+  LEASE_MS,
+  randomId,
+  request,
+  STANDS,
+  type Stand,
+  said,
+  type World,
+} from "./world.ts";
+
+/** Which stands make a record the twin of a new payment for the same request. */
+const TWINS: readonly (readonly [Stand, "live" | "dead"])[] = [
+  ["unknown", "live"],
+  ["taken_unknown", "live"],
+  ["settling", "dead"],
+  ["settled", "dead"],
+  ["parked", "live"],
+];
+const NO_TWINS: readonly (readonly [Stand, "live" | "dead"])[] = [
+  ["open", "live"],
+  ["open", "dead"],
+  ["settling", "live"],
+  ["settled", "live"],
+  ["delivered", "live"],
+  ["credited", "live"],
+  ["released", "live"],
+  ["watched", "live"],
+];
+
+export function admissionContract(world: World): void {
+  describe("identifier", () => {
+    const busy = STANDS.filter((stand) => !["released", "watched", "taken_watched"].includes(stand));
+
+    test.each(busy)(
+      "bound to a payment that is %s: replay for the same request, else conflict",
+      async (stand) => {
+        const asked = request({ identifierHash: randomId() });
+        await bring(world.ledger, asked, stand);
+        const record = await world.ledger.payment(asked.id);
+        const other = { ...asked, id: randomId() };
+        expect(await world.ledger.claim(other)).toEqual({
+          outcome: "identifier_replay",
+          record,
+          response: undefined,
+        });
+        expect(await world.ledger.claim({ ...other, fingerprint: randomId() })).toEqual({
+          outcome: "identifier_conflict",
+          record,
+        });
+        expect(await world.ledger.payment(other.id)).toBeUndefined();
+      },
+    );
+
+    test("replays the stored response until it expires", async () => {
+      const asked = request({ identifierHash: randomId() });
+      const fence = await bring(world.ledger, asked, "settled");
+      await world.ledger.deliver(asked.id, fence, keep("hello", 500));
+      const other = { ...asked, id: randomId() };
+      expect(said(await world.ledger.claim(other))).toBe("hello");
+      world.pass(500);
+      expect(await world.ledger.claim(other)).toMatchObject({
+        outcome: "identifier_replay",
+        response: undefined,
+      });
+    });
+
+    test.each([
+      ["released", 0],
+      ["watched", 0],
+      ["open", LEASE_MS],
+    ] as const)("is free again once its payment is %s and idle", async (stand, ms) => {
+      const asked = request({ identifierHash: randomId() });
+      await bring(world.ledger, asked, stand);
+      world.pass(ms);
+      const other = { ...asked, id: randomId() };
+      await bring(world.ledger, other, "delivered");
+      // The first payment comes back: it must not be settled under the same identifier as well.
+      expect(await world.ledger.claim(asked)).toMatchObject({
+        outcome: "identifier_replay",
+        record: { id: other.id },
+      });
+    });
+
+    test("freed by the chain's verdict that no money moved", async () => {
+      const asked = request({ identifierHash: randomId() });
+      const fence = await bring(world.ledger, asked, "taken_unknown");
+      await world.ledger.decide(asked.id, fence, { verdict: "absent", reason: "expired" });
+      await claimed(world.ledger, { ...asked, id: randomId(), fingerprint: randomId() });
+    });
+  });
+
+  describe("twin", () => {
+    test.each(TWINS)("%s, lease %s: the earlier payment is named", async (stand, lease) => {
+      const asked = request();
+      await bring(world.ledger, asked, stand);
+      if (lease === "dead") world.pass(LEASE_MS);
+      const record = await world.ledger.payment(asked.id);
+      expect(await world.ledger.claim({ ...asked, id: randomId() })).toEqual({ outcome: "twin", record });
+      expect((await world.ledger.claim({ ...asked, id: randomId(), payer: "another" })).outcome).toBe(
+        "claimed",
+      );
+      const otherRequest = { ...asked, id: randomId(), fingerprint: randomId() };
+      expect((await world.ledger.claim(otherRequest)).outcome).toBe("claimed");
+    });
+
+    test.each(NO_TWINS)("%s, lease %s: is none", async (stand, lease) => {
+      const asked = request();
+      await bring(world.ledger, asked, stand);
+      if (lease === "dead") world.pass(LEASE_MS);
+      expect((await world.ledger.claim({ ...asked, id: randomId() })).outcome).toBe("claimed");
+    });
+
+    test("a settled one, which can be served now, is named before an unknown one", async () => {
+      const unknown = request();
+      const unknownFence = await claimed(world.ledger, unknown);
+      world.pass(1);
+      const settled = { ...unknown, id: randomId() };
+      const fence = await claimed(world.ledger, settled);
+      await world.ledger.beginSettle(unknown.id, unknownFence, LEASE_MS);
+      await world.ledger.unknown(unknown.id, unknownFence, "timeout", undefined);
+      await world.ledger.beginSettle(settled.id, fence, LEASE_MS);
+      await world.ledger.settled(settled.id, fence, "tx");
+      await world.ledger.park(settled.id, fence, undefined);
+      expect(await world.ledger.claim({ ...unknown, id: randomId() })).toMatchObject({
+        outcome: "twin",
+        record: { id: settled.id },
+      });
+    });
+  });
+
+  describe("order of a new claim", () => {
+    /** Each case also meets all conditions after its own. */
+    const ORDER: readonly ClaimOutcome["outcome"][] = [
+      "identifier_conflict",
+      "twin",
+      "not_admitted",
+      "too_many_in_flight",
+      "claimed",
+    ];
+
+    test.each(ORDER.map((outcome, index) => ({ outcome, index })))("$outcome", async ({ outcome, index }) => {
+      const identifierHash = randomId();
+      const asked = request({ identifierHash, admitNew: index > 2, maxInFlight: index > 3 ? 2 : 1 });
+      if (index <= 0) await bring(world.ledger, { ...request(), identifierHash }, "delivered");
+      if (index <= 1) {
+        const twin = { ...asked, id: randomId(), identifierHash: undefined, admitNew: true };
+        await bring(world.ledger, twin, "unknown");
+      }
+      await claimed(world.ledger, request({ payer: asked.payer }));
+      expect((await world.ledger.claim(asked)).outcome).toBe(outcome);
+    });
+  });
+
+  describe("cap of unsettled calls", () => {
+    test("counts open and settling ones with a live lease, of this payer only", async () => {
+      const { payer } = request();
+      const next = () => request({ payer, maxInFlight: 3 });
+      for (const stand of ["unknown", "delivered", "released", "settled"] as const) {
+        await bring(world.ledger, next(), stand);
+      }
+      await bring(world.ledger, next(), "settling");
+      const open = next();
+      const fence = await bring(world.ledger, open, "open");
+      await bring(world.ledger, next(), "open");
+      expect((await world.ledger.claim(next())).outcome).toBe("too_many_in_flight");
+      await claimed(world.ledger, request({ maxInFlight: 1 }));
+      await world.ledger.release(open.id, fence, { reason: "x", watched: false, strikeMs: 0 });
+      await claimed(world.ledger, next());
+      expect((await world.ledger.claim(next())).outcome).toBe("too_many_in_flight");
+      world.pass(LEASE_MS);
+      await claimed(world.ledger, next());
+    });
+
+    test("holds under concurrent claims", async () => {
+      const { payer } = request();
+      const outcomes = await Promise.all(
+        Array.from({ length: 20 }, () => world.ledger.claim(request({ payer, maxInFlight: 8 }))),
+      );
+      expect(outcomes.filter(({ outcome }) => outcome === "claimed")).toHaveLength(8);
+    });
+  });
+
+  describe("strike", () => {
+    test("upfront terms for strikeMs; a shorter strike never cuts a longer one", async () => {
+      const { payer } = request();
+      const strike = async (strikeMs: number) => {
+        const asked = request({ payer });
+        const fence = await claimed(world.ledger, asked);
+        await world.ledger.release(asked.id, fence, { reason: "abandoned", watched: false, strikeMs });
+      };
+      const isUpfront = async (of: string) => {
+        const outcome = await world.ledger.claim(request({ payer: of, maxInFlight: 100 }));
+        return outcome.outcome === "claimed" && outcome.upfront;
+      };
+      await strike(0);
+      expect(await isUpfront(payer)).toBe(false);
+      await strike(1_000);
+      await strike(10);
+      world.pass(999);
+      expect(await isUpfront(payer)).toBe(true);
+      expect(await isUpfront(request().payer)).toBe(false);
+      world.pass(1);
+      expect(await isUpfront(payer)).toBe(false);
+    });
+
+    test("a lost release strikes nobody", async () => {
+      const asked = request();
+      const fence = await claimed(world.ledger, asked);
+      const release = { reason: "abandoned", watched: false, strikeMs: 1_000 };
+      expect(await world.ledger.release(asked.id, fence + 1, release)).toBe("lost");
+      const next = request({ payer: asked.payer });
+      expect(await world.ledger.claim(next)).toMatchObject({ outcome: "claimed", upfront: false });
+    });
+  });
+}

@@ -1,0 +1,45 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type Ledger, LedgerFault } from "../../server/ledger/ledger.ts";
+import { admissionContract } from "./contract-admission.ts";
+import { claimContract } from "./contract-claims.ts";
+import { modelContract } from "./contract-model.ts";
+import { reconcileContract } from "./contract-reconcile.ts";
+import { stepContract } from "./contract-steps.ts";
+import { createClock, type OpenLedger, type World } from "./world.ts";
+
+/**
+ * What every store promises ({@link Ledger}). One ledger serves all of it: each test has payments and payers of its own,
+ * and time only goes forward.
+ */
+export function ledgerContract(name: string, open: OpenLedger): void {
+  describe(name, () => {
+    const clock = createClock();
+    let opened: Ledger | undefined;
+    const world: World = {
+      ...clock,
+      get ledger() {
+        if (opened === undefined) throw new Error("The ledger is not open.");
+        return opened;
+      },
+    };
+    beforeAll(async () => {
+      opened = await open(clock.now);
+    });
+    afterAll(() => opened?.close());
+
+    claimContract(world);
+    admissionContract(world);
+    stepContract(world);
+    reconcileContract(world);
+    modelContract(world);
+
+    test("ping resolves while the ledger works; after close every call rejects", async () => {
+      const ledger = await open(clock.now);
+      await expect(ledger.ping()).resolves.toBeUndefined();
+      await ledger.close();
+      await expect(ledger.ping()).rejects.toBeInstanceOf(LedgerFault);
+      await expect(ledger.payment("x")).rejects.toBeInstanceOf(LedgerFault);
+      await ledger.close();
+    });
+  });
+}

@@ -1,0 +1,22 @@
+import { openSqliteLedger } from "../../server/ledger/sqlite.ts";
+import { claimed, LEASE_MS, request } from "./world.ts";
+
+/** Pays without end, and prints each payment's id once it is durably settled. Ended by a signal that it cannot catch. */
+async function main(path: string): Promise<void> {
+  const onFatal = (error: Error) => {
+    throw error;
+  };
+  const ledger = await openSqliteLedger({ path, network: "local", onFatal });
+  const payEndlessly = async () => {
+    for (;;) {
+      const asked = request();
+      const fence = await claimed(ledger, asked);
+      await ledger.beginSettle(asked.id, fence, LEASE_MS);
+      await ledger.settled(asked.id, fence, `tx-${asked.id}`);
+      process.stdout.write(`${asked.id}\n`);
+    }
+  };
+  await Promise.all(Array.from({ length: 16 }, payEndlessly));
+}
+
+await main(process.argv[2] ?? "");

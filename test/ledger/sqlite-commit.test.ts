@@ -1,0 +1,147 @@
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import type { Worker } from "node:worker_threads";
+import Database from "better-sqlite3";
+import { describe, expect, test } from "vitest";
+import { LedgerFault } from "../../server/ledger/ledger.ts";
+import { useLedgerFile } from "./ledger-file.ts";
+import { bring, claimed, LEASE_MS, request } from "./world.ts";
+
+const file = useLedgerFile();
+
+/** Transactions in the write-ahead log: frames that carry the database's size end one (SQLite file format, §4.1). */
+function countCommits(): number {
+  const wal = readFileSync(`${file.path}-wal`);
+  const frameBytes = 24 + wal.readUInt32BE(8);
+  let commits = 0;
+  for (let at = 32; at + frameBytes <= wal.length; at += frameBytes) {
+    const current = wal.subarray(at + 8, at + 16).equals(wal.subarray(16, 24));
+    if (current && wal.readUInt32BE(at + 4) !== 0) commits += 1;
+  }
+  return commits;
+}
+
+describe("group commit", () => {
+  test("changes made in one tick are one transaction", async () => {
+    const ledger = await file.open();
+    const asked = Array.from({ length: 100 }, () => request());
+    await ledger.ping();
+    const before = countCommits();
+    const fences = await Promise.all(asked.map((each) => claimed(ledger, each)));
+    await ledger.ping();
+    expect(countCommits()).toBe(before + 2);
+    await Promise.all(asked.map(({ id }, n) => ledger.beginSettle(id, fences[n] ?? 0, LEASE_MS)));
+    expect(countCommits()).toBe(before + 3);
+  });
+
+  test("changes made while a commit is under way are the next transaction", async () => {
+    const ledger = await file.open();
+    await ledger.ping();
+    const before = countCommits();
+    const first = ledger.ping();
+    const sent = new Promise((resolve) => setImmediate(resolve));
+    const second = ledger.ping();
+    await sent;
+    const asked = Array.from({ length: 20 }, () => request());
+    await Promise.all([first, second, ...asked.map((each) => claimed(ledger, each))]);
+    await ledger.ping();
+    expect(countCommits()).toBe(before + 3);
+    for (const { id } of asked) expect(await ledger.payment(id)).toMatchObject({ id, state: "open" });
+  });
+
+  test("a failing change rejects only itself", async () => {
+    const ledger = await file.open();
+    const [first, broken, last] = [request(), request({ payer: "broken" }), request()];
+    file.meddle(`CREATE TRIGGER fault AFTER INSERT ON payment WHEN new.payer = 'broken'
+      BEGIN SELECT raise(ABORT, 'injected'); END`);
+    const outcomes = await Promise.allSettled([first, broken, last].map((each) => ledger.claim(each)));
+    expect(outcomes.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "fulfilled"]);
+    expect(outcomes[1]).toMatchObject({ reason: expect.any(LedgerFault) });
+    expect(await ledger.payment(broken.id)).toBeUndefined();
+    expect(await ledger.payment(last.id)).toMatchObject({ state: "open" });
+    expect(file.fatal).toEqual([]);
+  });
+
+  test("a step that fails halfway leaves nothing of itself", async () => {
+    const ledger = await file.open();
+    const asked = request();
+    const fence = await bring(ledger, asked, "settled");
+    file.meddle("CREATE TRIGGER fault BEFORE INSERT ON journal BEGIN SELECT raise(ABORT, 'injected'); END");
+    await expect(ledger.credit(asked.id, fence, "x")).rejects.toBeInstanceOf(LedgerFault);
+    expect(await ledger.payment(asked.id)).toMatchObject({ state: "settled" });
+    expect(await ledger.balance(`wallet:${asked.payer}`)).toBe(0n);
+    file.meddle("DROP TRIGGER fault");
+    expect(await ledger.credit(asked.id, fence, "x")).toBe("ok");
+    expect(await ledger.balance(`wallet:${asked.payer}`)).toBe(asked.amount);
+  });
+
+  test("a transaction rolled back as a whole rejects all of it and stops nothing", async () => {
+    const ledger = await file.open();
+    const [first, broken] = [request(), request({ payer: "broken" })];
+    file.meddle(`CREATE TRIGGER fault AFTER INSERT ON payment WHEN new.payer = 'broken'
+      BEGIN SELECT raise(ROLLBACK, 'injected'); END`);
+    const outcomes = await Promise.allSettled([first, broken].map((each) => ledger.claim(each)));
+    const reason = expect.objectContaining({
+      name: "LedgerFault",
+      message: expect.stringContaining("injected"),
+    });
+    expect(outcomes).toEqual([
+      { status: "rejected", reason },
+      { status: "rejected", reason },
+    ]);
+    expect(await ledger.payment(first.id)).toBeUndefined();
+    expect((await ledger.claim(first)).outcome).toBe("claimed");
+    expect(file.fatal).toEqual([]);
+  });
+
+  test("a database locked by another process rejects, and works again once it is free", async () => {
+    const ledger = await file.open();
+    const other = new Database(file.path);
+    other.exec("BEGIN IMMEDIATE");
+    await expect(ledger.ping()).rejects.toThrow("locked");
+    other.exec("ROLLBACK");
+    other.close();
+    await expect(ledger.ping()).resolves.toBeUndefined();
+    expect(file.fatal).toEqual([]);
+  });
+});
+
+describe("what stops the process", () => {
+  test("a failing COMMIT rejects every durable change; the others were told before", async () => {
+    const ledger = await file.open();
+    const [settling, fresh, broken] = [request(), request(), request({ payer: "broken" })];
+    const fence = await bring(ledger, settling, "open");
+    const brokenFence = await bring(ledger, broken, "open");
+    // A deferred constraint is checked by COMMIT, and fails it.
+    file.meddle(`CREATE TABLE child (parent INTEGER REFERENCES payment (seq) DEFERRABLE INITIALLY DEFERRED);
+      CREATE TRIGGER fault AFTER UPDATE ON payment WHEN new.payer = 'broken'
+      BEGIN INSERT INTO child VALUES (-1); END`);
+    const outcomes = await Promise.allSettled([
+      ledger.beginSettle(settling.id, fence, LEASE_MS),
+      ledger.claim(fresh),
+      ledger.beginSettle(broken.id, brokenFence, LEASE_MS),
+    ]);
+    expect(outcomes.map(({ status }) => status)).toEqual(["rejected", "fulfilled", "rejected"]);
+    expect(outcomes[0]).toMatchObject({ reason: expect.any(LedgerFault) });
+    expect(file.fatal).toEqual([expect.any(LedgerFault)]);
+    await expect(ledger.payment(settling.id)).rejects.toBeInstanceOf(LedgerFault);
+    await ledger.close();
+    file.meddle("DROP TRIGGER fault");
+    expect(await (await file.open()).payment(settling.id)).toMatchObject({ state: "open" });
+    expect(file.fatal).toHaveLength(1);
+  });
+
+  test("the end of the worker rejects everything pending and all later calls", async () => {
+    const started = once(process, "worker");
+    const ledger = await file.open();
+    const [worker]: Worker[] = await started;
+    const asked = request();
+    const fence = await claimed(ledger, asked);
+    const pending = ledger.beginSettle(asked.id, fence, LEASE_MS);
+    const rejected = expect(pending).rejects.toBeInstanceOf(LedgerFault);
+    await worker?.terminate();
+    await rejected;
+    await expect(ledger.ping()).rejects.toBeInstanceOf(LedgerFault);
+    expect(file.fatal).toEqual([expect.any(LedgerFault)]);
+  });
+});

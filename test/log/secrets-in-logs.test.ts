@@ -1,0 +1,140 @@
+import { execFile } from "node:child_process";
+import { expect, test } from "vitest";
+import { createLogger, requestLine } from "../../server/log.ts";
+
+const SECRET = "planted-secret-value";
+
+function capture(level = "info") {
+  const lines: string[] = [];
+  const logger = createLogger({ level, destination: { write: (line) => void lines.push(line) } });
+  return { logger, lines };
+}
+
+test.each([
+  "authorization",
+  "Authorization",
+  "proxy-authorization",
+  "payment-signature",
+  "PAYMENT-SIGNATURE",
+  "paymentSignature",
+  "x-payment",
+  "X-PAYMENT",
+  "payment-required",
+  "cookie",
+  "set-cookie",
+  "apiKey",
+  "api_key",
+  "x-api-key",
+  "secret",
+  "cdpKeySecret",
+  "memoSecrets",
+  "token",
+  "accessToken",
+  "password",
+])("the value of %s is in no line, wherever it stands", (key) => {
+  const { logger, lines } = capture();
+  logger.info({ [key]: SECRET });
+  logger.warn({ request: { headers: { [key]: SECRET } } }, "nested");
+  logger.error({ list: [{ deep: { deeper: { [key]: [SECRET] } } }] });
+  logger.info({ rawHeaders: ["host", "x", key, SECRET], pairs: [[key, SECRET]] });
+  logger.error({ err: Object.assign(new Error("broken"), { config: { headers: { [key]: SECRET } } }) });
+  expect(lines).toHaveLength(5);
+  expect(lines.join("")).not.toContain(SECRET);
+  expect(lines[0]).toContain("[redacted]");
+});
+
+test.each([
+  [`refused: Authorization: Bearer ${SECRET}`],
+  [`refused: Basic ${SECRET}==`],
+  [`no answer of https://user:${SECRET}@rpc.example.com/`],
+  [`no answer of https://rpc.example.com/?api-key=${SECRET}&x=1`],
+])("credentials inside a text are taken out: %s", (text) => {
+  const { logger, lines } = capture();
+  logger.info(text);
+  logger.info({ text }, text);
+  logger.error(new Error("outer", { cause: new Error(text) }));
+  logger.error({ url: URL.canParse(text) ? new URL(text) : text });
+  expect(lines).toHaveLength(4);
+  expect(lines.join("")).not.toContain(SECRET);
+});
+
+test("what is no secret stays: errors with code and cause, amounts, token counts", () => {
+  const { logger, lines } = capture();
+  const cause = Object.assign(new Error("connect"), { code: "ECONNREFUSED" });
+  logger.error(
+    { err: new Error("no facilitator", { cause }), amount: 20_000n, promptTokens: 3 },
+    "verify failed",
+  );
+  expect(JSON.parse(lines[0] ?? "")).toMatchObject({
+    level: "error",
+    msg: "verify failed",
+    amount: "20000",
+    promptTokens: 3,
+    err: { type: "Error", message: "no facilitator", cause: { message: "connect", code: "ECONNREFUSED" } },
+  });
+});
+
+test("objects of libraries, cycles and depth end a line, not the process", () => {
+  const { logger, lines } = capture();
+  const cycle: Record<string, unknown> = {};
+  cycle["self"] = cycle;
+  logger.info({ cycle, headers: new Headers({ authorization: SECRET }), map: new Map([["token", SECRET]]) });
+  expect(JSON.parse(lines[0] ?? "")).toMatchObject({ headers: "[Headers]", map: "[Map]" });
+  expect(lines[0]).not.toContain(SECRET);
+});
+
+test("a request is one flat line", () => {
+  const { logger, lines } = capture();
+  requestLine(logger, {
+    method: "POST",
+    route: "POST /agent",
+    tier: "x402",
+    price: "0.02",
+    status: 200,
+    ms: 12.5,
+    payer: "payer",
+    transaction: "signature",
+    code: undefined,
+  });
+  expect(lines).toHaveLength(1);
+  const { time, ...line } = JSON.parse(lines[0] ?? "");
+  expect(time).toBeTypeOf("number");
+  expect(line).toEqual({
+    level: "info",
+    method: "POST",
+    route: "POST /agent",
+    tier: "x402",
+    price: "0.02",
+    status: 200,
+    ms: 12.5,
+    payer: "payer",
+    transaction: "signature",
+  });
+});
+
+test("a level keeps what is below it silent", () => {
+  const { logger, lines } = capture("warn");
+  logger.info("no");
+  requestLine(logger, { method: "GET", route: "GET /", tier: "none", price: "0", status: 402, ms: 1 });
+  logger.warn("yes");
+  expect(lines).toHaveLength(1);
+});
+
+test("buffered lines are written when the process exits, and on flush", async () => {
+  const module = JSON.stringify(new URL("../../server/log.ts", import.meta.url).href);
+  const program = `
+    import { createLogger } from ${module};
+    const logger = createLogger({ level: "info" });
+    for (let i = 0; i < 500; i += 1) logger.info({ i }, "line");
+    if (process.argv[1] === "flush") await logger.flush();
+    process.exit(0);`;
+  for (const mode of ["flush", "exit"]) {
+    const args = ["--import", import.meta.resolve("tsx"), "--input-type=module", "-e", program, mode];
+    const stdout = await new Promise<string>((resolve, reject) => {
+      execFile(process.execPath, args, (error, out) => (error ? reject(error) : resolve(out)));
+    });
+    const lines = stdout.trim().split("\n");
+    expect(lines).toHaveLength(500);
+    expect(JSON.parse(lines[499] ?? "")).toMatchObject({ i: 499, msg: "line" });
+  }
+});

@@ -1,0 +1,125 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { answers } from "../support/model-upstream.ts";
+import { post, type Stand, startStand } from "./stand.ts";
+
+let stand: Stand;
+beforeAll(async () => {
+  stand = await startStand();
+});
+afterAll(() => stand.close());
+
+const BILLING = {
+  tier: "x402",
+  amount: "0.02",
+  currency: "USD",
+  transaction: "TransactionId",
+  payer: "Payer",
+} as const;
+const USAGE = { promptTokens: 3, completionTokens: 2, totalTokens: 5 };
+const lastCall = () => stand.upstream.calls.at(-1);
+const eventsOf = (body: Buffer) =>
+  [...body.toString().matchAll(/^data: (.*)\n\n/gm)].map(([, data = ""]) =>
+    data === "[DONE]" ? data : JSON.parse(data),
+  );
+
+describe("POST /agent", () => {
+  it("answers with reply, usage, model, provider and billing", async () => {
+    const reply = await post(stand.url, "/agent", { prompt: "Hi", system: "Be brief." });
+    expect(reply.status).toBe(200);
+    expect(reply.json).toEqual({
+      success: true,
+      reply: "Hello there!",
+      usage: USAGE,
+      model: "public/model",
+      provider: "main",
+      billing: BILLING,
+    });
+    expect(lastCall()?.json).toEqual({
+      model: "internal-model",
+      messages: [
+        { role: "system", content: "Be brief." },
+        { role: "user", content: "Hi" },
+      ],
+      max_tokens: 100,
+    });
+  });
+
+  it("streams deltas, then everything else in the last event", async () => {
+    const reply = await post(stand.url, "/agent", { prompt: "Hi", stream: true });
+    expect(reply.headers["content-type"]).toBe("text/event-stream; charset=utf-8");
+    const events = eventsOf(reply.body);
+    const last = events.slice(-2);
+    expect(last).toEqual([
+      { done: true, usage: USAGE, model: "public/model", provider: "main", billing: BILLING },
+      "[DONE]",
+    ]);
+    expect(
+      events
+        .slice(0, -2)
+        .map(({ delta }) => delta)
+        .join(""),
+    ).toBe("Hello there!");
+    expect(lastCall()?.json["stream_options"]).toEqual({ include_usage: true });
+  });
+
+  it.each([false, true])(
+    "estimates the usage of an upstream that counts nothing (stream: %s)",
+    async (stream) => {
+      stand.upstream.next(answers.chat("12345678", null));
+      const reply = await post(stand.url, "/agent", { prompt: "12345", stream });
+      const { usage } = stream ? eventsOf(reply.body).at(-2) : reply.json;
+      expect(usage).toEqual({ promptTokens: 2, completionTokens: 2, totalTokens: 4 });
+    },
+  );
+
+  it.each([false, true])("settles before it says how (stream: %s)", async (stream) => {
+    const before = stand.payment.settled;
+    const script = stand.upstream.hold();
+    const reply = post(stand.url, "/agent", { prompt: "Hi", stream });
+    await script.arrived;
+    expect(stand.payment.settled).toBe(before);
+    script.release(answers.chat("Hi"));
+    await reply;
+    expect(stand.payment.settled).toBe(before + 1);
+  });
+
+  it("writes nothing when the settlement failed: the caller has been answered", async () => {
+    stand.payment.settles = false;
+    stand.onResponse = (res) => {
+      stand.onResponse = () => {};
+      const { payment } = stand;
+      let calls = payment.settled;
+      Object.defineProperty(payment, "settled", {
+        configurable: true,
+        get: () => calls,
+        set: (value: number) => {
+          calls = value;
+          res.writeHead(402).end("refused");
+        },
+      });
+    };
+    const reply = await post(stand.url, "/agent", { prompt: "Hi" });
+    Object.defineProperty(stand.payment, "settled", { value: 0, writable: true });
+    stand.payment.settles = true;
+    expect([reply.status, reply.body.toString()]).toEqual([402, "refused"]);
+  });
+
+  it("names the model that was asked for", async () => {
+    const reply = await post(stand.url, "/agent", { prompt: "Hi", model: "same-name" });
+    expect(reply.json.model).toBe("same-name");
+  });
+
+  it.each([
+    ["no prompt", {}, 400, "invalid_request", "`prompt` is required"],
+    ["an empty prompt", { prompt: " " }, 400, "invalid_request", "`prompt`"],
+    ["a prompt that is no text", { prompt: {} }, 400, "invalid_request", "`prompt`"],
+    ["a stream that is no flag", { prompt: "Hi", stream: "yes" }, 400, "invalid_request", "`stream`"],
+    ["an unknown model", { prompt: "Hi", model: "nothing" }, 404, "model_not_found", ""],
+  ])("%s is refused before anything is claimed", async (_, body, status, code, message) => {
+    const before = stand.upstream.calls.length;
+    const reply = await post(stand.url, "/agent", body);
+    expect([reply.status, reply.json.error.code]).toEqual([status, code]);
+    expect(reply.json.error.message).toContain(message);
+    expect(stand.upstream.calls).toHaveLength(before);
+  });
+});

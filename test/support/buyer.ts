@@ -1,0 +1,79 @@
+import { generateKeyPairSigner, type KeyPairSigner } from "@solana/kit";
+import { decodePaymentResponseHeader, wrapFetchWithPayment, x402Client, x402HTTPClient } from "@x402/fetch";
+import { ExactSvmScheme } from "@x402/svm/exact/client";
+import { ExactSvmSchemeV1 } from "@x402/svm/exact/v1/client";
+import type { Shop } from "./shop.ts";
+
+/** An agent with a wallet: the official client, and a way to hold on to one payment and send it again. */
+export interface Buyer {
+  readonly address: string;
+  /** The official client's fetch: asks, pays, asks again. */
+  readonly fetch: typeof fetch;
+  /** The same, through the official v1 client. */
+  readonly fetchV1: typeof fetch;
+  /** Asks once and signs; the headers carry the payment and may be sent any number of times. */
+  sign(
+    url: string,
+    init?: RequestInit,
+    extensions?: (declared: Record<string, unknown>) => void,
+  ): Promise<Record<string, string>>;
+  signV1(url: string, init?: RequestInit): Promise<Record<string, string>>;
+  /** Sends a request with these payment headers. */
+  send(url: string, init: RequestInit | undefined, payment: Record<string, string>): Promise<Response>;
+}
+
+export async function createBuyer(shop: Pick<Shop, "localnet">, usdc = 5_000_000n): Promise<Buyer> {
+  const signer = await generateKeyPairSigner();
+  if (usdc > 0n) await shop.localnet.fund(signer.address, usdc);
+  return buyerOf(signer, shop.localnet.rpcUrl);
+}
+
+function buyerOf(signer: KeyPairSigner, rpcUrl: string): Buyer {
+  const client = new x402Client().register("solana:*", new ExactSvmScheme(signer, { rpcUrl }));
+  const clientV1 = new x402Client().registerV1("solana", new ExactSvmSchemeV1(signer, { rpcUrl }));
+  // A v1 client never looks at the v2 header.
+  const bodyOnly: typeof fetch = async (input, init) => {
+    const response = await fetch(input, init);
+    if (response.status !== 402) return response;
+    const headers = new Headers(response.headers);
+    headers.delete("payment-required");
+    return new Response(await response.text(), { status: 402, headers });
+  };
+  async function signWith(
+    which: x402Client,
+    from: typeof fetch,
+    url: string,
+    init: RequestInit | undefined,
+    extensions?: (declared: Record<string, unknown>) => void,
+  ): Promise<Record<string, string>> {
+    const http = new x402HTTPClient(which);
+    const response = await from(url, init);
+    const text = await response.text();
+    if (response.status !== 402) throw new Error(`expected 402, got ${response.status}: ${text}`);
+    const required = http.getPaymentRequiredResponse((name) => response.headers.get(name), JSON.parse(text));
+    if (required.extensions !== undefined) extensions?.(required.extensions as Record<string, unknown>);
+    const payload = await which.createPaymentPayload(required);
+    return http.encodePaymentSignatureHeader(payload);
+  }
+  return {
+    address: signer.address,
+    fetch: wrapFetchWithPayment(fetch, client),
+    fetchV1: wrapFetchWithPayment(bodyOnly, clientV1),
+    sign: (url, init, extensions) => signWith(client, fetch, url, init, extensions),
+    signV1: (url, init) => signWith(clientV1, bodyOnly, url, init),
+    send: (url, init, payment) =>
+      fetch(url, { ...init, headers: { ...(init?.headers as Record<string, string>), ...payment } }),
+  };
+}
+
+/** A JSON POST. */
+export function post(body: unknown): RequestInit {
+  return { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
+}
+
+/** What `PAYMENT-RESPONSE` says. */
+export function proofOf(response: Response): ReturnType<typeof decodePaymentResponseHeader> {
+  const header = response.headers.get("payment-response");
+  if (header === null) throw new Error(`no PAYMENT-RESPONSE on ${response.status}`);
+  return decodePaymentResponseHeader(header);
+}

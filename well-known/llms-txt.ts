@@ -1,0 +1,55 @@
+import { guidanceOf, oneLine, takesX402, urlOf } from "./resource.ts";
+import { bracePath } from "./route-template.ts";
+import type { FreeRoute, PublishedRoute, Service } from "./types.ts";
+
+/** `/llms.txt` (llmstxt.org): the offer as an agent reads it, in Markdown. */
+export function llmsTxt(
+  service: Service,
+  routes: readonly PublishedRoute[],
+  freeRoutes: readonly FreeRoute[],
+): string {
+  const documents = [
+    link(service, "/openapi.json", "OpenAPI 3.1, with prices and input schemas"),
+    link(service, "/.well-known/x402", "every paid endpoint with its payment terms"),
+    ...(service.docsUrl === undefined ? [] : [`- [Documentation](${service.docsUrl})`]),
+  ];
+  return [
+    `# ${oneLine(service.name)}`,
+    `> ${oneLine(service.description)}`,
+    guidanceOf(service).trim(),
+    section(
+      "Paid endpoints",
+      routes.map((route) => pricedLine(service, route)),
+    ),
+    section(
+      "Free endpoints",
+      freeRoutes.map((route) => `- \`${endpoint(service, route)}\`: ${oneLine(route.description)}`),
+    ),
+    section("Documents", documents),
+    ...(service.contactEmail === undefined ? [] : [`Contact: ${service.contactEmail}`]),
+  ]
+    .filter((part) => part !== "")
+    .join("\n\n")
+    .concat("\n");
+}
+
+function section(title: string, lines: readonly string[]): string {
+  return lines.length === 0 ? "" : [`## ${title}`, "", ...lines].join("\n");
+}
+
+function link(service: Service, path: string, text: string): string {
+  return `- [${path}](${urlOf(service, path)}): ${text}`;
+}
+
+function pricedLine(service: Service, route: PublishedRoute): string {
+  const models = route.models ?? [];
+  const price = takesX402(route)
+    ? `$${route.priceUsd} per call.`
+    : `$${route.priceUsd} per call, with an API key.`;
+  const offered = models.length === 0 ? "" : ` Models: ${models.join(", ")}.`;
+  return `- \`${endpoint(service, route)}\`: ${oneLine(route.description)} ${price}${offered}`;
+}
+
+function endpoint(service: Service, route: { readonly method: string; readonly path: string }): string {
+  return `${route.method} ${urlOf(service, bracePath(route.path))}`;
+}
