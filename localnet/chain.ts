@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { type Address, getBase58Decoder } from "@solana/kit";
+import type { Address } from "@solana/kit";
 import { type BlockClock, createBlockClock } from "./block-clock.ts";
 import { type Journal, type JournalEntry, openJournal } from "./journal.ts";
 import { createSvm, type Execution, fault, type Settled, type Svm } from "./svm.ts";
@@ -48,8 +48,6 @@ export interface Chain extends Pick<Svm, "account" | "lamports" | "accountsOf" |
   close(): void;
 }
 
-const base58 = getBase58Decoder();
-
 /** Opens the chain and replays its log. Throws Error if the log is damaged or belongs to other keys. */
 export function openChain(options: ChainOptions): Chain {
   const journal = openJournal(options.journalPath);
@@ -69,9 +67,9 @@ function startChain(options: ChainOptions, journal: Journal): Chain {
   const history = createHistory();
 
   function land(parsed: ParsedTransaction, settled: Settled, height: bigint, at: number): Landed {
-    const [signature] = Object.values(parsed.transaction.signatures);
-    const name = base58.decode(signature ?? new Uint8Array());
-    const landed = { ...settled, parsed, signature: name, height, slot: clock.slotOf(height), at };
+    const { signature } = parsed;
+    if (signature === undefined) throw new Error("A transaction without a signature cannot land.");
+    const landed = { ...settled, parsed, signature, height, slot: clock.slotOf(height), at };
     history.add(landed);
     return landed;
   }

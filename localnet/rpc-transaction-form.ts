@@ -2,6 +2,7 @@ import { getBase58Decoder } from "@solana/kit";
 import type { Landed } from "./chain.ts";
 import type { InnerInstruction, TokenBalance } from "./svm.ts";
 import { tokenAmount } from "./token.ts";
+import { isWritable } from "./transaction.ts";
 
 export const TRANSACTION_ENCODINGS = ["json", "jsonParsed", "base58", "base64"] as const;
 export type TransactionEncoding = (typeof TRANSACTION_ENCODINGS)[number];
@@ -33,7 +34,7 @@ function topInstructions(landed: Landed): readonly InnerInstruction[] {
   return landed.parsed.message.instructions.map((each) => ({
     programIdIndex: each.programAddressIndex,
     accounts: each.accountIndices ?? [],
-    data: base58.decode(each.data ?? new Uint8Array()),
+    data: each.data ?? new Uint8Array(),
     stackHeight: 1,
   }));
 }
@@ -49,7 +50,7 @@ function plainMessage(landed: Landed) {
       numReadonlyUnsignedAccounts: message.header.numReadonlyNonSignerAccounts,
     },
     recentBlockhash: message.lifetimeToken,
-    instructions: topInstructions(landed),
+    instructions: topInstructions(landed).map(encoded),
     ...(message.version === 0
       ? {
           addressTableLookups: lookups.map(({ lookupTableAddress, ...indexes }) => ({
@@ -64,17 +65,11 @@ function plainMessage(landed: Landed) {
 function parsedMessage(landed: Landed) {
   const { header, staticAccounts, lifetimeToken } = landed.parsed.message;
   const signers = header.numSignerAccounts;
-  const writable = (index: number): boolean => {
-    if (index < signers) return index < signers - header.numReadonlySignerAccounts;
-    if (index < staticAccounts.length)
-      return index < staticAccounts.length - header.numReadonlyNonSignerAccounts;
-    return index < staticAccounts.length + landed.loaded.writable.length;
-  };
   return {
     accountKeys: landed.accounts.map((pubkey, index) => ({
       pubkey,
       signer: index < signers,
-      writable: writable(index),
+      writable: isWritable(landed.parsed.message, index),
       source: index < staticAccounts.length ? "transaction" : "lookupTable",
     })),
     recentBlockhash: lifetimeToken,
@@ -82,11 +77,16 @@ function parsedMessage(landed: Landed) {
   };
 }
 
+/** An instruction as `json` shows it. */
+export function encoded(instruction: InnerInstruction) {
+  return { ...instruction, data: base58.decode(instruction.data) };
+}
+
 function partlyDecoded(landed: Landed, { programIdIndex, accounts, data, stackHeight }: InnerInstruction) {
   return {
     programId: landed.accounts[programIdIndex],
     accounts: accounts.map((index) => landed.accounts[index]),
-    data,
+    data: base58.decode(data),
     stackHeight,
   };
 }
@@ -106,7 +106,9 @@ function describeMeta(landed: Landed, encoding: TransactionEncoding) {
     innerInstructions: inner.flatMap((instructions, index) => {
       if (instructions.length === 0) return [];
       const shown =
-        encoding === "jsonParsed" ? instructions.map((each) => partlyDecoded(landed, each)) : instructions;
+        encoding === "jsonParsed"
+          ? instructions.map((each) => partlyDecoded(landed, each))
+          : instructions.map(encoded);
       return [{ index, instructions: shown }];
     }),
     logMessages: landed.logs,

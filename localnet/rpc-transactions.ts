@@ -11,7 +11,7 @@ import {
   inContext,
   signatureParam,
 } from "./rpc-params.ts";
-import { describeTransaction, TRANSACTION_ENCODINGS } from "./rpc-transaction-form.ts";
+import { describeTransaction, encoded, TRANSACTION_ENCODINGS } from "./rpc-transaction-form.ts";
 import type { Execution } from "./svm.ts";
 import { type ParsedTransaction, parseTransaction } from "./transaction.ts";
 
@@ -155,7 +155,7 @@ function simulate(chain: Chain, parsed: ParsedTransaction, config: z.infer<typeo
   const execution = chain.simulate(parsed, { sigVerify, replaceBlockhash });
   if (execution.err === "SignatureFailure") throw preflightError(execution);
   const inner = execution.inner.flatMap((instructions, index) =>
-    instructions.length === 0 ? [] : [{ index, instructions }],
+    instructions.length === 0 ? [] : [{ index, instructions: instructions.map(encoded) }],
   );
   return {
     ...simulated(execution),

@@ -1,8 +1,21 @@
-import { type Address, type EncodedAccount, getAddressCodec, getBase58Decoder, lamports } from "@solana/kit";
+import {
+  type Address,
+  type EncodedAccount,
+  getAddressCodec,
+  lamports,
+  type ReadonlyUint8Array,
+} from "@solana/kit";
 import { Clock, FailedTransactionMetadata, LiteSVM, type TransactionMetadata } from "litesvm";
 import { type TransactionFault, toFault } from "./svm-faults.ts";
-import { mintAccount, readMint, readTokenAccount, SYSTEM_PROGRAM, USDC_MINT } from "./token.ts";
-import type { ParsedTransaction } from "./transaction.ts";
+import {
+  mintAccount,
+  readMint,
+  readTokenAccount,
+  SYSTEM_PROGRAM,
+  USDC_DECIMALS,
+  USDC_MINT,
+} from "./token.ts";
+import { isWritable, type ParsedTransaction } from "./transaction.ts";
 
 /** A token account's balance beside a transaction; `accountIndex` counts in the transaction's accounts. */
 export interface TokenBalance {
@@ -19,11 +32,11 @@ interface Balances {
   readonly tokens: readonly TokenBalance[];
 }
 
-/** An instruction called by a program; indexes count in the transaction's accounts, `data` is base58. */
+/** An instruction called by a program; indexes count in the transaction's accounts. */
 export interface InnerInstruction {
   readonly programIdIndex: number;
   readonly accounts: readonly number[];
-  readonly data: string;
+  readonly data: ReadonlyUint8Array;
   readonly stackHeight: number;
 }
 
@@ -75,7 +88,6 @@ const LOOKUP_TABLE_HEADER_BYTES = 56;
 const ADDRESS_BYTES = 32;
 
 const addresses = getAddressCodec();
-const base58 = getBase58Decoder();
 
 /** Starts an {@link Svm} at its beginning. */
 export function createSvm(options: SvmOptions): Svm {
@@ -98,11 +110,12 @@ export function createSvm(options: SvmOptions): Svm {
     execute: (parsed, sigVerify) => {
       if (sigVerify && !parsed.isFullySigned) return { ...fault("SignatureFailure"), settled: undefined };
       const { accounts, loaded } = resolveAccounts(parsed, account);
-      const before = balances(svm, parsed, accounts);
+      const reader = readBalances(svm, parsed, accounts);
       const result = svm.withSigverify(sigVerify).sendTransaction(parsed.transaction);
       svm.withSigverify(false);
       const execution = describe(result);
-      const after = balances(svm, parsed, accounts);
+      const { before } = reader;
+      const after = reader.after();
       // A failed transaction is on the chain exactly if its fee was taken.
       const landed = execution.err === null || before.lamports[0] !== after.lamports[0];
       return {
@@ -148,7 +161,7 @@ function describe(result: TransactionMetadata | FailedTransactionMetadata): Exec
       return {
         programIdIndex: instruction.programIdIndex(),
         accounts: [...instruction.accounts()],
-        data: base58.decode(instruction.data()),
+        data: instruction.data(),
         stackHeight: each.stackHeight(),
       };
     }),
@@ -181,17 +194,49 @@ function resolveAccounts(
   return { accounts: [...message.staticAccounts, ...writable, ...readonly], loaded: { writable, readonly } };
 }
 
-function balances(svm: LiteSVM, parsed: ParsedTransaction, accounts: readonly Address[]): Balances {
+interface Reading {
+  readonly lamports: bigint;
+  readonly token: Omit<TokenBalance, "accountIndex"> | undefined;
+}
+
+/** What the transaction's accounts hold. After it only those it may write are read again. */
+function readBalances(svm: LiteSVM, parsed: ParsedTransaction, accounts: readonly Address[]) {
   const programs = new Set(parsed.message.instructions.map(({ programAddressIndex }) => programAddressIndex));
-  const tokens = accounts.flatMap((each, accountIndex) => {
+  const readOne = (of: Address, index: number): Reading => {
     // Programs hold no tokens, and reading one copies its whole code.
-    const found = programs.has(accountIndex) ? undefined : svm.getAccount(each);
-    const token = found?.exists ? readTokenAccount(found) : undefined;
-    if (token === undefined) return [];
-    const mint = svm.getAccount(token.mint);
-    const decimals = (mint.exists ? readMint(mint)?.decimals : undefined) ?? 0;
-    const { owner, program, amount } = token;
-    return [{ accountIndex, mint: token.mint, owner, program, amount, decimals }];
-  });
-  return { lamports: accounts.map((each) => svm.getBalance(each) ?? 0n), tokens };
+    if (programs.has(index)) return { lamports: svm.getBalance(of) ?? 0n, token: undefined };
+    const found = svm.getAccount(of);
+    if (!found.exists) return { lamports: 0n, token: undefined };
+    const token = readTokenAccount(found);
+    if (token === undefined) return { lamports: found.lamports, token };
+    const { mint, owner, program, amount } = token;
+    return {
+      lamports: found.lamports,
+      token: { mint, owner, program, amount, decimals: decimalsOf(svm, mint) },
+    };
+  };
+  const first = accounts.map(readOne);
+  return {
+    before: toBalances(first),
+    after: () =>
+      toBalances(
+        first.map((reading, index) => {
+          const of = accounts[index];
+          return of !== undefined && isWritable(parsed.message, index) ? readOne(of, index) : reading;
+        }),
+      ),
+  };
+}
+
+function toBalances(readings: readonly Reading[]): Balances {
+  return {
+    lamports: readings.map(({ lamports: each }) => each),
+    tokens: readings.flatMap(({ token }, accountIndex) => (token ? [{ accountIndex, ...token }] : [])),
+  };
+}
+
+function decimalsOf(svm: LiteSVM, mint: Address): number {
+  if (mint === USDC_MINT) return USDC_DECIMALS;
+  const found = svm.getAccount(mint);
+  return (found.exists ? readMint(found)?.decimals : undefined) ?? 0;
 }

@@ -62,6 +62,17 @@ export function parseTransaction(wire: Uint8Array): ParsedTransaction | undefine
   }
 }
 
+/** Whether the transaction may change the account at this place, by its message; lookup tables list writable ones first. */
+export function isWritable({ header, staticAccounts, ...rest }: Message, index: number): boolean {
+  const { numSignerAccounts: signers } = header;
+  if (index < signers) return index < signers - header.numReadonlySignerAccounts;
+  if (index < staticAccounts.length)
+    return index < staticAccounts.length - header.numReadonlyNonSignerAccounts;
+  const lookups = rest.version === 0 ? (rest.addressTableLookups ?? []) : [];
+  const loaded = lookups.reduce((sum, { writableIndexes }) => sum + writableIndexes.length, 0);
+  return index < staticAccounts.length + loaded;
+}
+
 function memoOf(message: Message): string | null {
   const memos = message.instructions.flatMap(({ programAddressIndex, data }) => {
     const program = message.staticAccounts[programAddressIndex];

@@ -1,4 +1,4 @@
-import { type Address, getBase58Encoder } from "@solana/kit";
+import type { Address } from "@solana/kit";
 import type { Chain, Landed } from "./chain.ts";
 import type { TransactionFault } from "./svm-faults.ts";
 import { associatedTokenAccount, TOKEN_PROGRAM, USDC_MINT } from "./token.ts";
@@ -19,8 +19,6 @@ export interface LandedTransfer {
 
 const TRANSFER = 3;
 const TRANSFER_CHECKED = 12;
-
-const base58 = getBase58Encoder();
 
 /** Every landed transaction with a USDC transfer to the owner's associated account, oldest first. Mints are none. */
 export function transfersTo(chain: Chain, owner: Address): readonly LandedTransfer[] {
@@ -51,7 +49,7 @@ function tokenTransfers(landed: Landed): readonly TokenTransfer[] {
   const called = landed.inner.flat().map((each) => ({
     program: each.programIdIndex,
     indexes: each.accounts,
-    data: Buffer.from(base58.encode(each.data)),
+    data: Buffer.from(Uint8Array.from(each.data)),
   }));
   return [...direct, ...called].flatMap(({ program, indexes, data }) => {
     const checked = data[0] === TRANSFER_CHECKED;

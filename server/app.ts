@@ -1,7 +1,7 @@
 import express, { type Express, type NextFunction, type Request, type Response } from "express";
 import { createDiscovery, type DiscoveryOptions } from "./discovery.ts";
 import { errorBody, GatewayError } from "./errors.ts";
-import { createRouteTable } from "./route-table.ts";
+import { createRouteTable, pathOf } from "./route-table.ts";
 import type { Dialect, Route } from "./routes.ts";
 
 /** One part of the process, as `/readyz` reports it. */
@@ -68,7 +68,7 @@ function fromExpress(cause: unknown): GatewayError {
 }
 
 function sendError(req: Request, res: Response, error: GatewayError): void {
-  const dialect: Dialect = req.path.startsWith("/api/v1") ? "numeric" : "openai";
+  const dialect: Dialect = /^\/api\/v1(?:\/|$)/i.test(pathOf(req) ?? "") ? "numeric" : "openai";
   res
     .status(error.status)
     .set({ ...error.headers, "Cache-Control": "no-store", "Access-Control-Allow-Origin": "*" })

@@ -83,7 +83,9 @@ function proxyCall(call: PaidCall, route: Route) {
 export async function drain(server: Server, paywall: Paywall, drainMs: number): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
   // An idle keep-alive connection would keep the server open; a busy one is told to close with its answer.
-  server.on("request", (_req: IncomingMessage, res: ServerResponse) => res.setHeader("Connection", "close"));
+  server.prependListener("request", (_req: IncomingMessage, res: ServerResponse) => {
+    res.setHeader("Connection", "close");
+  });
   server.closeIdleConnections();
   const cut = setTimeout(() => paywall.cutOff(), drainMs);
   const force = setTimeout(() => server.closeAllConnections(), drainMs + 5_000);

@@ -1,4 +1,4 @@
-import type { IncomingMessage, ServerResponse } from "node:http";
+import { type IncomingMessage, METHODS, type ServerResponse } from "node:http";
 import parseurl from "parseurl";
 import { GatewayError } from "./errors.ts";
 import { createLogger, type Logger } from "./log.ts";
@@ -7,7 +7,7 @@ import { parseUsd } from "./money.ts";
 import { openPayments } from "./open-payments.ts";
 import type { Seller } from "./payment/paywall.ts";
 import { type PaywallOptions, readPaywallOptions } from "./paywall-options.ts";
-import { createRouteTable, type RouteTable } from "./route-table.ts";
+import { createRouteTable, pathOf, type RouteTable } from "./route-table.ts";
 import type { Dialect, Route, SettleMode } from "./routes.ts";
 
 export { GatewayError } from "./errors.ts";
@@ -70,7 +70,7 @@ export async function createPaywall(options: PaywallOptions): Promise<PaywallFac
     readPrice(sold, "paywall");
     return (req, res, next) => {
       const method = req.method === "HEAD" ? "GET" : (req.method ?? "GET");
-      const pattern = expressPattern(req);
+      const pattern = expressPattern(req, priced.size < MAX_PATTERNS);
       const path = originalPath(req);
       const key = `${method} ${pattern ?? "*"}`;
       const route = priced.get(key) ?? routeOf(sold, method, pattern ?? "/*path");
@@ -80,32 +80,30 @@ export async function createPaywall(options: PaywallOptions): Promise<PaywallFac
   }
 
   function sellTable(routes: Readonly<Record<string, SoldRoute>>): Middleware {
-    const sold = Object.entries(routes).map(([name, entry]) => {
+    const sold = Object.entries(routes).flatMap(([name, entry]) => {
       const [method = "", path = ""] = name.split(/\s+/, 2);
-      if (!/^[A-Z*]+$/.test(method) || !path.startsWith("/")) {
+      if (!/^(?:[A-Z]+|\*)$/.test(method) || !path.startsWith("/")) {
         throw new Error(`paywall: "${name}" is not a route; write "METHOD /path"`);
       }
-      return { route: routeOf(entry, method, path), seller: sellerOf(entry) };
+      const seller = sellerOf(entry);
+      const methods = method === "*" ? EVERY_METHOD : [method];
+      return methods.map((each) => ({ route: routeOf(entry, each, path), seller }));
     });
     const sellers = new Map(sold.map(({ route, seller }) => [route, seller]));
     const table: RouteTable = createRouteTable(sold.map(({ route }) => route));
     return (req, res, next) => {
       const match = table.find(req);
       const seller = match && sellers.get(match.route);
-      if (match === undefined || seller === undefined) return preflightOrNext(table, req, res, next);
+      if (match === undefined || seller === undefined) return passUnsold(table, req, res, next);
       payments.paywall.handle(req, res, { ...match, path: originalPath(req) }, seller(next));
     };
   }
 
-  function preflightOrNext(
-    table: RouteTable,
-    req: IncomingMessage,
-    res: ServerResponse,
-    next: () => void,
-  ): void {
+  function passUnsold(table: RouteTable, req: IncomingMessage, res: ServerResponse, next: () => void): void {
     const asks = req.method === "OPTIONS" && req.headers["access-control-request-method"] !== undefined;
     const methods = asks ? table.methods(req) : [];
-    if (methods.length > 0) payments.paywall.preflight(res, methods);
+    if (pathOf(req) === undefined) payments.paywall.refuseTarget(res);
+    else if (methods.length > 0) payments.paywall.preflight(res, methods);
     else next();
   }
 
@@ -154,10 +152,18 @@ function originalPath(req: IncomingMessage): string {
   }
 }
 
+/** HEAD is priced with its GET; CONNECT never reaches a handler. */
+const EVERY_METHOD = METHODS.filter((method) => method !== "HEAD" && method !== "CONNECT");
+
+/** A mount path with parameters makes as many base paths as callers can think of: after these, and for long ones, it is left out. */
+const MAX_PATTERNS = 100;
+const MAX_BASE_CHARS = 200;
+
 /** Express's own pattern of the route, for the log and the bazaar; undefined outside Express. */
-function expressPattern(req: IncomingMessage): string | undefined {
+function expressPattern(req: IncomingMessage, withBase: boolean): string | undefined {
   const route: unknown = "route" in req ? req.route : undefined;
-  const base = "baseUrl" in req && typeof req.baseUrl === "string" ? req.baseUrl : "";
+  const mounted = "baseUrl" in req && typeof req.baseUrl === "string" ? req.baseUrl : "";
+  const base = withBase && mounted.length <= MAX_BASE_CHARS ? mounted : "";
   const path = typeof route === "object" && route !== null && "path" in route ? route.path : undefined;
   return typeof path === "string" ? base + path : undefined;
 }

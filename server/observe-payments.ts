@@ -24,6 +24,7 @@ export function observePayments(log: Logger, metrics: Metrics): PaymentObserver 
       });
     },
     state: (state) => metrics.payment(state),
+    undecided: (count) => metrics.undecided(count),
     credited: (amount) => metrics.owed(amount),
     fault: (error, paymentId) => log.error({ err: error, paymentId }, "payment step failed"),
   };

@@ -23,6 +23,8 @@ import type { Route } from "./routes.ts";
 export interface PaymentObserver {
   request(facts: RequestFacts): void;
   state(state: string): void;
+  /** How many payments wait for the chain's verdict now. */
+  undecided(count: number): void;
   /** An amount went onto a payer's wallet account. */
   credited(amount: bigint): void;
   fault(error: unknown, paymentId: string | undefined): void;
@@ -83,6 +85,7 @@ export function createPayments(options: PaymentsOptions): Payments {
       observer.state(`reconciled_${verdict}`);
       if (verdict === "settled" && record.state === "released") observer.credited(record.amount);
     },
+    onBacklog: observer.undecided,
     onCredited: (record) => {
       observer.state("credited");
       observer.credited(record.amount);

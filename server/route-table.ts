@@ -11,10 +11,11 @@ export interface RouteMatch {
 
 /**
  * Finds the priced route of a request by Express 5's own rules: `parseurl` for the path, `path-to-regexp` with Express's
- * defaults (any case, optional trailing slash). Two routers that disagree would serve unpaid, so both use the same parts;
- * HEAD is found under its GET, as Express does.
+ * defaults (any case, optional trailing slash); HEAD is found under its GET. Two routers that disagree would serve unpaid, so
+ * where whatever is behind us may read a path in another way (mounted routers, `%61`, `//`, `;x`), the dearest reading counts.
  */
 export interface RouteTable {
+  /** Undefined also for a target that {@link pathOf} refuses: the caller must not let such a request pass. */
   find(req: IncomingMessage): RouteMatch | undefined;
   /** Methods that are sold at this request's path, for `Allow` and preflights; empty if none. */
   methods(req: IncomingMessage): readonly string[];
@@ -25,13 +26,22 @@ interface Compiled {
   readonly test: (path: string) => boolean;
 }
 
+/** Throws an Error if two routes of one method differ only in case or in a trailing slash: who is meant depends on the app. */
 export function createRouteTable(routes: readonly Route[]): RouteTable {
-  const exact = new Map<string, Compiled[]>();
+  refuseAmbiguous(routes);
   const compiled: Compiled[] = routes.map((route) => ({ route, test: compile(route.path) }));
-  for (const entry of compiled) {
-    if (/^[\w/.-]+$/.test(entry.route.path)) {
-      exact.set(entry.route.path, [...(exact.get(entry.route.path) ?? []), entry]);
+  const exact = new Map<string, readonly Compiled[]>();
+  for (const { path } of routes) {
+    if (/^(?:\/[\w.-]+)+$/.test(path)) {
+      exact.set(
+        path,
+        compiled.filter((entry) => entry.test(path)),
+      );
     }
+  }
+
+  function first(method: string, path: string): Route | undefined {
+    return compiled.find((entry) => accepts(entry.route, method) && entry.test(path))?.route;
   }
 
   function find(req: IncomingMessage): RouteMatch | undefined {
@@ -40,35 +50,75 @@ export function createRouteTable(routes: readonly Route[]): RouteTable {
     if (direct !== undefined) return { route: direct.route, path: url };
     const path = pathOf(req);
     if (path === undefined) return undefined;
-    const found = compiled.find((entry) => accepts(entry.route, method) && entry.test(path));
-    return found === undefined ? undefined : { route: found.route, path };
+    const route = dearer(
+      first(method, path),
+      lenient(path, (reading) => first(method, reading)),
+    );
+    return route === undefined ? undefined : { route, path };
   }
 
   function methods(req: IncomingMessage): readonly string[] {
     const path = pathOf(req);
     if (path === undefined) return [];
-    const found = compiled.filter((entry) => entry.test(path)).map((entry) => entry.route.method);
-    return [...new Set(found)];
+    const read = (reading: string) => compiled.filter((entry) => entry.test(reading));
+    const found = [...read(path), ...(lenient(path, read) ?? [])];
+    return [...new Set(found.map((entry) => entry.route.method))];
   }
 
   return { find, methods };
 }
 
-/** The path as Express sees it: absolute-form targets, `#` and `?` are cut by the same parser. */
-function pathOf(req: IncomingMessage): string | undefined {
+const TARGET = /^(?:https?:\/\/(?:[\w.-]+|\[[\da-f:.]+\])(?::\d*)?(?=\/))?(\/[^?#]*)(?:\?[^#]*)?$/i;
+
+/**
+ * The path as Express sees it, without the query. Undefined for a target that it could read in two ways: Express parses a
+ * fragment and an odd absolute form by rules that rewrite characters, but cuts mount paths off the raw text, so a mounted
+ * router would be asked for another path than the one that was priced (`/t/"/x/report#` is served as `/t/…/report`).
+ */
+export function pathOf(req: IncomingMessage): string | undefined {
+  const { url = "/" } = req;
+  if (url === "*") return url;
+  const [, written] = TARGET.exec(url) ?? [];
+  if (written === undefined) return undefined;
   try {
-    return parseurl(req)?.pathname ?? undefined;
+    return parseurl(req)?.pathname === written ? written : undefined;
   } catch {
     return undefined;
   }
 }
 
+/** Both spellings, since Express cuts a pattern's trailing slashes unless its routing is strict. */
 function compile(path: string): (path: string) => boolean {
+  const loose = path === "/" ? path : path.replace(/\/+$/, "");
   // `decode: false`: a malformed %-sequence must still match, as the bytes do.
-  const matcher = match(path, { decode: false, sensitive: false, end: true, trailing: true });
+  const matcher = match([loose, path], { decode: false, sensitive: false, end: true, trailing: true });
   return (candidate) => matcher(candidate) !== false;
 }
 
 function accepts(route: Route, method: string): boolean {
-  return route.method === method || route.method === "*" || (method === "HEAD" && route.method === "GET");
+  return route.method === method || (method === "HEAD" && route.method === "GET");
+}
+
+/** What the reading of the most lenient server leads to: ASCII decoded, `;parameters` cut, slashes squeezed. */
+function lenient<T>(path: string, read: (reading: string) => T): T | undefined {
+  if (!/%|;|\/\//.test(path)) return undefined;
+  const decoded = path.replace(/%([2-7][\da-f])/gi, (_, hex: string) =>
+    String.fromCharCode(Number.parseInt(hex, 16)),
+  );
+  return read(decoded.replace(/;[^/]*/g, "").replace(/\/{2,}/g, "/"));
+}
+
+function dearer(one: Route | undefined, other: Route | undefined): Route | undefined {
+  if (one === undefined || other === undefined) return one ?? other;
+  return other.price > one.price ? other : one;
+}
+
+function refuseAmbiguous(routes: readonly Route[]): void {
+  const seen = new Map<string, string>();
+  for (const { method, path } of routes) {
+    const key = `${method} ${path.replace(/(?<=.)\/+$/, "").toLowerCase()}`;
+    const earlier = seen.get(key);
+    if (earlier !== undefined) throw new Error(`"${method} ${path}" is the same route as "${earlier}"`);
+    seen.set(key, `${method} ${path}`);
+  }
 }

@@ -38,7 +38,10 @@ export async function startGateway({ config, log, onFatal }: StartOptions): Prom
   const metrics = createMetrics();
   const opened = await openPayments({ settings: config, log, metrics, onFatal });
   const { payments, ledger, merchant } = opened;
-  const proxy = createProxy(config);
+  const proxy = createProxy({
+    ...config,
+    onFault: (error) => log.warn({ err: error }, "upstream failed"),
+  });
   const models = config.models.map((model) => model.name);
   const published = memoiseByTerms(payments.terms, (feePayer) =>
     config.routes.map((route) => {

@@ -99,6 +99,7 @@ function readV2(
     header.token === undefined ? undefined : options.tokens.check(header.token, payment.memo, binding);
   // Until here nothing proves that we ever offered these terms; after it, all but the expiry is ours.
   if (header.token === undefined || token?.ok !== true) return mismatch("token");
+  if (header.memo !== payment.memo) return mismatch("memo");
   const problem = matchTerms(payment, accepted);
   if (problem !== undefined) return mismatch(problem);
   if (accepted.extra?.["feePayer"] !== payment.feePayer) return mismatch("feePayer");
@@ -144,6 +145,8 @@ function readV1(
   const transfer = decodePayment(header.transaction);
   if (!transfer.ok) return new GatewayError("payment_invalid", { details: { problem: transfer.problem } });
   const { payment } = transfer;
+  // A v2 memo (challenge.ts gives v1 ones a prefix). Whoever reads it on the chain could pass by its token here.
+  if (payment.memo.length === options.tokens.memoLength) return mismatch("x402Version");
   const terms = options.terms.current();
   if (terms === undefined) return unavailable();
   const requirements = requirementsV1For(at.route, terms, payment.feePayer, options.publicUrl + at.path);

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import type { ErrorCode } from "../errors.ts";
 import type { Route } from "../routes.ts";
 import { requirementsFor, requirementsV1For, type Terms, type TermsSource } from "./terms.ts";
@@ -64,7 +65,7 @@ const MAX_PATH = 256;
  */
 export function createChallenges(options: ChallengeOptions): Challenges {
   const { terms: source, tokens } = options;
-  const templates = new Map<Route, Map<string, Template>>();
+  const templates = new WeakMap<Route, Map<string, Template>>();
 
   function template(route: Route, path: string, terms: Terms): Template {
     const byPath = templates.get(route) ?? new Map<string, Template>();
@@ -140,9 +141,9 @@ function bytesOf(text: string): string {
   return Buffer.from(text, "utf8").toString("latin1");
 }
 
-/** Stands where token and memo go; a string that JSON text of ours cannot contain by accident. */
-const SPLICE = '"\u0001"';
-const SPLICE_VALUE = "\u0001";
+/** Stands where token and memo go. Random, since the path is the caller's: text that somebody chose must not be cut. */
+const SPLICE_VALUE = randomUUID();
+const SPLICE = `"${SPLICE_VALUE}"`;
 
 function paymentRequired(
   options: ChallengeOptions,
@@ -159,8 +160,11 @@ function paymentRequired(
     accepts: [{ ...requirements, extra: { ...requirements.extra, token: SPLICE_VALUE } }],
     extensions: options.extensions(route),
   };
-  return JSON.stringify(document).replaceAll("\\u0001", SPLICE_VALUE);
+  return JSON.stringify(document);
 }
+
+/** Begins the memo of a payment made under v1: one made under v2 must not come back as v1, which has no token to check. */
+const V1_MEMO = "v1:";
 
 /** The v1 body around its memo: v1 clients read only the body, and newer ones put `extra.memo` into the transaction. */
 function envelopeV1(route: Route, url: string, terms: Terms, code: ErrorCode): readonly [string, string] {
@@ -171,8 +175,8 @@ function envelopeV1(route: Route, url: string, terms: Terms, code: ErrorCode): r
   const document = {
     x402Version: 1,
     error: code,
-    accepts: [{ ...requirements, extra: { ...requirements.extra, memo: SPLICE_VALUE } }],
+    accepts: [{ ...requirements, extra: { ...requirements.extra, memo: V1_MEMO + SPLICE_VALUE } }],
   };
-  const [before = "", after = ""] = JSON.stringify(document).split("\\u0001");
+  const [before = "", after = ""] = JSON.stringify(document).split(SPLICE_VALUE);
   return [before, after];
 }

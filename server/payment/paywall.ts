@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { answerPreflight, setCorsHeaders } from "../cors.ts";
 import { type ErrorCode, errorBody, GatewayError } from "../errors.ts";
 import type { RouteMatch } from "../route-table.ts";
-import type { Tier } from "../routes.ts";
+import type { Dialect, Tier } from "../routes.ts";
 import type { ArrivedPayment, PaymentReader } from "./arrived-payment.ts";
 import type { Challenges } from "./challenge.ts";
 import type { Charge, StoredResponse } from "./charge.ts";
@@ -55,6 +55,8 @@ export interface Paywall {
   handle(req: IncomingMessage, res: ServerResponse, match: RouteMatch, seller: Seller): void;
   /** Answers a CORS preflight of a priced path. */
   preflight(res: ServerResponse, methods: readonly string[]): void;
+  /** Answers 400 to a request target that two routers could read in two ways (route-table.ts, `pathOf`). */
+  refuseTarget(res: ServerResponse): void;
   /** Calls that hold an open gate now. */
   readonly active: number;
   /** Ends what streams and refuses what has not begun: the server is stopping. */
@@ -81,6 +83,12 @@ export function createPaywall(parts: PaywallParts): Paywall {
     const started = performance.now();
     const trace: Trace = { tier: "none", code: undefined, payer: undefined, charge: undefined };
     const { headers } = req;
+    const asked = headers["access-control-request-method"];
+    if (req.method === "OPTIONS" && asked !== undefined && /^[A-Z-]+$/.test(asked)) {
+      // The browser's question, not the call: what is sold here includes OPTIONS itself.
+      answerPreflight(res, [asked]);
+      return;
+    }
     if (reader.carries(headers)) {
       trace.tier = "x402";
       res.once("close", () => report(res, match, trace, started));
@@ -200,7 +208,7 @@ export function createPaywall(parts: PaywallParts): Paywall {
     } catch (error) {
       parts.onFault(error);
       // Through the gate: an answer of 500 releases the charge.
-      if (!res.headersSent) writeError(res, match, new GatewayError("internal_error"));
+      if (!res.headersSent) writeError(res, match.route.dialect, new GatewayError("internal_error"));
       else res.destroy();
     }
     return undefined;
@@ -234,7 +242,7 @@ export function createPaywall(parts: PaywallParts): Paywall {
     if (error.status === 402 && challenge === undefined) {
       return refuse(res, match, new GatewayError("terms_unavailable", { retryAfterSeconds: 2 }));
     }
-    if (challenge === undefined) writeError(res, match, error);
+    if (challenge === undefined) writeError(res, match.route.dialect, error);
     else res.writeHead(402, challenge.headers).end(challenge.body, "latin1");
     return error.code;
   }
@@ -242,6 +250,11 @@ export function createPaywall(parts: PaywallParts): Paywall {
   return {
     handle,
     preflight: answerPreflight,
+    refuseTarget(res) {
+      const message =
+        "The request target is not one that can be priced: write an absolute path without a fragment.";
+      writeError(res, "openai", new GatewayError("invalid_request", { message }));
+    },
     get active() {
       return gates.size;
     },
@@ -259,8 +272,8 @@ function refuseCredential(match: RouteMatch, authorization: string): GatewayErro
   });
 }
 
-function writeError(res: ServerResponse, match: RouteMatch, error: GatewayError): void {
-  const body = JSON.stringify(errorBody(error, match.route.dialect));
+function writeError(res: ServerResponse, dialect: Dialect, error: GatewayError): void {
+  const body = JSON.stringify(errorBody(error, dialect));
   setCorsHeaders(res);
   for (const [name, value] of Object.entries(error.headers)) res.setHeader(name, value);
   res.setHeader("Content-Type", "application/json; charset=utf-8");

@@ -26,6 +26,8 @@ export interface ReconcilerOptions {
   /** Settled payments whose client has not come back for this long are credited. */
   readonly abandonedMs: number;
   readonly onDecided: (record: PaymentRecord, decision: Verdict["verdict"]) => void;
+  /** How many payments waited for a verdict when a sweep began, at most {@link BATCH}. */
+  readonly onBacklog: (undecided: number) => void;
   /** An abandoned payment was credited to its payer. */
   readonly onCredited: (record: PaymentRecord) => void;
   readonly onFault: (error: unknown, paymentId: string | undefined) => void;
@@ -86,7 +88,9 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
 
   async function sweepOnce(): Promise<void> {
     try {
-      for (const record of await ledger.listUndecided(BATCH)) await reconcile(record.id);
+      const waiting = await ledger.listUndecided(BATCH);
+      options.onBacklog(waiting.filter((record) => record.state !== "released").length);
+      for (const record of waiting) await reconcile(record.id);
       for (const record of await ledger.takeAbandoned(options.abandonedMs, leaseMs, BATCH)) {
         const step = await ledger.credit(record.id, record.fence, "not_collected");
         if (step === "ok") options.onCredited(record);

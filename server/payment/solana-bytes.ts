@@ -89,13 +89,13 @@ const EDWARDS_D = 37095705934669439343138083508754565189542113879843219016388785
 
 /**
  * Whether 32 bytes are a point of ed25519, as curve25519-dalek decompresses it. x² = (y² - 1) / (dy² + 1) has a root
- * exactly if numerator × denominator is a square, which the Jacobi symbol tells without a modular power. Not constant-time.
+ * exactly if numerator × denominator is a square (0 is one), which the Jacobi symbol tells without a modular power. Not
+ * constant-time.
  */
 function isOnCurve(bytes: Buffer): boolean {
   const y = BigInt.asUintN(255, BigInt(`0x${Buffer.from(bytes).reverse().toString("hex")}`));
   const square = (y * y) % FIELD;
-  const numerator = square - 1n;
-  return numerator === 0n || jacobi((numerator * (EDWARDS_D * square + 1n)) % FIELD) === 1;
+  return jacobi(((square - 1n) * (EDWARDS_D * square + 1n)) % FIELD) !== -1;
 }
 
 /** Jacobi symbol (value / FIELD): 1 for squares, -1 for the others, 0 for 0. */
@@ -147,13 +147,12 @@ export function isSignedBy(key: Buffer, message: Buffer, signature: Buffer): boo
 }
 
 /**
- * Reads a transaction's wire form by position. After the first read beyond the end it yields zeros and short buffers, and
- * is never `complete`. Never throws.
+ * Reads a transaction's wire form by position. What does not fit moves it beyond the end: from there it yields zeros and
+ * short buffers, and is never `complete`. Never throws.
  */
 export class Cursor {
   readonly #bytes: Buffer;
   #at = 0;
-  #failed = false;
 
   constructor(bytes: Buffer) {
     this.#bytes = bytes;
@@ -161,20 +160,18 @@ export class Cursor {
 
   /** Everything was read, and nothing beyond. */
   get complete(): boolean {
-    return !this.#failed && this.#at === this.#bytes.length;
+    return this.#at === this.#bytes.length;
   }
 
   byte(): number {
-    const value = this.#bytes[this.#at];
+    const value = this.#bytes[this.#at] ?? 0;
     this.#at += 1;
-    if (value === undefined) this.#failed = true;
-    return value ?? 0;
+    return value;
   }
 
   take(count: number): Buffer {
     const start = this.#at;
     this.#at += count;
-    if (this.#at > this.#bytes.length) this.#failed = true;
     return this.#bytes.subarray(start, this.#at);
   }
 
@@ -182,23 +179,19 @@ export class Cursor {
     return this.#bytes.subarray(this.#at);
   }
 
-  /**
-   * A compact-u16 in its shortest form. An element takes at least a byte, so a length beyond what is left is refused:
-   * that bounds every loop, and no packet is long enough for the form's third byte.
-   */
+  /** A compact-u16 in its shortest form. Its third byte is not read: a length that needs one is beyond any packet. */
   length(): number {
     const low = this.byte();
     const high = low < 0x80 ? 0 : this.byte();
-    const value = (low & 0x7f) | (high << 7);
-    const left = this.#bytes.length - this.#at;
-    if ((low >= 0x80 && high === 0) || high >= 0x80 || value > left) this.#failed = true;
-    return this.#failed ? 0 : value;
+    if (low >= 0x80 && high === 0) this.#at = Number.POSITIVE_INFINITY;
+    return (low & 0x7f) | (high << 7);
   }
 
+  /** A counted list; it stops where the bytes end, whatever the count says. */
   list<Item>(read: () => Item): Item[] {
     const count = this.length();
     const items: Item[] = [];
-    while (items.length < count && !this.#failed) items.push(read());
+    while (items.length < count && this.#at <= this.#bytes.length) items.push(read());
     return items;
   }
 }

@@ -114,6 +114,30 @@ describe("kit's client can call every method", () => {
     expect(simulated.value.err).toBe("AlreadyProcessed");
   });
 
+  test("instructions called by programs are shown, their data in base58", async () => {
+    const { net, rpc } = world;
+    const { address: owner } = await generateKeyPairSigner();
+    const account = await net.createTokenAccount(owner);
+    const [made] = await rpc.getSignaturesForAddress(address(account)).send();
+    const config = { commitment: "confirmed", maxSupportedTransactionVersion: 0 };
+    const { result } = await rpcCall(net, "getTransaction", [made?.signature, config]);
+    const { meta } = result as { meta: { innerInstructions: { index: number; instructions: unknown[] }[] } };
+    const [called] = meta.innerInstructions;
+    expect(called?.index).toBe(0);
+    // The associated token program asks the token program how big an account is: instruction 21, then extension 7.
+    expect(called?.instructions[0]).toMatchObject({ data: "84eT", stackHeight: 2 });
+    const parsed = await rpcCall(net, "getTransaction", [
+      made?.signature,
+      { ...config, encoding: "jsonParsed" },
+    ]);
+    const shown = parsed["result"] as { meta: { innerInstructions: { instructions: unknown[] }[] } };
+    expect(shown.meta.innerInstructions[0]?.instructions[0]).toMatchObject({
+      programId: TOKEN_PROGRAM,
+      accounts: [net.asset],
+      data: "84eT",
+    });
+  });
+
   test("requestAirdrop gives SOL by a transaction", async () => {
     const { rpc } = world;
     const { address: somebody } = await generateKeyPairSigner();

@@ -76,6 +76,14 @@ describe("a token is good for what it was issued for, and for nothing else", () 
     fc.assert(property, { numRuns: 2_000 });
   });
 
+  test.each([300, 1_300, 1_400, 5_000])("amount and payTo bind after a path of %i characters", (length) => {
+    const long = { ...binding, path: `/${"p".repeat(length)}` };
+    const issued = mint.issue(long);
+    expect(mint.check(issued.token, issued.memo, long)).toEqual(genuine);
+    expect(mint.check(issued.token, issued.memo, { ...long, amount: "1" })).toEqual(refused("mac"));
+    expect(mint.check(issued.token, issued.memo, { ...long, payTo: "me" })).toEqual(refused("mac"));
+  });
+
   test("paths and amounts of any length and any characters bind, lone surrogates included", () => {
     const text = fc.oneof(
       fc.string({ unit: "binary", maxLength: 40 }),

@@ -1,6 +1,6 @@
-import { createHash, randomBytes, sign } from "node:crypto";
+import { createHash, randomBytes, sign, verify } from "node:crypto";
 import { describe, expect, test } from "vitest";
-import { associatedTokenAccount } from "../../server/payment/solana-bytes.ts";
+import { associatedTokenAccount, decodeAddress } from "../../server/payment/solana-bytes.ts";
 import { decodePayment, matchTerms } from "../../server/payment/transaction.ts";
 import {
   AMOUNT,
@@ -25,6 +25,7 @@ import {
   signMessage,
   splice,
   sponsor,
+  TOKEN,
   TOKEN_2022,
   toBytes,
   transfer,
@@ -78,7 +79,14 @@ describe("a bent transaction is refused though the payer signed it as it is", ()
     ["layout", "limit and price swapped", splice(0, 2, priceCall(1n), limitCall)],
     ["layout", "no price", splice(1, 1, limitCall)],
     ["layout", "too high a price", splice(1, 1, priceCall(5_000_001n))],
+    ["layout", "a price by another program", splice(1, 1, { ...priceCall(1n), program: MEMO })],
+    ["layout", "a limit by another program", splice(0, 1, { ...limitCall, program: MEMO })],
     ["layout", "a limit with more data", splice(0, 1, { ...limitCall, data: Buffer.alloc(6, 2) })],
+    [
+      "layout",
+      "something else of a price's length",
+      splice(1, 1, { ...limitCall, data: Buffer.alloc(9, 2) }),
+    ],
     ["layout", "a heap frame request", splice(0, 1, { ...limitCall, data: Buffer.alloc(5, 1) })],
     ["layout", "an unchecked transfer", transfer({ data: transferData(AMOUNT, 3) })],
     ["layout", "a burn", transfer({ data: transferData(AMOUNT, 15) })],
@@ -108,10 +116,13 @@ describe("a bent transaction is refused though the payer signed it as it is", ()
     expect(judge(signMessage(message))).toBe("malformed");
   });
 
-  test.each([0x7f, 0x81, 0xff])("malformed: a message that begins with %i", (prefix) => {
-    const message = encodeMessage(draftPayment());
-    message.writeUInt8(prefix);
-    expect(judge(signMessage(message))).toBe("malformed");
+  test.each([true, false])("malformed: a message that begins with a version nobody knows", (versioned) => {
+    const message = encodeMessage({ ...draftPayment(), versioned });
+    expect(judge(signMessage(message))).toBe("ok");
+    for (const prefix of [0x7f, 0x81, 0x82, 0xff]) {
+      message.writeUInt8(prefix);
+      expect(judge(signMessage(message))).toBe("malformed");
+    }
   });
 });
 
@@ -156,14 +167,30 @@ describe("a signature that is not the payer's over this message is refused", () 
     expect(judge(wire(none, Buffer.concat([signature.subarray(0, 32), s])))).toBe("signature");
   });
 
+  const neutral = little(1n);
+  const secret = createHash("sha512").update(payer.seed).digest().subarray(0, 32);
+  secret.writeUInt8(secret.readUInt8(0) & 248);
+  secret.writeUInt8((secret.readUInt8(31) & 63) | 64, 31);
+  const byNode = (key: Buffer, signed: Buffer, made: Buffer) => {
+    const jwk = { kty: "OKP", crv: "Ed25519", x: key.toString("base64url") };
+    return verify(null, signed, { key: jwk, format: "jwk" }, made);
+  };
+
   test("one whose R is of small order: Node takes it, the chain does not", () => {
-    const secret = createHash("sha512").update(payer.seed).digest().subarray(0, 32);
-    secret.writeUInt8(secret.readUInt8(0) & 248);
-    secret.writeUInt8((secret.readUInt8(31) & 63) | 64, 31);
-    const neutral = little(1n);
     const challenge = createHash("sha512").update(neutral).update(payer.bytes).update(message).digest();
-    const s = little((scalar(challenge) * scalar(secret)) % ORDER);
-    expect(judge(wire(none, Buffer.concat([neutral, s])))).toBe("signature");
+    const made = Buffer.concat([neutral, little((scalar(challenge) * scalar(secret)) % ORDER)]);
+    expect(byNode(payer.bytes, message, made)).toBe(true);
+    expect(judge(wire(none, made))).toBe("signature");
+  });
+
+  test("one by a key of small order, which anybody can make", () => {
+    const nobody = { ...payer, bytes: neutral };
+    const source = associatedTokenAccount(neutral, toBytes(USDC), toBytes(TOKEN)) ?? none;
+    const edits = [set({ signers: [sponsor, nobody] }), account(0, source), account(3, neutral)];
+    const bent = encodeMessage(edits.reduce((draft, edit) => edit(draft), draftPayment()));
+    const made = Buffer.concat([payer.bytes, little(scalar(secret) % ORDER)]);
+    expect(byNode(neutral, bent, made)).toBe(true);
+    expect(judge(Buffer.concat([Buffer.from([2]), none, made, bent]))).toBe("signature");
   });
 });
 
@@ -213,6 +240,7 @@ test.each([
 ])("%j as payTo or asset of the terms is a mismatch, not a throw", (text) => {
   const result = decodePayment(build().toString("base64"));
   if (!result.ok) throw new Error(result.problem);
+  expect(decodeAddress(text)).toBeUndefined();
   expect(matchTerms(result.payment, { ...terms, payTo: text })).toBe("recipient");
   expect(matchTerms(result.payment, { ...terms, asset: text })).toBe("asset");
 });

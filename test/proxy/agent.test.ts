@@ -73,35 +73,29 @@ describe("POST /agent", () => {
   );
 
   it.each([false, true])("settles before it says how (stream: %s)", async (stream) => {
-    const before = stand.payment.settled;
+    const before = stand.settled;
     const script = stand.upstream.hold();
     const reply = post(stand.url, "/agent", { prompt: "Hi", stream });
     await script.arrived;
-    expect(stand.payment.settled).toBe(before);
+    expect(stand.settled).toBe(before);
     script.release(answers.chat("Hi"));
     await reply;
-    expect(stand.payment.settled).toBe(before + 1);
+    expect(stand.settled).toBe(before + 1);
   });
 
-  it("writes nothing when the settlement failed: the caller has been answered", async () => {
-    stand.payment.settles = false;
-    stand.onResponse = (res) => {
-      stand.onResponse = () => {};
-      const { payment } = stand;
-      let calls = payment.settled;
-      Object.defineProperty(payment, "settled", {
-        configurable: true,
-        get: () => calls,
-        set: (value: number) => {
-          calls = value;
-          res.writeHead(402).end("refused");
-        },
-      });
+  it.each([
+    [false, "refused"],
+    [true, 'data: {"delta":"Hello"}\n\nrefused'],
+  ])("writes nothing more when the settlement failed (stream: %s)", async (stream, expected) => {
+    // The paywall answers in our place; a moment later, so that anything written here would come first.
+    stand.settle = async (res) => {
+      setImmediate(() => res.end("refused"));
+      return false;
     };
-    const reply = await post(stand.url, "/agent", { prompt: "Hi" });
-    Object.defineProperty(stand.payment, "settled", { value: 0, writable: true });
-    stand.payment.settles = true;
-    expect([reply.status, reply.body.toString()]).toEqual([402, "refused"]);
+    stand.upstream.next(answers.chat("Hello"));
+    const reply = await post(stand.url, "/agent", { prompt: "Hi", stream });
+    stand.settle = async () => true;
+    expect(reply.body.toString()).toBe(expected);
   });
 
   it("names the model that was asked for", async () => {

@@ -111,14 +111,26 @@ describe("a failing upstream", () => {
   });
 
   it.each([
+    ["a stream that is empty", "data: [DONE]\n\n"],
+    [
+      "a stream of nothing but a role",
+      'data: {"choices":[{"delta":{"role":"assistant"}}]}\n\ndata: [DONE]\n\n',
+    ],
+  ])("%s is no answer", async (_, events) => {
+    stand.upstream.next(answers.raw(200, { "Content-Type": "text/event-stream" }, events));
+    const reply = await post(stand.url, "/v1/chat/completions", { ...CHAT, stream: true });
+    expect([reply.status, reply.json.error.code]).toEqual([502, "upstream_failed"]);
+  });
+
+  it.each([
     ["an answer without text", answers.chat("")],
     ["a stream that ends early", answers.raw(200, { "Content-Type": "text/event-stream" }, ": hi\n\n")],
   ])("the agent sells nothing for %s", async (_, behaviour) => {
-    const settled = stand.payment.settled;
+    const { settled } = stand;
     stand.upstream.next(behaviour);
     const reply = await post(stand.url, "/agent", { prompt: "Hi", stream: true });
     expect([reply.status, reply.json.error.code]).toEqual([502, "upstream_failed"]);
-    expect(stand.payment.settled).toBe(settled);
+    expect(stand.settled).toBe(settled);
   });
 
   it.each([

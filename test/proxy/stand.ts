@@ -31,8 +31,10 @@ export interface Stand {
   readonly upstream: ModelUpstream;
   /** What `onFault` heard. */
   readonly faults: unknown[];
-  /** What the payment in front says; changed by tests of the agent. */
-  readonly payment: { settles: boolean; billing: Billing | undefined; settled: number };
+  /** The payment in front; replaced by tests of the agent. */
+  settle: (res: ServerResponse) => Promise<boolean>;
+  /** How often it was asked to settle. */
+  settled: number;
   /** Sees each response before the proxy does. */
   onResponse: (res: ServerResponse) => void;
   close(): Promise<void>;
@@ -57,7 +59,6 @@ export async function startStand(upstreamOptions: Partial<UpstreamConfig> = {}):
     defaultModel: "public/model",
     onFault: (error) => faults.push(error),
   });
-  const payment: Stand["payment"] = { settles: true, billing: BILLING, settled: 0 };
   const server = createServer(async (req, res) => {
     stand.onResponse(res);
     const { method = "", url: target = "" } = req;
@@ -84,11 +85,11 @@ export async function startStand(upstreamOptions: Partial<UpstreamConfig> = {}):
       route,
       body,
       signal: left.signal,
-      settle: async () => {
-        payment.settled++;
-        return payment.settles;
+      settle: () => {
+        stand.settled++;
+        return stand.settle(res);
       },
-      billing: () => payment.billing ?? BILLING,
+      billing: () => BILLING,
     });
   });
   server.listen(0, "127.0.0.1");
@@ -98,7 +99,8 @@ export async function startStand(upstreamOptions: Partial<UpstreamConfig> = {}):
     proxy,
     upstream,
     faults,
-    payment,
+    settle: async () => true,
+    settled: 0,
     onResponse: () => {},
     async close() {
       const closed = once(server, "close");

@@ -1,4 +1,5 @@
-import { generateKeyPairSigner, type KeyPairSigner } from "@solana/kit";
+import { createHash } from "node:crypto";
+import { generateKeyPairSigner, getTransactionDecoder, type KeyPairSigner } from "@solana/kit";
 import { decodePaymentResponseHeader, wrapFetchWithPayment, x402Client, x402HTTPClient } from "@x402/fetch";
 import { ExactSvmScheme } from "@x402/svm/exact/client";
 import { ExactSvmSchemeV1 } from "@x402/svm/exact/v1/client";
@@ -7,6 +8,7 @@ import type { Shop } from "./shop.ts";
 /** An agent with a wallet: the official client, and a way to hold on to one payment and send it again. */
 export interface Buyer {
   readonly address: string;
+  readonly signer: KeyPairSigner;
   /** The official client's fetch: asks, pays, asks again. */
   readonly fetch: typeof fetch;
   /** The same, through the official v1 client. */
@@ -57,6 +59,7 @@ function buyerOf(signer: KeyPairSigner, rpcUrl: string): Buyer {
   }
   return {
     address: signer.address,
+    signer,
     fetch: wrapFetchWithPayment(fetch, client),
     fetchV1: wrapFetchWithPayment(bodyOnly, clientV1),
     sign: (url, init, extensions) => signWith(client, fetch, url, init, extensions),
@@ -76,4 +79,31 @@ export function proofOf(response: Response): ReturnType<typeof decodePaymentResp
   const header = response.headers.get("payment-response");
   if (header === null) throw new Error(`no PAYMENT-RESPONSE on ${response.status}`);
   return decodePaymentResponseHeader(header);
+}
+
+/** What a 402's `PAYMENT-REQUIRED` header says. */
+export function termsOf(response: Response): {
+  readonly error: string;
+  readonly accepts: readonly Record<string, unknown>[];
+  readonly extensions: Record<string, unknown>;
+} {
+  const header = response.headers.get("payment-required");
+  if (header === null) throw new Error(`no PAYMENT-REQUIRED on ${response.status}`);
+  return JSON.parse(Buffer.from(header, "base64").toString("utf8"));
+}
+
+/** The decoded payment of {@link Buyer.sign} or {@link Buyer.signV1}. */
+export function payloadOf(payment: Record<string, string>): {
+  readonly accepted: { readonly extra: Record<string, string> };
+  readonly payload: { readonly transaction: string };
+} {
+  const [value = ""] = Object.values(payment);
+  return JSON.parse(Buffer.from(value, "base64").toString("utf8"));
+}
+
+/** By which the ledger knows it: the SHA-256 of the signed message. */
+export function paymentId(payment: Record<string, string>): string {
+  const wire = Buffer.from(payloadOf(payment).payload.transaction, "base64");
+  const { messageBytes } = getTransactionDecoder().decode(wire);
+  return createHash("sha256").update(Uint8Array.from(messageBytes)).digest("hex");
 }

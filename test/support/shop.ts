@@ -8,6 +8,7 @@ import { loadConfig } from "../../server/load-config.ts";
 import { createLogger } from "../../server/log.ts";
 import { type RunningGateway, startGateway } from "../../server/start.ts";
 import { type FaultyFacilitator, startFaultyFacilitator } from "./faulty-facilitator.ts";
+import { type LogLines, keepLines } from "./log-lines.ts";
 import { type ModelUpstream, startModelUpstream } from "./model-upstream.ts";
 
 /** A whole shop on loopback: chain, official facilitator with faults in front, model, gateway. */
@@ -17,14 +18,16 @@ export interface Shop {
   readonly localnet: Localnet;
   readonly facilitator: FaultyFacilitator;
   readonly upstream: ModelUpstream;
-  readonly config: Config;
+  config: Config;
   readonly env: Readonly<Record<string, string>>;
   readonly configText: string;
   gateway: RunningGateway;
-  /** Lines of the request log. */
+  /** Lines of the log, request lines among them. */
   readonly lines: Record<string, unknown>[];
-  /** Closes the gateway and opens it again on the same data and port. */
-  restart(): Promise<void>;
+  /** The first log line, past or to come, that has these fields. */
+  line: LogLines["line"];
+  /** Closes the gateway, if one runs, and opens it again on the same data and port; with another file if one is given. */
+  restart(yaml?: string): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -32,8 +35,10 @@ export interface ShopOptions {
   /** YAML beside the upstream, network and prices. */
   readonly yaml?: string;
   readonly env?: Readonly<Record<string, string>>;
-  /** Do not start a gateway in this process (the test runs one as a child). */
+  /** Do not start a gateway in this process (the test runs one as a child, or calls `restart`). */
   readonly noGateway?: boolean;
+  /** The facilitator refuses connections when the gateway starts. */
+  readonly facilitatorDown?: boolean;
 }
 
 export async function freePort(): Promise<number> {
@@ -48,6 +53,7 @@ export async function openShop(options: ShopOptions = {}): Promise<Shop> {
   const dataDir = await mkdtemp(join(tmpdir(), "farebox-"));
   const localnet = await startLocalnet({ rpcPort: 0, facilitatorPort: 0, slotMs: 0 });
   const facilitator = await startFaultyFacilitator(localnet.facilitatorUrl);
+  if (options.facilitatorDown === true) await facilitator.down();
   const upstream = await startModelUpstream();
   const port = await freePort();
   const env = {
@@ -65,22 +71,19 @@ export async function openShop(options: ShopOptions = {}): Promise<Shop> {
     ...options.env,
   };
   const configText = `${BASE_YAML}${options.yaml ?? ""}`;
-  const loaded = loadConfig({ env, cwd: dataDir, readFile: () => configText });
-  if ("problems" in loaded) throw new Error(JSON.stringify(loaded.problems));
-  const { config } = loaded;
-  const lines: Record<string, unknown>[] = [];
-  const log = createLogger({
-    level: config.logLevel,
-    destination: { write: (line: string) => void lines.push(JSON.parse(line)) },
-  });
-  const start = (): Promise<RunningGateway> =>
-    startGateway({
+  const { lines, line, destination } = keepLines();
+  async function start(config: Config): Promise<RunningGateway> {
+    const gateway = await startGateway({
       config,
-      log,
+      log: createLogger({ level: config.logLevel, destination }),
       onFatal: (error) => {
         throw error;
       },
     });
+    if (options.facilitatorDown !== true) await untilReady(gateway);
+    return gateway;
+  }
+  const config = load(env, dataDir, configText);
   const shop: Shop = {
     url: `http://127.0.0.1:${port}`,
     dataDir,
@@ -91,10 +94,12 @@ export async function openShop(options: ShopOptions = {}): Promise<Shop> {
     env,
     configText,
     lines,
-    gateway: options.noGateway === true ? (undefined as unknown as RunningGateway) : await start(),
-    async restart() {
-      await shop.gateway.close();
-      shop.gateway = await start();
+    line,
+    gateway: options.noGateway === true ? (undefined as unknown as RunningGateway) : await start(config),
+    async restart(yaml) {
+      await shop.gateway?.close();
+      if (yaml !== undefined) shop.config = load(env, dataDir, `${BASE_YAML}${yaml}`);
+      shop.gateway = await start(shop.config);
     },
     async close() {
       await shop.gateway?.close();
@@ -105,6 +110,21 @@ export async function openShop(options: ShopOptions = {}): Promise<Shop> {
     },
   };
   return shop;
+}
+
+function load(env: Readonly<Record<string, string>>, cwd: string, text: string): Config {
+  const loaded = loadConfig({ env, cwd, readFile: () => text });
+  if ("problems" in loaded) throw new Error(JSON.stringify(loaded.problems));
+  return loaded.config;
+}
+
+/** Listening and ready to sell are two moments: the facilitator's first answer comes after the first. */
+async function untilReady({ payments }: RunningGateway): Promise<void> {
+  const deadline = performance.now() + 10_000;
+  while (payments.terms.current() === undefined) {
+    if (performance.now() > deadline) throw new Error("the facilitator named no terms within 10 s");
+    await new Promise((resolve) => setImmediate(resolve));
+  }
 }
 
 const BASE_YAML = `
