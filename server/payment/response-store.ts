@@ -12,16 +12,21 @@ const WRAPPED_KEY_BYTES = KEY_BYTES + BOX_OVERHEAD;
 const Head = z.object({ status: z.number().int(), headers: z.array(z.tuple([z.string(), z.string()])) });
 
 /**
- * Encrypts a response so that the ledger alone reveals nothing: a random content key, wrapped once for each key that may
- * open it (the payment's token; the payment-identifier, if there is one).
- * Layout: count (1 byte), the wrapped keys, the box of (head length (4 bytes), head JSON, body).
+ * Encrypts a response so that the ledger alone reveals nothing. Most have one key, the payment's token; one that the
+ * payment-identifier may open too has a random content key, wrapped once for each.
+ * Layout: number of wrapped keys (1 byte; 0 = the key itself), the wrapped keys, the box of (head length (4 bytes), head
+ * JSON, body).
  */
 export function sealResponse(response: StoredResponse, keys: readonly Buffer[]): SealedResponse {
-  const contentKey = randomBytes(KEY_BYTES);
+  const [only] = keys;
   const head = Buffer.from(JSON.stringify({ status: response.status, headers: response.headers }));
   const length = Buffer.alloc(4);
   length.writeUInt32BE(head.length);
   const plain = Buffer.concat([length, head, response.body]);
+  if (only !== undefined && keys.length === 1) {
+    return { sealed: Buffer.concat([Buffer.of(0), encrypt(plain, only)]) };
+  }
+  const contentKey = randomBytes(KEY_BYTES);
   const wrapped = keys.map((key) => encrypt(contentKey, key));
   return { sealed: Buffer.concat([Buffer.of(keys.length), ...wrapped, encrypt(plain, contentKey)]) };
 }
@@ -31,6 +36,10 @@ export function openResponse(sealed: Uint8Array, keys: readonly Buffer[]): Store
   const bytes = Buffer.from(sealed.buffer, sealed.byteOffset, sealed.byteLength);
   const count = bytes[0] ?? 0;
   const content = bytes.subarray(1 + count * WRAPPED_KEY_BYTES);
+  for (const key of count === 0 ? keys : []) {
+    const plain = decrypt(content, key);
+    if (plain !== undefined) return parse(plain);
+  }
   for (let index = 0; index < count; index += 1) {
     const start = 1 + index * WRAPPED_KEY_BYTES;
     const wrapped = bytes.subarray(start, start + WRAPPED_KEY_BYTES);
