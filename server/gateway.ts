@@ -9,7 +9,7 @@ import { GatewayError } from "./errors.ts";
 import { formatUsd } from "./money.ts";
 import type { PaidCall, Paywall, Seller } from "./payment/paywall.ts";
 import type { UpstreamProxy } from "./proxy/proxy.ts";
-import { createRouteTable } from "./route-table.ts";
+import { createRouteTable, pathOf } from "./route-table.ts";
 import type { Route } from "./routes.ts";
 
 /**
@@ -44,7 +44,8 @@ export function createGateway(parts: GatewayParts): Server {
       return;
     }
     const methods = req.method === "OPTIONS" ? table.methods(req) : [];
-    if (methods.length > 0) paywall.preflight(res, methods);
+    if (pathOf(req) === undefined) paywall.refuseTarget(res);
+    else if (methods.length > 0) paywall.preflight(res, methods);
     else app(req, res);
   });
 }
@@ -82,11 +83,11 @@ function proxyCall(call: PaidCall, route: Route) {
  */
 export async function drain(server: Server, paywall: Paywall, drainMs: number): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-  // An idle keep-alive connection would keep the server open; a busy one is told to close with its answer.
+  // `close` ends idle connections. One that is busy must not be kept alive after its answer, which may be half sent by now.
+  server.keepAliveTimeout = 1;
   server.prependListener("request", (_req: IncomingMessage, res: ServerResponse) => {
     res.setHeader("Connection", "close");
   });
-  server.closeIdleConnections();
   const cut = setTimeout(() => paywall.cutOff(), drainMs);
   const force = setTimeout(() => server.closeAllConnections(), drainMs + 5_000);
   await closed;

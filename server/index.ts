@@ -60,13 +60,15 @@ export async function createPaywall(options: PaywallOptions): Promise<PaywallFac
       }),
   });
 
+  const onInvalid = (error: unknown): void => log.error({ err: error }, "validate failed");
+
   function paywall(sold: SoldRoute | { readonly routes: Readonly<Record<string, SoldRoute>> }): Middleware {
     return "routes" in sold ? sellTable(sold.routes) : sellOne(sold);
   }
 
   function sellOne(sold: SoldRoute): Middleware {
     const priced = new Map<string, Route>();
-    const seller = sellerOf(sold);
+    const seller = sellerOf(sold, onInvalid);
     readPrice(sold, "paywall");
     return (req, res, next) => {
       const method = req.method === "HEAD" ? "GET" : (req.method ?? "GET");
@@ -85,7 +87,7 @@ export async function createPaywall(options: PaywallOptions): Promise<PaywallFac
       if (!/^(?:[A-Z]+|\*)$/.test(method) || !path.startsWith("/")) {
         throw new Error(`paywall: "${name}" is not a route; write "METHOD /path"`);
       }
-      const seller = sellerOf(entry);
+      const seller = sellerOf(entry, onInvalid);
       const methods = method === "*" ? EVERY_METHOD : [method];
       return methods.map((each) => ({ route: routeOf(entry, each, path), seller }));
     });
@@ -107,13 +109,24 @@ export async function createPaywall(options: PaywallOptions): Promise<PaywallFac
     else next();
   }
 
-  return Object.assign(paywall, { close });
+  return Object.assign(paywall, {
+    async close() {
+      payments.paywall.cutOff();
+      await close();
+    },
+  });
 }
 
-function sellerOf(sold: SoldRoute): (next: () => void) => Seller {
+/** `next` may return the handler's promise, as hand-written chains do: its rejection is the handler's failure. */
+function sellerOf(sold: SoldRoute, onInvalid: (error: unknown) => void): (next: () => void) => Seller {
   return (next) => (req, body) => {
-    const problem = sold.validate?.(req, body);
-    if (problem !== undefined) return new GatewayError("invalid_request", { message: problem });
+    try {
+      const problem = sold.validate?.(req, body);
+      if (problem !== undefined) return new GatewayError("invalid_request", { message: problem });
+    } catch (cause) {
+      onInvalid(cause);
+      return new GatewayError("internal_error", { cause });
+    }
     return () => next();
   };
 }

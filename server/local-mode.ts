@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Config } from "./config.ts";
 import { withUpstream } from "./config-models.ts";
+import { detectModels } from "./proxy/detect-models.ts";
 import { detectOllama, OLLAMA_URL } from "./proxy/detect-ollama.ts";
 
 /** The embedded chain, as the process must close it. */
@@ -13,20 +14,21 @@ export interface LocalMode {
 }
 
 const OLLAMA_TIMEOUT_MS = 300;
+const UPSTREAM_TIMEOUT_MS = 2_000;
 
 /**
  * Starts the embedded chain, its facilitator and faucet, and completes the configuration with them. The chain's code is
  * imported here and only now: a production image does not contain it.
  */
 export async function startLocalMode(config: Config): Promise<LocalMode> {
-  const { startLocalnet } = await import("../localnet/index.ts");
+  const { startLocalnet } = await importLocalnet();
   const localnet = await startLocalnet({
     rpcPort: config.localnetRpcPort,
     facilitatorPort: config.localnetFacilitatorPort,
     dataDir: join(config.dataDir, "localnet"),
   });
   const completed: Config = {
-    ...(await withOllama(config)),
+    ...(await withWhateverRuns(config)),
     payTo: config.payTo ?? localnet.merchant,
     rpcUrl: localnet.rpcUrl,
     facilitator: localnet.facilitatorUrl,
@@ -36,9 +38,28 @@ export async function startLocalMode(config: Config): Promise<LocalMode> {
   return { config: completed, banner: bannerFor(completed), close: () => localnet.close() };
 }
 
-/** A running Ollama stands in for the built-in model, unless an upstream was named. */
-async function withOllama(config: Config): Promise<Config> {
-  if (config.upstreams.some((upstream) => upstream.url !== undefined)) return config;
+async function importLocalnet(): Promise<typeof import("../localnet/index.ts")> {
+  try {
+    return await import("../localnet/index.ts");
+  } catch (cause) {
+    throw new Error(
+      "local mode is not part of this installation (no embedded chain). Use a checkout, or set NETWORK to solana or solana-devnet.",
+      { cause },
+    );
+  }
+}
+
+/**
+ * Local mode's model names stand for whatever runs: the first model of the upstream that was named, else of an Ollama on
+ * its standard port, else the built-in one.
+ */
+async function withWhateverRuns(config: Config): Promise<Config> {
+  const named = config.upstreams.find((upstream) => upstream.url !== undefined);
+  if (named?.url !== undefined) {
+    if (config.modelsAssumed !== true) return config;
+    const [first] = (await detectModels(named.url, named.apiKey, UPSTREAM_TIMEOUT_MS)) ?? [];
+    return first === undefined ? config : withUpstream(config, named.url, first);
+  }
   const found = await detectOllama(OLLAMA_URL, OLLAMA_TIMEOUT_MS);
   const model = found?.models[0];
   return model === undefined ? config : withUpstream(config, `${OLLAMA_URL}/v1`, model);

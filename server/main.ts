@@ -23,7 +23,9 @@ export async function serve(config: Config): Promise<void> {
     process.once("SIGTERM", resolve);
     process.once("SIGINT", resolve);
   });
-  log.info({ signal, drainMs: config.drainMs }, "draining");
+  log.info({ signal, drainMs: config.drainMs }, "draining; a second signal stops at once");
+  process.once("SIGTERM", () => process.exit(1));
+  process.once("SIGINT", () => process.exit(1));
   await gateway.close();
   await local?.close();
   log.info("stopped");

@@ -1,3 +1,5 @@
+import { once } from "node:events";
+import type { Server } from "node:http";
 import { createApp, type Readiness } from "./app.ts";
 import type { Config } from "./config.ts";
 import { publishRoute } from "./discovery.ts";
@@ -7,7 +9,7 @@ import type { Logger } from "./log.ts";
 import { type AdminServer, createAdminServer, createMetrics, type Metrics } from "./metrics.ts";
 import type { MicroUsd } from "./money.ts";
 import { openPayments } from "./open-payments.ts";
-import type { TermsSource } from "./payment/terms.ts";
+import type { MerchantTerms, TermsSource } from "./payment/terms.ts";
 import type { Payments } from "./payments.ts";
 import type { CallPrices } from "./proxy/model-catalog.ts";
 import { createProxy, type UpstreamProxy } from "./proxy/proxy.ts";
@@ -42,17 +44,10 @@ export async function startGateway({ config, log, onFatal }: StartOptions): Prom
     ...config,
     onFault: (error) => log.warn({ err: error }, "upstream failed"),
   });
-  const models = config.models.map((model) => model.name);
-  const published = memoiseByTerms(payments.terms, (feePayer) =>
-    config.routes.map((route) => {
-      const named = route.target.kind === "forward" ? undefined : models;
-      return publishRoute(route, { ...merchant, feePayer, models: named });
-    }),
-  );
   const app = createApp({
     discovery: {
       service: { ...config.service, publicUrl: config.publicUrl, updatedAt: today() },
-      routes: published,
+      routes: publishedRoutes(config, payments.terms, merchant),
       freeRoutes: FREE_ROUTES,
     },
     routes: config.routes,
@@ -61,23 +56,26 @@ export async function startGateway({ config, log, onFatal }: StartOptions): Prom
     onFault: (error) => log.error({ err: error }, "request failed"),
   });
   const server = createGateway({ routes: config.routes, paywall: payments.paywall, proxy, app });
-  const admin = await listenAdmin(config, metrics);
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(config.port, config.host, () => resolve());
-  });
-  const address = server.address();
-  const port = typeof address === "object" && address !== null ? address.port : config.port;
-  const host = config.host.includes(":") ? `[${config.host}]` : config.host;
+  let admin: AdminServer | undefined;
+  async function closeParts(): Promise<void> {
+    await opened.close();
+    await Promise.all([proxy.close(), admin?.close()]);
+  }
+  try {
+    admin = await listenAdmin(config, metrics);
+    await listen(server, config);
+  } catch (error) {
+    await closeParts();
+    throw error;
+  }
   return {
-    url: `http://${host}:${port}`,
+    url: urlOf(server, config),
     adminPort: admin?.port,
     ledger,
     payments,
     async close() {
       await drain(server, payments.paywall, config.drainMs);
-      await opened.close();
-      await Promise.all([proxy.close(), admin?.close()]);
+      await closeParts();
     },
   };
 }
@@ -105,6 +103,17 @@ function callPrices(routes: readonly Route[]): CallPrices {
     if (target.kind === "openai") prices[target.endpoint] = price;
   }
   return prices;
+}
+
+/** The priced routes with today's terms. */
+function publishedRoutes(config: Config, terms: TermsSource, merchant: MerchantTerms) {
+  const models = config.models.map((model) => model.name);
+  return memoiseByTerms(terms, (feePayer) =>
+    config.routes.map((route) => {
+      const named = route.target.kind === "forward" ? undefined : models;
+      return publishRoute(route, { ...merchant, feePayer, models: named });
+    }),
+  );
 }
 
 /** The same value until the terms change, so that the documents made from it are rendered only then. */
@@ -139,9 +148,35 @@ async function readiness(
   };
 }
 
-function listenAdmin(config: Config, metrics: Metrics): Promise<AdminServer> | undefined {
+async function listen(server: Server, { host, port }: Config): Promise<void> {
+  server.listen(port, host);
+  try {
+    await once(server, "listening");
+  } catch (cause) {
+    throw portFault(cause, "PORT", host, port);
+  }
+}
+
+function urlOf(server: Server, config: Config): string {
+  const address = server.address();
+  const port = typeof address === "object" && address !== null ? address.port : config.port;
+  const host = config.host.includes(":") ? `[${config.host}]` : config.host;
+  return `http://${host}:${port}`;
+}
+
+async function listenAdmin(config: Config, metrics: Metrics): Promise<AdminServer | undefined> {
   const { adminPort, adminHost } = config;
-  return adminPort === undefined
-    ? undefined
-    : createAdminServer({ metrics, host: adminHost, port: adminPort });
+  if (adminPort === undefined) return undefined;
+  try {
+    return await createAdminServer({ metrics, host: adminHost, port: adminPort });
+  } catch (cause) {
+    throw portFault(cause, "ADMIN_PORT", adminHost, adminPort);
+  }
+}
+
+/** Says which setting to change if the port is taken; anything else as it is. */
+function portFault(cause: unknown, variable: string, host: string, port: number): unknown {
+  const inUse = cause instanceof Error && "code" in cause && cause.code === "EADDRINUSE";
+  if (!inUse) return cause;
+  return new Error(`Port ${port} on ${host} is in use. Set ${variable} to a free one.`, { cause });
 }

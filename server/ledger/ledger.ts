@@ -28,7 +28,7 @@ export type PaymentState =
 export interface PaymentRecord {
   readonly id: string;
   readonly state: PaymentState;
-  /** Grows with every claim or takeover. A change names the fence it holds and is refused with any other. */
+  /** 1 at the first claim; grows with every further claim or takeover. A change names the fence it holds and is refused with any other. */
   readonly fence: number;
   /** SHA-256 (hex) of method, path, query and body. */
   readonly fingerprint: string;
@@ -57,6 +57,10 @@ export interface PaymentRecord {
   readonly watched: boolean;
   /** The lease still runs: some gateway is working on it. */
   readonly leased: boolean;
+  /** Its client left after settling began: a newly signed payment for the same request is its retry, not another call. */
+  readonly orphaned: boolean;
+  /** How often it was taken to be served after it had settled. */
+  readonly servings: number;
   /** Milliseconds since 1970, store's clock. */
   readonly createdAt: number;
   readonly updatedAt: number;
@@ -122,7 +126,7 @@ export type ClaimOutcome =
       readonly record: PaymentRecord;
       readonly response: SealedResponse | undefined;
     }
-  /** Same payer and request under another payment that is undecided, or settled and undelivered with a dead lease. */
+  /** Same payer and request under another payment that is a twin: {@link Ledger.beginSettle}. */
   | { readonly outcome: "twin"; readonly record: PaymentRecord }
   | { readonly outcome: "not_admitted" }
   | { readonly outcome: "too_many_in_flight" };
@@ -168,8 +172,14 @@ export interface Ledger {
     leases: readonly { readonly id: string; readonly fence: number }[],
     leaseMs: number,
   ): Promise<readonly string[]>;
-  /** open -> settling. Durable: written before `/settle` is sent. */
-  beginSettle(id: string, fence: number, leaseMs: number): Promise<Step>;
+  /**
+   * open -> settling. Durable: written before `/settle` is sent. `twin`: nothing changed, since another payment of the
+   * same payer for the same request is undecided, or settled and undelivered and nobody works on it, or orphaned. It may
+   * have become so after this one was claimed.
+   */
+  beginSettle(id: string, fence: number, leaseMs: number): Promise<Step | "twin">;
+  /** settling | settled: the client is gone. Not durable. */
+  orphan(id: string, fence: number): Promise<Step>;
   /** settling -> settled. Durable before the first byte leaves. */
   settled(id: string, fence: number, transaction: string): Promise<Step>;
   /** settling -> unknown. Durable. Drops the lease. `transaction` is the facilitator's hint, if it gave one. */
@@ -201,7 +211,7 @@ export interface Ledger {
    * watched. `undecided`: only the lease is dropped.
    */
   decide(id: string, fence: number, verdict: Verdict): Promise<Step>;
-  /** Records that need the reconciler: undecided or watched ones without a lease, oldest first. */
+  /** Records that need the reconciler: undecided ones, then watched ones, without a lease; those longest unchanged first. */
   listUndecided(limit: number): Promise<readonly PaymentRecord[]>;
   /** Settled with a dead lease for longer than `idleMs`: nobody came back for them; they are to be credited. Takes each (new fence). */
   takeAbandoned(idleMs: number, leaseMs: number, limit: number): Promise<readonly PaymentRecord[]>;

@@ -7,6 +7,7 @@ import {
   PAYMENT_COLUMNS,
   type PaymentRow,
   selectPayment,
+  selectTwin,
   toRecord,
 } from "./sqlite-rows.ts";
 
@@ -55,7 +56,8 @@ function createTakeover(
   db: Database.Database,
 ): (now: number, row: PaymentRow, leaseMs: number) => PaymentRow {
   const take = db.prepare<[number, number], PaymentRow>(
-    `UPDATE payment SET fence = fence + 1, lease_until = ? WHERE seq = ? RETURNING ${PAYMENT_COLUMNS}`,
+    `UPDATE payment SET fence = fence + 1, servings = servings + 1, orphaned = 0, lease_until = ?
+     WHERE seq = ? RETURNING ${PAYMENT_COLUMNS}`,
   );
   return (now, row, leaseMs) => {
     const taken = take.get(now + leaseMs, row.seq);
@@ -107,13 +109,7 @@ function createAdmission(db: Database.Database): (now: number, request: ClaimReq
     `SELECT ${PAYMENT_COLUMNS} FROM payment WHERE identifier = ? AND id <> ?`,
   );
   const dropIdentifier = db.prepare<[number]>("UPDATE payment SET identifier = NULL WHERE seq = ?");
-  // A settled twin can be served at once, so it comes before one that must be asked about.
-  const twin = db.prepare<[string, string, string, number], PaymentRow>(
-    `SELECT ${PAYMENT_COLUMNS} FROM payment
-     WHERE payer = ? AND fingerprint = ? AND id <> ? AND state IN ('settling', 'unknown', 'settled')
-       AND (state = 'unknown' OR coalesce(lease_until, 0) <= ?)
-     ORDER BY state = 'settled' DESC, created_at LIMIT 1`,
-  );
+  const twin = selectTwin(db);
   const countInFlight = db
     .prepare<[string, number, number], number>(
       `SELECT count(*) FROM (SELECT 1 FROM payment
@@ -157,6 +153,7 @@ function createOpener(db: Database.Database): (now: number, request: ClaimReques
          pay_to = excluded.pay_to, network = excluded.network, x402_version = excluded.x402_version,
          route = excluded.route, memo = excluded.memo, fee_payer = excluded.fee_payer,
          claim_height = excluded.claim_height, identifier = excluded.identifier, tx = NULL, reason = NULL, watched = 0,
+         orphaned = 0, servings = 0,
          updated_at = excluded.updated_at
        RETURNING fence`,
     )

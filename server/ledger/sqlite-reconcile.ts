@@ -21,7 +21,7 @@ export function createReconcile(
   // The condition of the index payment_undecided, word for word, or the planner does not use it.
   const list = db.prepare<[number, number], PaymentRow>(
     `SELECT ${PAYMENT_COLUMNS} FROM payment WHERE (state IN ('settling', 'unknown') OR watched = 1)
-     AND coalesce(lease_until, 0) <= ? ORDER BY updated_at LIMIT ?`,
+     AND coalesce(lease_until, 0) <= ? ORDER BY watched, updated_at LIMIT ?`,
   );
   const abandoned = db.prepare<[number, number, number], PaymentRow>(
     `UPDATE payment SET fence = fence + 1, lease_until = ? WHERE seq IN (

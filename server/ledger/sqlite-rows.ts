@@ -23,6 +23,8 @@ export interface PaymentRow {
   readonly tx: string | null;
   readonly reason: string | null;
   readonly watched: 0 | 1;
+  readonly orphaned: 0 | 1;
+  readonly servings: number;
   readonly created_at: number;
   readonly updated_at: number;
 }
@@ -30,7 +32,7 @@ export interface PaymentRow {
 /** The columns of a {@link PaymentRow}, for SELECT and RETURNING. */
 export const PAYMENT_COLUMNS = `seq, id, state, fence, lease_until, fingerprint, payer, CAST(amount AS TEXT) AS amount,
   asset, pay_to, network, x402_version, route, memo, fee_payer, CAST(claim_height AS TEXT) AS claim_height, tx, reason,
-  watched, created_at, updated_at`;
+  watched, orphaned, servings, created_at, updated_at`;
 
 export function isLeased(row: PaymentRow, now: number): boolean {
   return row.lease_until !== null && row.lease_until > now;
@@ -56,9 +58,27 @@ export function toRecord(row: PaymentRow, now: number): PaymentRecord {
     reason: row.reason ?? undefined,
     watched: row.watched === 1,
     leased: isLeased(row, now),
+    orphaned: row.orphaned === 1,
+    servings: row.servings,
     createdAt: row.created_at,
     updatedAt: row.updated_at,
   };
+}
+
+/**
+ * The payment whose place a newly signed one must not take: same payer and request, and its money has moved or may have,
+ * without anybody being served. Bound to (payer, fingerprint, own id, now). A settled one can be served at once, so it
+ * comes first. The condition begins with that of the index payment_twin.
+ */
+export function selectTwin(
+  db: Database.Database,
+): Database.Statement<[string, string, string, number], PaymentRow> {
+  return db.prepare(
+    `SELECT ${PAYMENT_COLUMNS} FROM payment
+     WHERE payer = ? AND fingerprint = ? AND id <> ? AND state IN ('settling', 'unknown', 'settled')
+       AND (state = 'unknown' OR coalesce(lease_until, 0) <= ? OR orphaned = 1)
+     ORDER BY state = 'settled' DESC, created_at LIMIT 1`,
+  );
 }
 
 /** Reads one payment by its id. */

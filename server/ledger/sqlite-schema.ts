@@ -39,6 +39,8 @@ const MIGRATIONS: readonly string[] = [
     reason TEXT,
     watched INTEGER NOT NULL CHECK (watched IN (0, 1)),
     identifier TEXT,
+    orphaned INTEGER NOT NULL DEFAULT 0 CHECK (orphaned IN (0, 1)),
+    servings INTEGER NOT NULL DEFAULT 0,
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
     CHECK (lease_until IS NULL OR state NOT IN ('delivered', 'credited')),
@@ -48,7 +50,7 @@ const MIGRATIONS: readonly string[] = [
   CREATE UNIQUE INDEX payment_identifier ON payment (identifier) WHERE identifier IS NOT NULL;
   CREATE INDEX payment_twin ON payment (payer, fingerprint) WHERE state IN ('settling', 'unknown', 'settled');
   CREATE INDEX payment_in_flight ON payment (payer, lease_until) WHERE state IN ('open', 'settling');
-  CREATE INDEX payment_undecided ON payment (updated_at) WHERE state IN ('settling', 'unknown') OR watched = 1;
+  CREATE INDEX payment_undecided ON payment (watched, updated_at) WHERE state IN ('settling', 'unknown') OR watched = 1;
   CREATE INDEX payment_idle ON payment (coalesce(lease_until, updated_at)) WHERE state = 'settled';
 
   CREATE TABLE payer (

@@ -2,7 +2,7 @@ import type Database from "better-sqlite3";
 import type { KeepResponse, PaymentState, Step } from "./ledger.ts";
 import { createCrediter } from "./sqlite-accounts.ts";
 import type { Handlers } from "./sqlite-messages.ts";
-import { PAYMENT_COLUMNS, type PaymentRow, selectPayment } from "./sqlite-rows.ts";
+import { PAYMENT_COLUMNS, type PaymentRow, selectPayment, selectTwin } from "./sqlite-rows.ts";
 
 /**
  * The steps of a call that holds its payment. Each is a compare-and-swap on (state, fence).
@@ -12,9 +12,13 @@ import { PAYMENT_COLUMNS, type PaymentRow, selectPayment } from "./sqlite-rows.t
  */
 export function createSteps(
   db: Database.Database,
-): Pick<Handlers, "beginSettle" | "settled" | "unknown" | "release" | "deliver" | "park" | "credit"> {
-  const beginSettle = db.prepare<[number, number, string, number]>(
-    `UPDATE payment SET state = 'settling', lease_until = ?, updated_at = ? WHERE ${held("open")}`,
+): Pick<
+  Handlers,
+  "beginSettle" | "orphan" | "settled" | "unknown" | "release" | "deliver" | "park" | "credit"
+> {
+  const orphan = db.prepare<[string, number]>(
+    `UPDATE payment SET orphaned = 1
+     WHERE id = ? AND state IN ('settling', 'settled') AND fence = ? AND lease_until IS NOT NULL`,
   );
   const settled = db.prepare<[string, number, string, number]>(
     `UPDATE payment SET state = 'settled', tx = ?, updated_at = ? WHERE ${held("settling")}`,
@@ -38,7 +42,8 @@ export function createSteps(
   const credit = createCrediter(db);
 
   return {
-    beginSettle: (now, id, fence, leaseMs) => step(beginSettle.run(now + leaseMs, now, id, fence)),
+    beginSettle: createBeginning(db),
+    orphan: (_now, id, fence) => step(orphan.run(id, fence)),
     settled: (now, id, fence, transaction) => step(settled.run(transaction, now, id, fence)),
     unknown: (now, id, fence, reason, transaction) =>
       step(unknown.run(reason, transaction ?? null, now, id, fence)),
@@ -64,6 +69,24 @@ export function createSteps(
       forgetResponse.run(row.seq);
       return "ok";
     },
+  };
+}
+
+/** The last moment at which no money has moved: a twin that turned up since the claim is found here. */
+function createBeginning(db: Database.Database): Handlers["beginSettle"] {
+  const select = db.prepare<[string, number], PaymentRow>(
+    `SELECT ${PAYMENT_COLUMNS} FROM payment WHERE ${held("open")}`,
+  );
+  const begin = db.prepare<[number, number, number]>(
+    "UPDATE payment SET state = 'settling', lease_until = ?, updated_at = ? WHERE seq = ?",
+  );
+  const twin = selectTwin(db);
+  return (now, id, fence, leaseMs) => {
+    const row = select.get(id, fence);
+    if (row === undefined) return "lost";
+    if (twin.get(row.payer, row.fingerprint, id, now) !== undefined) return "twin";
+    begin.run(now + leaseMs, now, row.seq);
+    return "ok";
   };
 }
 

@@ -28,6 +28,7 @@ export async function openSqliteLedger(options: SqliteLedgerOptions): Promise<Le
     resume: (id, fingerprint, leaseMs) => link.call({ method: "resume", args: [id, fingerprint, leaseMs] }),
     renew: (leases, leaseMs) => link.call({ method: "renew", args: [leases, leaseMs] }),
     beginSettle: (id, fence, leaseMs) => link.call({ method: "beginSettle", args: [id, fence, leaseMs] }),
+    orphan: (id, fence) => link.call({ method: "orphan", args: [id, fence] }),
     settled: (id, fence, transaction) => link.call({ method: "settled", args: [id, fence, transaction] }),
     unknown: (id, fence, reason, transaction) =>
       link.call({ method: "unknown", args: [id, fence, reason, transaction] }),

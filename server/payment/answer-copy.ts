@@ -6,6 +6,7 @@ const NOT_STORED = new Set([
   "connection",
   "keep-alive",
   "transfer-encoding",
+  "trailer",
   "date",
   "set-cookie",
   "payment-response",
@@ -14,17 +15,31 @@ const NOT_STORED = new Set([
 
 /** A bounded copy of an answer on its way out, kept for a retry of the same payment; given up when it grows too large. */
 export interface AnswerCopy {
+  /**
+   * Status and headers as the handler left them. Call before they are sent: a middleware that compresses changes them then,
+   * and does the same to the replay.
+   */
+  head(res: ServerResponse): void;
   add(chunk: Buffer): void;
   readonly overflowed: boolean;
+  /** The answer will not be whole: keep none of it. */
+  discard(): void;
   /** The whole answer, or undefined if it was too large. Call once the answer is complete. */
-  take(res: ServerResponse): StoredResponse | undefined;
+  take(): StoredResponse | undefined;
 }
 
 export function createAnswerCopy(maxBytes: number): AnswerCopy {
   let chunks: Buffer[] = [];
   let bytes = 0;
   let overflowed = maxBytes === 0;
+  let kept: Pick<StoredResponse, "status" | "headers"> | undefined;
   return {
+    head(res) {
+      const headers = Object.entries(res.getHeaders()).flatMap(([name, value]): [string, string][] =>
+        NOT_STORED.has(name) || value === undefined ? [] : [[name, String(value)]],
+      );
+      kept = { status: res.statusCode, headers };
+    },
     add(chunk) {
       bytes += chunk.length;
       if (bytes > maxBytes) overflowed = true;
@@ -34,12 +49,13 @@ export function createAnswerCopy(maxBytes: number): AnswerCopy {
     get overflowed() {
       return overflowed;
     },
-    take(res) {
-      if (overflowed) return undefined;
-      const headers = Object.entries(res.getHeaders()).flatMap(([name, value]): [string, string][] =>
-        NOT_STORED.has(name) || value === undefined ? [] : [[name, String(value)]],
-      );
-      return { status: res.statusCode, headers, body: Buffer.concat(chunks, bytes) };
+    discard() {
+      overflowed = true;
+      chunks = [];
+    },
+    take() {
+      if (overflowed || kept === undefined) return undefined;
+      return { ...kept, body: Buffer.concat(chunks, bytes) };
     },
   };
 }

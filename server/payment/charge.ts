@@ -55,6 +55,11 @@ export interface Charge {
    * `isGone` is asked once more just before the money moves: a client that has left by then is not charged.
    */
   settle(isGone: () => boolean): Promise<SettleResult>;
+  /**
+   * The client left after settling began: from here on a newly signed payment for the same request is taken for its retry,
+   * and is not settled beside this one. Never throws.
+   */
+  orphan(): void;
   /** After the last byte, or when the client left during settling. Never throws. */
   capture(capture: Capture): Promise<void>;
   /**

@@ -39,7 +39,11 @@ function eventStreamProbe(): EventProbe {
       if (!seen) parser.feed(decoder.decode(chunk, { stream: true }));
       return seen;
     },
-    end: () => seen,
+    // A last event that lacks its blank line was read by the client all the same.
+    end: () => {
+      parser.feed("\n\n");
+      return seen;
+    },
   };
 }
 

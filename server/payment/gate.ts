@@ -3,8 +3,10 @@ import { GatewayError } from "../errors.ts";
 import { type AnswerCopy, createAnswerCopy } from "./answer-copy.ts";
 import type { Charge } from "./charge.ts";
 import { createEventProbe, type EventProbe } from "./event-probe.ts";
-import { interceptResponse, type ResponseSink } from "./response-methods.ts";
-import { closedByUs } from "./who-broke-it.ts";
+import { acknowledge, createHeldAnswer } from "./held-answer.ts";
+import { toBytes } from "./response-head.ts";
+import { type Done, type Interception, interceptResponse, type ResponseSink } from "./response-methods.ts";
+import { closedByUs, holdConnection, lingerOn } from "./who-broke-it.ts";
 
 export interface GateOptions {
   readonly streamingTypes: readonly string[];
@@ -15,6 +17,8 @@ export interface GateOptions {
   readonly now: () => number;
   /** Writes an error in the handler's place, by the response's own methods. */
   readonly answer: (error: GatewayError) => void;
+  /** Called once: the charge has ended, or its end is under way, and the gate holds nothing more. */
+  readonly over: () => void;
 }
 
 /** A settled answer whose client left is waited for this long; then the payment is parked without it. */
@@ -38,22 +42,26 @@ export class Gate implements ResponseSink {
   readonly #charge: Charge;
   readonly #options: GateOptions;
   readonly #abort = new AbortController();
-  readonly #restore: () => void;
-  readonly #deadline: NodeJS.Timeout;
+  readonly #response: Interception;
+  readonly #releaseConnection: () => void;
   readonly #copy: AnswerCopy;
+  readonly #held = createHeldAnswer();
   /** Set before the handler ran (CORS, an operator's own): kept when the handler's answer is discarded. */
-  readonly #earlierHeaders: ReadonlySet<string>;
+  readonly #earlierHeaders: readonly (readonly [string, number | string | string[]])[];
+  #deadline: NodeJS.Timeout;
   #phase: Phase = "waiting";
-  #held: Buffer[] = [];
-  #heldBytes = 0;
-  #callbacks: (() => void)[] = [];
   #probe: EventProbe | undefined | "unmade" = "unmade";
   #proof: Readonly<Record<string, string>> = {};
   #headDone = false;
   #ended = false;
-  #owesDrain = false;
   #localBreak = false;
+  /** What was piped into the response stopped: nothing more will come. */
+  #unpiped = false;
+  /** The client does not read what flows. */
+  #stalled = false;
   #clientGone = false;
+  /** The handler, or the server that stops, gave up the connection while an answer was on its way. */
+  #givenUp = false;
 
   constructor(req: IncomingMessage, res: ServerResponse, charge: Charge, options: GateOptions) {
     this.#req = req;
@@ -61,12 +69,20 @@ export class Gate implements ResponseSink {
     this.#charge = charge;
     this.#options = options;
     this.#copy = createAnswerCopy(options.keepBytes);
-    this.#earlierHeaders = new Set(res.getHeaderNames());
+    this.#earlierHeaders = headersOf(res);
     res.once("close", () => this.#onClose());
     res.once("finish", () => this.#onFinish());
+    res.on("drain", () => {
+      this.#stalled = false;
+    });
+    res.on("unpipe", () => {
+      this.#unpiped = true;
+      this.#park();
+    });
     const wait = Math.max(0, charge.settleBy - options.now());
     this.#deadline = setTimeout(() => void this.settle(), wait).unref();
-    this.#restore = interceptResponse(res, this);
+    this.#response = interceptResponse(res, this);
+    this.#releaseConnection = holdConnection(req, () => this.#keepConnection());
   }
 
   /** Aborted when the answer is no longer wanted: cancel the upstream. */
@@ -82,8 +98,12 @@ export class Gate implements ResponseSink {
     return this.#ended;
   }
 
-  get keepsHeaders(): boolean {
-    return this.#phase !== "dismissed";
+  get writableNeedDrain(): boolean {
+    return this.#held.owesDrain;
+  }
+
+  get dismissed(): boolean {
+    return this.#phase === "dismissed";
   }
 
   /**
@@ -106,19 +126,26 @@ export class Gate implements ResponseSink {
     if (this.#phase === "waiting" && !this.#charge.settling) {
       void this.#fail(new GatewayError("shutting_down", { retryAfterSeconds: 2 }), "shutting_down");
     } else if (this.#phase === "open" || this.#phase === "free") {
-      this.#res.end();
-      this.#abort.abort();
+      this.#cutStream();
     } else if (this.#phase === "detached") {
       this.#park();
     }
   }
 
-  head(): void {
-    if (this.#phase !== "dismissed") this.#headDone = true;
+  /** An endless stream may end anywhere. Any other answer that is cut is broken, by us; neither is a copy to keep. */
+  #cutStream(): void {
+    this.#copy.discard();
+    if (this.#streamProbe() !== undefined && !this.#res.hasHeader("content-length")) this.#res.end();
+    else this.#res.destroy();
+    this.#abort.abort();
   }
 
-  write(chunk: Buffer, done: () => void): boolean {
-    if (this.#phase === "dismissed") return acknowledge(done);
+  head(): void {
+    this.#headDone = true;
+  }
+
+  write(chunk: Buffer, done: Done): boolean {
+    if (this.#ended) return acknowledge(() => done(new Error("write after end")));
     this.#hold(chunk);
     if (this.#phase === "detached") {
       if (this.#copy.overflowed) this.#park();
@@ -126,17 +153,15 @@ export class Gate implements ResponseSink {
     }
     this.#evaluate(chunk);
     if (this.#phase === "waiting") return acknowledge(done);
-    this.#callbacks.push(done);
-    this.#owesDrain = true;
+    this.#held.await(done, true);
     return false;
   }
 
-  end(chunk: Buffer | undefined, done: () => void): void {
-    if (this.#phase === "dismissed") acknowledge(done);
-    if (this.#ended || this.#phase === "dismissed") return;
+  end(chunk: Buffer | undefined, done: Done): void {
+    if (this.#ended) return void acknowledge(done);
     if (chunk !== undefined) this.#hold(chunk);
     this.#ended = true;
-    this.#callbacks.push(done);
+    this.#held.await(done, false);
     if (this.#phase === "detached") this.#park();
     else this.#evaluate(chunk);
   }
@@ -154,10 +179,23 @@ export class Gate implements ResponseSink {
     return this.#phase === "deciding" || this.#phase === "dismissed";
   }
 
+  passed(chunk: unknown, encoding: unknown, flowing: boolean): void {
+    this.#stalled = !flowing;
+    if (this.#copy.overflowed) return;
+    if (typeof chunk === "string" || chunk instanceof Uint8Array) this.#copy.add(toBytes(chunk, encoding));
+  }
+
+  /** Until the first byte a connection that the handler gives up carries our answer, and closes after it. */
+  #keepConnection(): boolean {
+    if (this.#phase !== "waiting" && this.#phase !== "deciding") return false;
+    this.#givenUp = true;
+    this.#res.shouldKeepAlive = false;
+    return this.destroy();
+  }
+
   #hold(chunk: Buffer): void {
     if (chunk.length === 0) return;
-    this.#held.push(chunk);
-    this.#heldBytes += chunk.length;
+    this.#held.add(chunk);
     this.#copy.add(chunk);
   }
 
@@ -168,7 +206,7 @@ export class Gate implements ResponseSink {
     if (this.#res.statusCode >= 400) void this.#passUncharged("handler_failed");
     else if (probe !== undefined && chunk !== undefined && probe.feed(chunk)) void this.#open();
     else if (this.#ended && probe?.end() === false) void this.#passUncharged("stream_without_event");
-    else if (this.#ended || this.#heldBytes > this.#options.gateBytes) void this.#open();
+    else if (this.#ended || this.#held.bytes > this.#options.gateBytes) void this.#open();
   }
 
   #streamProbe(): EventProbe | undefined {
@@ -200,20 +238,25 @@ export class Gate implements ResponseSink {
   /** The handler failed: its answer goes out as it is. Unsettled money never moves; settled money is owed. */
   async #passUncharged(reason: string): Promise<void> {
     this.#phase = "deciding";
+    clearTimeout(this.#deadline);
     const settled = this.#charge.settling ? await this.#charge.settle(() => false) : undefined;
     if (settled?.outcome === "settled") this.#proof = settled.headers;
     await this.#charge.release({ reason, by: "server", worked: true });
+    // A settlement under way may have failed meanwhile, and its error was the answer.
+    if (this.#phase !== "deciding") return;
     if (this.#clientGone) {
       this.#dismiss();
       return;
     }
     this.#phase = "free";
     this.#flush();
+    if (this.#localBreak && !this.#ended) this.#res.destroy();
   }
 
   /** Before a byte was sent: a clean error instead of a dead connection. */
   async #fail(error: GatewayError, reason: string): Promise<void> {
     this.#phase = "deciding";
+    clearTimeout(this.#deadline);
     await this.#charge.release({ reason, by: "server", worked: true });
     this.#refuse(error);
   }
@@ -221,77 +264,62 @@ export class Gate implements ResponseSink {
   /** Discards the handler's answer and gives ours. */
   #refuse(error: GatewayError): void {
     if (this.#phase === "dismissed" || this.#phase === "done") return;
-    this.#restore();
-    for (const name of this.#res.getHeaderNames()) {
-      if (!this.#earlierHeaders.has(name)) this.#res.removeHeader(name);
-    }
-    this.#res.statusMessage = "";
-    if (!this.#clientGone) this.#options.answer(error);
+    const res = this.#res;
+    this.#releaseConnection();
+    this.#response.bypass(() => {
+      if (this.#clientGone) return;
+      if (!res.headersSent) this.#answer(error);
+      if (!res.writableEnded) res.destroy();
+    });
     this.#dismiss();
-    interceptResponse(this.#res, this);
   }
 
+  #answer(error: GatewayError): void {
+    const res = this.#res;
+    for (const name of res.getHeaderNames()) res.removeHeader(name);
+    for (const [name, value] of this.#earlierHeaders) res.setHeader(name, value);
+    res.statusMessage = "";
+    try {
+      this.#options.answer(error);
+    } catch {
+      // The middleware before us that failed on the handler's answer fails on ours.
+    }
+  }
+
+  /** Sends what was held. A middleware before us may throw when it leaves: then it is as if the handler had failed. */
   #flush(): void {
     clearTimeout(this.#deadline);
-    const res = this.#res;
-    this.#restore();
-    for (const [name, value] of Object.entries(this.#proof)) res.setHeader(name, value);
-    res.setHeader("Cache-Control", "private, no-store");
-    const held = Buffer.concat(this.#held, this.#heldBytes);
-    this.#held = [];
-    const callbacks = this.#callbacks.splice(0);
-    const done = (): void => {
-      for (const callback of callbacks) callback();
-    };
-    if (this.#ended) {
-      // Without bytes, a length that the handler declared (HEAD, 304) stays as it is.
-      if (held.length === 0) res.end(done);
-      else res.end(held, done);
+    this.#copy.head(this.#res);
+    try {
+      this.#response.bypass(() => this.#send(this.#res));
+    } catch (cause) {
+      void this.#fail(new GatewayError("internal_error", { cause }), "answer_not_sent");
       return;
     }
-    if (held.length === 0) res.flushHeaders();
-    const flowing = held.length === 0 || res.write(held, done);
-    if (this.#owesDrain && flowing) process.nextTick(() => res.emit("drain"));
-    this.#watch();
+    this.#response.letPass();
+    if (this.#givenUp) lingerOn(this.#req);
   }
 
-  /** Once it flows: copies what passes, and notices a handler that breaks it off. */
-  #watch(): void {
-    const res = this.#res;
-    const { write, end, destroy } = res;
-    const copy = (chunk: unknown, encoding: unknown): void => {
-      if (this.#copy.overflowed) return;
-      if (typeof chunk === "string") this.#copy.add(Buffer.from(chunk, encodingOf(encoding)));
-      else if (chunk instanceof Uint8Array) this.#copy.add(Buffer.from(chunk));
-    };
-    Object.assign(res, {
-      write: (...args: readonly unknown[]) => {
-        copy(args[0], args[1]);
-        return Reflect.apply(write, res, args);
-      },
-      end: (...args: readonly unknown[]) => {
-        copy(args[0], args[1]);
-        return Reflect.apply(end, res, args);
-      },
-      destroy: (...args: readonly unknown[]) => {
-        this.#localBreak = true;
-        return Reflect.apply(destroy, res, args);
-      },
-    });
+  #send(res: ServerResponse): void {
+    for (const [name, value] of Object.entries(this.#proof)) res.setHeader(name, value);
+    res.setHeader("Cache-Control", "private, no-store");
+    this.#stalled = !this.#held.send(res, this.#ended);
   }
 
   #onFinish(): void {
     if (this.#phase === "open") {
-      void this.#charge.capture({ delivered: true, response: this.#copy.take(this.#res) });
+      void this.#charge.capture({ delivered: true, response: this.#copy.take() });
     }
-    if (this.#phase !== "dismissed") this.#phase = "done";
-    clearTimeout(this.#deadline);
+    if (this.#phase !== "dismissed") this.#finish("done");
+    this.#releaseConnection();
   }
 
   #onClose(): void {
     if (this.#phase === "done" || this.#res.writableFinished) return;
     this.#clientGone = true;
+    this.#releaseConnection();
     const byUs = this.#localBreak || closedByUs(this.#req);
+    if (this.#phase !== "open" && this.#charge.settling) this.#charge.orphan();
     if (this.#phase === "open") {
       this.#breakOff(byUs);
     } else if (this.#phase === "waiting" && this.#charge.settling) {
@@ -306,21 +334,23 @@ export class Gate implements ResponseSink {
 
   /** Broken after the first byte: the client's doing is delivery; ours or the upstream's is owed, unless nobody was reading. */
   #breakOff(byUs: boolean): void {
-    if (byUs && !this.#res.writableNeedDrain) {
+    if (byUs && !this.#stalled) {
       void this.#charge.release({ reason: "broken_mid_stream", by: "server", worked: true });
     } else {
-      void this.#charge.capture({ delivered: true, response: undefined });
+      // An answer that was whole when the line broke is kept: its retry is given the rest.
+      const response = this.#ended || this.#res.writableEnded ? this.#copy.take() : undefined;
+      void this.#charge.capture({ delivered: true, response });
     }
-    this.#phase = "done";
-    clearTimeout(this.#deadline);
+    this.#finish("done");
     this.#abort.abort();
   }
 
   #detach(): void {
     this.#phase = "detached";
-    this.#acknowledgeAll();
-    if (this.#ended || this.#localBreak || this.#copy.overflowed) this.#park();
-    else setTimeout(() => this.#park(), DETACHED_MS).unref();
+    this.#held.drop(this.#res);
+    clearTimeout(this.#deadline);
+    if (this.#ended || this.#localBreak || this.#unpiped || this.#copy.overflowed) this.#park();
+    else this.#deadline = setTimeout(() => this.#park(), DETACHED_MS).unref();
   }
 
   /** Settled and not delivered: it waits in the ledger for its retry, with the answer if that is whole. */
@@ -329,7 +359,8 @@ export class Gate implements ResponseSink {
     if (this.#ended && this.#res.statusCode >= 400) {
       void this.#charge.release({ reason: "handler_failed", by: "server", worked: true });
     } else {
-      const response = this.#ended ? this.#copy.take(this.#res) : undefined;
+      this.#copy.head(this.#res);
+      const response = this.#ended ? this.#copy.take() : undefined;
       void this.#charge.capture({ delivered: false, response });
     }
     this.#dismiss();
@@ -337,25 +368,23 @@ export class Gate implements ResponseSink {
 
   /** From here on the handler talks to nobody. */
   #dismiss(): void {
-    this.#phase = "dismissed";
-    clearTimeout(this.#deadline);
-    this.#acknowledgeAll();
+    this.#finish("dismissed");
+    this.#held.drop(this.#res);
     this.#abort.abort();
   }
 
-  #acknowledgeAll(): void {
-    for (const callback of this.#callbacks.splice(0)) process.nextTick(callback);
-    if (this.#owesDrain) process.nextTick(() => this.#res.emit("drain"));
-    this.#owesDrain = false;
-    this.#held = [];
+  #finish(phase: "dismissed" | "done"): void {
+    this.#phase = phase;
+    clearTimeout(this.#deadline);
+    this.#options.over();
   }
 }
 
-function acknowledge(done: () => void): true {
-  process.nextTick(done);
-  return true;
-}
-
-function encodingOf(encoding: unknown): BufferEncoding {
-  return typeof encoding === "string" && Buffer.isEncoding(encoding) ? encoding : "utf8";
+function headersOf(res: ServerResponse): readonly (readonly [string, number | string | string[]])[] {
+  return res.getHeaderNames().flatMap((name) => {
+    const value = res.getHeader(name);
+    if (value === undefined) return [];
+    // Node appends to such a list in place.
+    return [[name, Array.isArray(value) ? [...value] : value]];
+  });
 }

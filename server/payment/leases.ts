@@ -3,7 +3,8 @@ import type { Ledger } from "../ledger/ledger.ts";
 /** Keeps the leases of running calls alive: one renewal for all of them, a third of a lease apart. */
 export interface LeaseKeeper {
   hold(id: string, fence: number): void;
-  drop(id: string): void;
+  /** Only this fence: a call that ended late must not let go of its successor's lease. */
+  drop(id: string, fence: number): void;
   /** Calls whose lease is held now. */
   readonly size: number;
   close(): void;
@@ -19,16 +20,19 @@ export function createLeaseKeeper(
   onFault: (error: unknown) => void,
 ): LeaseKeeper {
   const held = new Map<string, number>();
+  const drop = (id: string, fence: number): void => {
+    if (held.get(id) === fence) held.delete(id);
+  };
   const timer = setInterval(() => {
     if (held.size === 0) return;
     const leases = [...held].map(([id, fence]) => ({ id, fence }));
     ledger.renew(leases, leaseMs).then((lost) => {
-      for (const id of lost) held.delete(id);
+      for (const { id, fence } of leases) if (lost.includes(id)) drop(id, fence);
     }, onFault);
   }, leaseMs / 3).unref();
   return {
     hold: (id, fence) => void held.set(id, fence),
-    drop: (id) => void held.delete(id),
+    drop,
     get size() {
       return held.size;
     },

@@ -1,5 +1,5 @@
 import { hash } from "node:crypto";
-import type { Facilitator, FacilitatorRequest } from "../../facilitator-client/types.ts";
+import type { Facilitator, FacilitatorRequest, VerifyResult } from "../../facilitator-client/types.ts";
 import { type ErrorCode, GatewayError } from "../errors.ts";
 import type { ClaimOutcome, ClaimRequest, Ledger, PaymentRecord, SealedResponse } from "../ledger/ledger.ts";
 import type { Route } from "../routes.ts";
@@ -7,7 +7,7 @@ import { type ArrivedPayment, withoutSecrets } from "./arrived-payment.ts";
 import type { Charge, StoredResponse } from "./charge.ts";
 import type { Reconciler } from "./reconcile.ts";
 import { openResponse } from "./response-store.ts";
-import { createX402Charge, type X402ChargeParts, type X402Payment } from "./x402-charge.ts";
+import { createX402Charge, mayLandYet, type X402ChargeParts, type X402Payment } from "./x402-charge.ts";
 
 /** What a payment header leads to. `error` with status 402 is answered with fresh requirements. */
 export type Opening =
@@ -147,22 +147,54 @@ async function verifyClaim(
   const request = withoutSecrets(payment);
   parts.leases.hold(payment.transfer.id, fence);
   const result = await parts.facilitator.verify(request, call.signal);
+  const { id, amount } = payment.transfer;
   if (result.outcome !== "ok") {
-    parts.leases.drop(payment.transfer.id);
-    // A failed simulation may mean that the transfer has landed already, by another hand: it is watched.
-    if (result.outcome === "refused" && result.reason.includes("fee_payer")) parts.onFeePayerRefused();
-    const watched = result.outcome === "refused" && result.reason.includes("simulation_failed");
-    await parts.ledger.release(payment.transfer.id, fence, { reason: result.reason, watched, strikeMs: 0 });
-    parts.onState("released");
-    return result.outcome === "refused" ? problem("payment_invalid") : problem("facilitator_unavailable", 2);
+    parts.leases.drop(id, fence);
+    return refuseVerify(parts, payment, fence, result);
   }
   const upfront = strikes || call.route.settle === "upfront";
-  const { id, amount } = payment.transfer;
   const terms = { id, amount, fence, upfront, settledAs: undefined };
   return { kind: "charge", charge: charge(parts, payment, request, terms) };
 }
 
-/** Settled earlier and not delivered: served now, without a new settlement. Protocol v1 cannot prove whose it is. */
+/**
+ * A failed simulation may mean that the transfer has landed already, by another hand: it is watched. If it was refused
+ * after `/settle` before, that is likely, so the chain is asked now: the payer must not be told to pay again.
+ */
+async function refuseVerify(
+  parts: OpenPaymentParts,
+  payment: ArrivedPayment,
+  fence: number,
+  result: Exclude<VerifyResult, { readonly outcome: "ok" }>,
+): Promise<Opening> {
+  const { id } = payment.transfer;
+  const { reason } = result;
+  const refused = result.outcome === "refused";
+  if (refused && reason.includes("fee_payer")) parts.onFeePayerRefused();
+  // Only a v2 token proves that the transfer was meant for this ledger: in v1 it may have bought something elsewhere.
+  const landed = refused && payment.x402Version === 2 && reason.includes("simulation_failed");
+  const watched = mayLandYet(fence) || landed;
+  const released = await parts.ledger.release(id, fence, { reason, watched, strikeMs: 0 });
+  if (released === "lost") return problem("payment_in_progress", 1);
+  parts.onState("released");
+  if (!refused) return problem("facilitator_unavailable", 2);
+  // A question that was under way before the release above has lost the record to this claim: hence twice.
+  for (let round = 0; round < 2 && mayLandYet(fence); round += 1) {
+    await parts.reconciler.reconcile(id);
+    const record = await parts.ledger.payment(id);
+    if (record?.state === "credited") return credited(record);
+    if (record?.watched !== true) break;
+  }
+  return problem("payment_invalid");
+}
+
+/** A settled payment whose client keeps leaving has had its money's worth of upstream calls; the rest is credit. */
+const MAX_SERVINGS = 5;
+
+/**
+ * Settled earlier and not delivered: served now, without a new settlement. A v1 payload sent again cannot prove whose it
+ * is, since the chain shows all of it; a newly signed one can.
+ */
 async function serveSettled(
   parts: OpenPaymentParts,
   payment: ArrivedPayment,
@@ -173,6 +205,13 @@ async function serveSettled(
   const transaction = record.transaction ?? "";
   const request = withoutSecrets(payment);
   const { id, amount } = record;
+  const response = open(payment, sealed);
+  if (response !== undefined) {
+    if ((await parts.ledger.deliver(id, fence, undefined)) === "lost")
+      return problem("payment_in_progress", 1);
+    parts.onState("delivered");
+    return { kind: "replay", response, proof: parts.proof(recordFacts(record), transaction) };
+  }
   const opened = charge(parts, payment, request, {
     id,
     amount,
@@ -180,14 +219,11 @@ async function serveSettled(
     upfront: true,
     settledAs: transaction,
   });
-  if (payment.x402Version === 1) {
-    await opened.release({ reason: "v1_not_replayed", by: "server", worked: false });
-    return credited(record);
-  }
-  const response = open(payment, sealed);
-  if (response === undefined) return { kind: "charge", charge: opened };
-  await opened.capture({ delivered: true, response });
-  return { kind: "replay", response, proof: parts.proof(recordFacts(record), transaction) };
+  const replayedV1 = payment.x402Version === 1 && payment.transfer.id === id;
+  if (!replayedV1 && record.servings <= MAX_SERVINGS) return { kind: "charge", charge: opened };
+  const reason = replayedV1 ? "v1_not_replayed" : "served_too_often";
+  await opened.release({ reason, by: "server", worked: false });
+  return credited(record);
 }
 
 function replay(
@@ -220,7 +256,8 @@ async function serveOther(
       return problem("payment_in_progress", 1);
     case "settling":
     case "unknown":
-      if (record.leased) return problem("payment_in_progress", 1);
+      // One whose client left is still being settled. One that is unknown is leased by a reconciler at most: join it.
+      if (record.state === "settling" && record.leased) return problem("payment_in_progress", 1);
       if ((await parts.reconciler.reconcile(record.id)) === "undecided")
         return problem("settlement_unknown", 2);
       return "again";

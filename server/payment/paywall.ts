@@ -1,14 +1,15 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { answerPreflight, setCorsHeaders } from "../cors.ts";
-import { type ErrorCode, errorBody, GatewayError } from "../errors.ts";
+import { type ErrorCode, GatewayError } from "../errors.ts";
 import type { RouteMatch } from "../route-table.ts";
-import type { Dialect, Tier } from "../routes.ts";
+import type { Tier } from "../routes.ts";
 import type { ArrivedPayment, PaymentReader } from "./arrived-payment.ts";
 import type { Challenges } from "./challenge.ts";
-import type { Charge, StoredResponse } from "./charge.ts";
+import type { Charge } from "./charge.ts";
 import { Gate, type GateOptions } from "./gate.ts";
 import { type OpenPaymentParts, openPayment } from "./open-payment.ts";
 import { readBody } from "./read-body.ts";
+import { writeChallenge, writeError, writeStored } from "./write-answer.ts";
 
 /** A request whose charge is open: run it, and write the answer to `res` as if nobody were in between. */
 export interface PaidCall {
@@ -71,6 +72,11 @@ interface Trace {
   charge: Charge | undefined;
 }
 
+const PIPELINED = new GatewayError("invalid_request", {
+  message: "A paid request must not be sent before the answer to the one before it on the same connection.",
+  headers: { Connection: "close" },
+});
+
 /** Conditional requests would turn a paid answer into an empty 304. */
 const CONDITIONAL = ["if-none-match", "if-modified-since", "if-match", "if-unmodified-since", "if-range"];
 
@@ -92,7 +98,11 @@ export function createPaywall(parts: PaywallParts): Paywall {
     if (reader.carries(headers)) {
       trace.tier = "x402";
       res.once("close", () => report(res, match, trace, started));
-      void payByWallet(req, res, match, seller, trace);
+      payByWallet(req, res, match, seller, trace).catch((error: unknown) => {
+        // A middleware before us failed while an answer of our own left.
+        parts.onFault(error);
+        res.destroy();
+      });
       return;
     }
     const { authorization } = headers;
@@ -126,6 +136,8 @@ export function createPaywall(parts: PaywallParts): Paywall {
     seller: Seller,
     trace: Trace,
   ): Promise<GatewayError | undefined> {
+    // Node tells a response that waits behind another on its connection neither that it finished nor that the client left.
+    if (res.socket === null) return PIPELINED;
     if (req.method === "HEAD")
       return new GatewayError("method_not_allowed", { headers: { Allow: match.route.method } });
     if (!match.route.tiers.includes("x402")) return new GatewayError("tier_not_accepted");
@@ -134,16 +146,26 @@ export function createPaywall(parts: PaywallParts): Paywall {
     trace.payer = payment.transfer.payer;
     const body = await readBody(req, parts.bodyLimitBytes);
     if (body instanceof GatewayError) return body;
-    const run = seller(req, body);
+    const run = check(seller, req, body);
     if (run instanceof GatewayError) return run;
     const opening = await open(req, res, match, payment, body);
     if (opening.kind === "error") return opening.error;
     if (opening.kind === "replay") {
-      replay(res, opening.response, opening.proof);
+      writeStored(res, opening.response, opening.proof);
       return undefined;
     }
     trace.charge = opening.charge;
     return deliver(req, res, match, run, body, opening.charge, trace);
+  }
+
+  /** The check is the seller's code and may throw; nothing is claimed yet. */
+  function check(seller: Seller, req: IncomingMessage, body: Buffer): ReturnType<Seller> {
+    try {
+      return seller(req, body);
+    } catch (cause) {
+      parts.onFault(cause);
+      return new GatewayError("internal_error", { cause });
+    }
   }
 
   async function open(
@@ -184,7 +206,10 @@ export function createPaywall(parts: PaywallParts): Paywall {
     trace: Trace,
   ): Promise<GatewayError | undefined> {
     if (charge.upfront) {
+      const orphan = (): void => charge.orphan();
+      res.once("close", orphan);
       const settled = await charge.settle(() => res.closed);
+      res.off("close", orphan);
       if (settled.outcome === "failed") return settled.error;
     }
     if (res.closed) {
@@ -192,6 +217,7 @@ export function createPaywall(parts: PaywallParts): Paywall {
       else await charge.release({ reason: "client_left", by: "client", worked: false });
       return undefined;
     }
+    if (req.headers["if-range"] !== undefined) delete req.headers.range;
     for (const name of CONDITIONAL) delete req.headers[name];
     setCorsHeaders(res);
     const gate = new Gate(req, res, charge, {
@@ -200,16 +226,16 @@ export function createPaywall(parts: PaywallParts): Paywall {
       answer: (error) => {
         trace.code = refuse(res, match, error);
       },
+      over: () => gates.delete(gate),
     });
     gates.add(gate);
-    res.once("close", () => gates.delete(gate));
     try {
       await run({ req, res, body, charge, gate });
     } catch (error) {
       parts.onFault(error);
       // Through the gate: an answer of 500 releases the charge.
       if (!res.headersSent) writeError(res, match.route.dialect, new GatewayError("internal_error"));
-      else res.destroy();
+      else if (!res.writableEnded) res.destroy();
     }
     return undefined;
   }
@@ -232,7 +258,7 @@ export function createPaywall(parts: PaywallParts): Paywall {
   function ask(res: ServerResponse, match: RouteMatch): ErrorCode {
     const challenge = challenges.make(match.route, match.path);
     if (challenge === undefined) return refuse(res, match, new GatewayError("payment_required"));
-    res.writeHead(402, challenge.headers).end(challenge.body, "latin1");
+    writeChallenge(res, challenge);
     return "payment_required";
   }
 
@@ -243,7 +269,7 @@ export function createPaywall(parts: PaywallParts): Paywall {
       return refuse(res, match, new GatewayError("terms_unavailable", { retryAfterSeconds: 2 }));
     }
     if (challenge === undefined) writeError(res, match.route.dialect, error);
-    else res.writeHead(402, challenge.headers).end(challenge.body, "latin1");
+    else writeChallenge(res, challenge);
     return error.code;
   }
 
@@ -270,30 +296,4 @@ function refuseCredential(match: RouteMatch, authorization: string): GatewayErro
   return new GatewayError(sold ? "invalid_api_key" : "tier_not_accepted", {
     headers: { "WWW-Authenticate": "Bearer" },
   });
-}
-
-function writeError(res: ServerResponse, dialect: Dialect, error: GatewayError): void {
-  const body = JSON.stringify(errorBody(error, dialect));
-  setCorsHeaders(res);
-  for (const [name, value] of Object.entries(error.headers)) res.setHeader(name, value);
-  res.setHeader("Content-Type", "application/json; charset=utf-8");
-  res.setHeader("Cache-Control", "private, no-store");
-  res.setHeader("Content-Length", Buffer.byteLength(body));
-  res.statusCode = error.status;
-  res.end(body);
-}
-
-/** A stored answer again, with its proof of payment. */
-function replay(
-  res: ServerResponse,
-  response: StoredResponse,
-  proof: Readonly<Record<string, string>>,
-): void {
-  if (res.closed) return;
-  for (const [name, value] of response.headers) res.setHeader(name, value);
-  for (const [name, value] of Object.entries(proof)) res.setHeader(name, value);
-  setCorsHeaders(res);
-  res.setHeader("Cache-Control", "private, no-store");
-  res.statusCode = response.status;
-  res.end(response.body);
 }

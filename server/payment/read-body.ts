@@ -10,7 +10,11 @@ export async function readBody(req: IncomingMessage, limitBytes: number): Promis
   const declared = Number(req.headers["content-length"] ?? 0);
   if (declared > limitBytes) return new GatewayError("body_too_large");
   if (req.readableEnded || req.readableDidRead) return parsedBody(req);
-  if (req.complete && req.readableLength === 0 && declared === 0) return Buffer.alloc(0);
+  // An empty body must not be touched: reading it emits its 'end' before the handler listens for that.
+  if (declared === 0 && req.headers["transfer-encoding"] === undefined) return Buffer.alloc(0);
+  // Lets the parser finish what arrived together with the head.
+  await Promise.resolve();
+  if (req.complete && req.readableLength === 0) return Buffer.alloc(0);
   return new Promise((resolve) => {
     const chunks: Buffer[] = [];
     let size = 0;
@@ -19,8 +23,9 @@ export async function readBody(req: IncomingMessage, limitBytes: number): Promis
       resolve(result);
     };
     const onReadable = (): void => {
-      for (let chunk: unknown = req.read(); chunk !== null; chunk = req.read()) {
-        if (!Buffer.isBuffer(chunk)) continue;
+      while (req.readableLength > 0) {
+        const chunk: unknown = req.read();
+        if (!Buffer.isBuffer(chunk)) break;
         size += chunk.length;
         if (size <= limitBytes) chunks.push(chunk);
       }

@@ -4,6 +4,10 @@ import type { Chain } from "./chain.ts";
 /** A blockhash is valid for 150 blocks; beyond that a transaction that is not on the chain never will be. */
 const BLOCKHASH_LIFETIME = 150n;
 const BATCH = 100;
+/** Refused payments are many and cheap to make, so a sweep asks about few of them; undecided ones come first. */
+const WATCHED_PER_SWEEP = 20;
+/** A node may be this far behind when a record without a height is stamped with the node's. */
+const NODE_LAG_BLOCKS = 20n;
 
 export type Decision = "settled" | "released" | "undecided";
 
@@ -42,6 +46,7 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
   const running = new Map<string, Promise<Decision>>();
   let timer: NodeJS.Timeout | undefined;
   let sweeping: Promise<void> | undefined;
+  let closed = false;
 
   function reconcile(id: string): Promise<Decision> {
     const current = running.get(id);
@@ -58,7 +63,8 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
 
   async function decideOne(id: string): Promise<Decision> {
     if (chain === undefined) return "undecided";
-    const taken = await ledger.takeUndecided(id, await chain.height(), leaseMs);
+    const height = (await chain.height()) + NODE_LAG_BLOCKS;
+    const taken = await ledger.takeUndecided(id, height, leaseMs);
     if (taken === "lost") return decisionOf(await ledger.payment(id));
     const verdict = await ask(chain, taken.record);
     const step = await ledger.decide(id, taken.fence, verdict);
@@ -89,8 +95,14 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
   async function sweepOnce(): Promise<void> {
     try {
       const waiting = await ledger.listUndecided(BATCH);
-      options.onBacklog(waiting.filter((record) => record.state !== "released").length);
-      for (const record of waiting) await reconcile(record.id);
+      const undecided = waiting.filter((record) => record.state !== "released");
+      const watched = waiting.filter((record) => record.state === "released").slice(0, WATCHED_PER_SWEEP);
+      options.onBacklog(undecided.length);
+      for (const record of [...undecided, ...watched]) {
+        // With a node that does not answer each of them takes its time limit, and a shutdown does not wait for all.
+        if (closed) return;
+        await reconcile(record.id);
+      }
       for (const record of await ledger.takeAbandoned(options.abandonedMs, leaseMs, BATCH)) {
         const step = await ledger.credit(record.id, record.fence, "not_collected");
         if (step === "ok") options.onCredited(record);
@@ -116,6 +128,7 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
       timer = setInterval(() => void sweep(), options.intervalMs).unref();
     },
     async close() {
+      closed = true;
       clearInterval(timer);
       await sweeping;
       await Promise.all(running.values());

@@ -1,71 +1,38 @@
-import type { OutgoingHttpHeader, OutgoingHttpHeaders, ServerResponse } from "node:http";
+import type { ServerResponse } from "node:http";
+import { applyHead, headersSent, streamDestroyed, toBytes } from "./response-head.ts";
 
-/** What the gate does with each call that a handler makes on its response. */
+export type Done = (error?: Error | null) => void;
+
+/** What the gate does with each call that a handler makes on its response, until it lets them pass. */
 export interface ResponseSink {
   head(): void;
-  /** False = the handler should wait for 'drain'. */
-  write(chunk: Buffer, done: () => void): boolean;
-  end(chunk: Buffer | undefined, done: () => void): void;
+  /** False = the handler should wait for 'drain'. The chunk is the sink's own. */
+  write(chunk: Buffer, done: Done): boolean;
+  end(chunk: Buffer | undefined, done: Done): void;
   flushHeaders(): void;
-  /** True = handled; false = let Node destroy the response. */
+  /** True = handled; false = let Node destroy the response. Also asked once calls pass. */
   destroy(): boolean;
+  /** Told of each chunk once calls pass, as the handler gave it; `flowing` is false while the client does not read. */
+  passed(chunk: unknown, encoding: unknown, flowing: boolean): void;
   readonly headersSent: boolean;
   readonly writableEnded: boolean;
-  /** False once the sink answers in the handler's place: its headers then go nowhere. */
-  readonly keepsHeaders: boolean;
+  readonly writableNeedDrain: boolean;
+  /** The handler talks to nobody: what it writes goes nowhere. */
+  readonly dismissed: boolean;
 }
 
-type Callback = (error?: Error | null) => void;
-
-/**
- * Puts a sink between a handler and its response, for any handler: `res.json`, `write`, `pipe`, `sendFile`, SSE. Returns a
- * function that takes the sink out again, restoring the methods found (also another middleware's).
- */
-export function interceptResponse(res: ServerResponse, sink: ResponseSink): () => void {
-  const { writeHead, write, end, flushHeaders, destroy, setHeader, appendHeader, removeHeader } = res;
-  const own = Object.getOwnPropertyNames(res).filter((name) => METHODS.includes(name));
-  const saved = { writeHead, write, end, flushHeaders, destroy, setHeader, appendHeader, removeHeader };
-
-  Object.assign(res, {
-    writeHead: (status: number, ...rest: readonly unknown[]) => {
-      if (sink.keepsHeaders) applyHead(res, status, rest);
-      sink.head();
-      return res;
-    },
-    write: (chunk: unknown, encoding?: unknown, callback?: unknown) => {
-      sink.head();
-      return sink.write(toBuffer(chunk, encoding) ?? EMPTY, callbackOf(encoding, callback));
-    },
-    end: (chunk?: unknown, encoding?: unknown, callback?: unknown) => {
-      sink.head();
-      sink.end(toBuffer(chunk, encoding), callbackOf(chunk, encoding, callback));
-      return res;
-    },
-    flushHeaders: () => {
-      sink.head();
-      sink.flushHeaders();
-    },
-    destroy: (error?: Error) => (sink.destroy() ? res : destroy.call(res, error)),
-    setHeader: (name: string, value: number | string | readonly string[]) =>
-      sink.keepsHeaders ? setHeader.call(res, name, value) : res,
-    appendHeader: (name: string, value: string | readonly string[]) =>
-      sink.keepsHeaders ? appendHeader.call(res, name, value) : res,
-    removeHeader: (name: string) => {
-      if (sink.keepsHeaders) removeHeader.call(res, name);
-    },
-  });
-  Object.defineProperty(res, "headersSent", { configurable: true, get: () => sink.headersSent });
-  Object.defineProperty(res, "writableEnded", { configurable: true, get: () => sink.writableEnded });
-
-  return () => {
-    for (const name of METHODS) Reflect.deleteProperty(res, name);
-    for (const name of own) Reflect.set(res, name, Reflect.get(saved, name));
-    Reflect.deleteProperty(res, "headersSent");
-    Reflect.deleteProperty(res, "writableEnded");
-  };
+export interface Interception {
+  /** Runs with the methods that were found, so that what it does reaches the client. */
+  bypass(run: () => void): void;
+  /** From here on the handler's calls reach the client. */
+  letPass(): void;
 }
 
-const METHODS = [
+type Writer = "writeHead" | "write" | "end" | "flushHeaders";
+type Methods = ReturnType<typeof pick>;
+type Call = (...args: readonly unknown[]) => unknown;
+
+const METHODS: readonly string[] = [
   "writeHead",
   "write",
   "end",
@@ -75,60 +42,152 @@ const METHODS = [
   "appendHeader",
   "removeHeader",
 ];
-const EMPTY = Buffer.alloc(0);
+const FACTS = ["headersSent", "writableEnded", "writableNeedDrain"] as const;
 
-/** `writeHead(status, message?, headers?)`, with the headers as an object or as a flat list, as Node takes them. */
-function applyHead(res: ServerResponse, status: number, rest: readonly unknown[]): void {
-  if (res.headersSent) throw new Error("Cannot write headers after they are sent to the client");
-  res.statusCode = status;
-  const [first, second] = rest;
-  if (typeof first === "string") res.statusMessage = first;
-  const headers = typeof first === "string" ? second : first;
-  if (Array.isArray(headers)) applyList(res, headers);
-  else if (isHeaders(headers)) {
-    for (const [name, value] of Object.entries(headers)) setIfDefined(res, name, value);
-  }
+/**
+ * Puts a sink between a handler and its response, for any handler: `res.json`, `write`, `pipe`, `sendFile`, SSE.
+ * It stays for the life of the response: a middleware behind us that wrapped our methods calls them to the end; one before
+ * us that had wrapped Node's is called when the answer leaves. What Node refuses, we refuse at the same call.
+ */
+export function interceptResponse(res: ServerResponse, sink: ResponseSink): Interception {
+  const found = pick(res);
+  const own = ownOf(res);
+  const held = holding(res, sink);
+  const passed = passing(res, sink, found);
+  let passes = false;
+
+  const route =
+    (name: Writer): Call =>
+    (...args) =>
+      Reflect.apply(passes ? passed[name] : held[name], res, args);
+  const header =
+    (name: "setHeader" | "appendHeader" | "removeHeader"): Call =>
+    (...args) => {
+      if (!passes && sink.dismissed) return res;
+      if (!passes && sink.headersSent) throw headersSent("set");
+      return Reflect.apply(found[name], res, args);
+    };
+  Object.assign(res, {
+    writeHead: route("writeHead"),
+    write: route("write"),
+    end: route("end"),
+    flushHeaders: route("flushHeaders"),
+    destroy: (error?: Error) => (sink.destroy() ? res : Reflect.apply(found.destroy, res, [error])),
+    setHeader: header("setHeader"),
+    appendHeader: header("appendHeader"),
+    removeHeader: header("removeHeader"),
+  });
+  showFacts(res, sink);
+
+  return {
+    bypass(run) {
+      const stacked = ownOf(res);
+      hideFacts(res);
+      replaceOwn(res, own);
+      try {
+        run();
+      } finally {
+        replaceOwn(res, stacked);
+        if (!passes) showFacts(res, sink);
+      }
+    },
+    letPass() {
+      passes = true;
+      hideFacts(res);
+    },
+  };
 }
 
-function applyList(res: ServerResponse, list: readonly unknown[]): void {
-  const pairs = list.every(Array.isArray) ? list : chunkPairs(list);
-  for (const pair of pairs) {
-    const [name, value]: unknown[] = Array.isArray(pair) ? pair : [];
-    if (typeof name === "string" && typeof value === "string") res.appendHeader(name, value);
-  }
+/** While nothing may leave: the sink gets it. */
+function holding(res: ServerResponse, sink: ResponseSink): Readonly<Record<Writer, Call>> {
+  /** As Node's implicit head, through whoever behind us has wrapped `writeHead`. */
+  const implyHead = (): void => {
+    if (!sink.headersSent) res.writeHead(res.statusCode);
+  };
+  return {
+    writeHead(status, ...rest) {
+      if (sink.dismissed) return res;
+      if (sink.headersSent) throw headersSent("write");
+      applyHead(res, status, rest);
+      sink.head();
+      return res;
+    },
+    write(chunk, encoding, callback) {
+      const bytes = toBytes(chunk, encoding);
+      const done = callbackOf(encoding, callback);
+      if (sink.dismissed) return discard(done);
+      implyHead();
+      return sink.write(bytes, done);
+    },
+    end(chunk, encoding, callback) {
+      const bytes = chunk == null || isDone(chunk) ? undefined : toBytes(chunk, encoding);
+      const done = callbackOf(chunk, encoding, callback);
+      if (sink.dismissed) discard(done);
+      else {
+        implyHead();
+        sink.end(bytes, done);
+      }
+      return res;
+    },
+    flushHeaders() {
+      if (sink.dismissed) return;
+      implyHead();
+      sink.flushHeaders();
+    },
+  };
 }
 
-function chunkPairs(flat: readonly unknown[]): readonly unknown[][] {
-  return Array.from({ length: Math.floor(flat.length / 2) }, (_, index) =>
-    flat.slice(2 * index, 2 * index + 2),
-  );
+/** Once it flows: straight on, with a look at what passes. */
+function passing(res: ServerResponse, sink: ResponseSink, found: Methods): Readonly<Record<Writer, Call>> {
+  return {
+    writeHead: (...args) => Reflect.apply(found.writeHead, res, args),
+    flushHeaders: () => found.flushHeaders.call(res),
+    write(chunk, encoding, ...rest) {
+      const flowing: unknown = Reflect.apply(found.write, res, [chunk, encoding, ...rest]);
+      sink.passed(chunk, encoding, flowing !== false);
+      return flowing;
+    },
+    end(chunk, encoding, ...rest) {
+      sink.passed(chunk, encoding, true);
+      return Reflect.apply(found.end, res, [chunk, encoding, ...rest]);
+    },
+  };
 }
 
-function isHeaders(value: unknown): value is OutgoingHttpHeaders {
-  return typeof value === "object" && value !== null;
+function pick(res: ServerResponse) {
+  const { writeHead, write, end, flushHeaders, destroy, setHeader, appendHeader, removeHeader } = res;
+  return { writeHead, write, end, flushHeaders, destroy, setHeader, appendHeader, removeHeader };
 }
 
-function setIfDefined(res: ServerResponse, name: string, value: OutgoingHttpHeader | undefined): void {
-  if (value !== undefined) res.setHeader(name, value);
+/** The methods that somebody put on this one response, over its prototype's. */
+function ownOf(res: ServerResponse): Readonly<Record<string, unknown>> {
+  const names = METHODS.filter((name) => Object.hasOwn(res, name));
+  return Object.fromEntries(names.map((name) => [name, Reflect.get(res, name)]));
 }
 
-function toBuffer(chunk: unknown, encoding: unknown): Buffer | undefined {
-  if (typeof chunk === "string") {
-    return Buffer.from(
-      chunk,
-      typeof encoding === "string" && Buffer.isEncoding(encoding) ? encoding : "utf8",
-    );
-  }
-  return chunk instanceof Uint8Array
-    ? Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
-    : undefined;
+function replaceOwn(res: ServerResponse, methods: Readonly<Record<string, unknown>>): void {
+  for (const name of METHODS) Reflect.deleteProperty(res, name);
+  Object.assign(res, methods);
 }
 
-function callbackOf(...candidates: readonly unknown[]): () => void {
-  const callback = candidates.find(isCallback);
-  return callback === undefined ? () => {} : () => callback();
+function showFacts(res: ServerResponse, sink: ResponseSink): void {
+  for (const name of FACTS) Object.defineProperty(res, name, { configurable: true, get: () => sink[name] });
 }
 
-function isCallback(value: unknown): value is Callback {
+function hideFacts(res: ServerResponse): void {
+  for (const name of FACTS) Reflect.deleteProperty(res, name);
+}
+
+/** Later than a tick: a handler that writes in a loop to nobody must not keep the process from everything else. */
+function discard(done: Done): true {
+  setImmediate(done, streamDestroyed());
+  return true;
+}
+
+function callbackOf(...candidates: readonly unknown[]): Done {
+  return candidates.find(isDone) ?? (() => {});
+}
+
+function isDone(value: unknown): value is Done {
   return typeof value === "function";
 }

@@ -50,16 +50,24 @@ export function createTermsSource(options: {
   function current(): Terms | undefined {
     const kinds = options.kinds();
     if (kinds !== lastKinds) {
+      remember();
       lastKinds = kinds;
       terms = kinds === undefined ? undefined : readTerms(kinds, merchant);
     }
     return terms;
   }
 
+  /** What is offered now was offered until now. */
+  function remember(): void {
+    if (terms === undefined) return;
+    for (const [feePayer, at] of seen) if (now() - at > memoryMs) seen.delete(feePayer);
+    seen.set(terms.feePayer, now());
+    if (terms.feePayerV1 !== undefined) seen.set(terms.feePayerV1, now());
+  }
+
   function knowsFeePayer(feePayer: string): boolean {
-    const today = current();
-    if (today !== undefined) seen.set(today.feePayer, now());
-    if (today?.feePayerV1 !== undefined) seen.set(today.feePayerV1, now());
+    current();
+    remember();
     const at = seen.get(feePayer);
     const known = at !== undefined && now() - at <= memoryMs;
     if (!known) options.refresh();

@@ -1,3 +1,4 @@
+import { setTimeout } from "node:timers/promises";
 import type { Facilitator, FacilitatorRequest } from "../../facilitator-client/types.ts";
 import { GatewayError } from "../errors.ts";
 import type { KeepResponse, Ledger } from "../ledger/ledger.ts";
@@ -44,6 +45,9 @@ export interface X402Payment {
   readonly settledAs: string | undefined;
 }
 
+/** Before each try of a charge's last step. */
+const RETRY_WAITS_MS = [0, 250, 1_000, 4_000];
+
 /** Opens the charge of a claimed payment: its lease is held from here until the charge ends. */
 export function createX402Charge(parts: X402ChargeParts, payment: X402Payment): Charge {
   return new X402Charge(parts, payment);
@@ -83,8 +87,19 @@ class X402Charge implements Charge {
   }
 
   settle(isGone: () => boolean): Promise<SettleResult> {
-    this.#settlement ??= this.#settleOnce(isGone).catch((error: unknown) => this.#ledgerFault(error));
+    // A charge that was released is over, whatever a timer still asks of it.
+    if (this.#ended && this.#settlement === undefined) {
+      return Promise.resolve(failed("payment_in_progress", 1));
+    }
+    this.#settlement ??= this.#settleAndLetGo(isGone);
     return this.#settlement;
+  }
+
+  orphan(): void {
+    const { id, fence } = this.#payment;
+    void this.#attempt(async () => {
+      await this.#parts.ledger.orphan(id, fence);
+    });
   }
 
   async capture(capture: Capture): Promise<void> {
@@ -97,6 +112,7 @@ class X402Charge implements Charge {
       else await this.#parts.ledger.park(id, fence, keep);
       this.#parts.onState(capture.delivered ? "delivered" : "parked");
     });
+    this.#letGo();
   }
 
   async release(release: Release): Promise<void> {
@@ -107,17 +123,19 @@ class X402Charge implements Charge {
     await this.#attempt(async () => {
       if (state === "open") {
         const strike = release.by === "client" && release.worked ? strikeMs : 0;
-        await ledger.release(id, fence, { reason: release.reason, watched: false, strikeMs: strike });
+        const watched = mayLandYet(fence);
+        await ledger.release(id, fence, { reason: release.reason, watched, strikeMs: strike });
         onState("released");
       } else if (release.by === "client") {
         await ledger.park(id, fence, undefined);
         onState("parked");
       } else {
-        await ledger.credit(id, fence, release.reason);
+        if ((await ledger.credit(id, fence, release.reason)) === "lost") return;
         onState("credited");
         this.#parts.onCredited(this.amount);
       }
     });
+    this.#letGo();
   }
 
   /** Ends the charge: what it was by then. `over`: ended before, or the settlement failed and has said so itself. */
@@ -125,9 +143,19 @@ class X402Charge implements Charge {
     if (this.#ended) return "over";
     this.#ended = true;
     const settlement = this.#settlement === undefined ? undefined : await this.#settlement;
-    this.#parts.leases.drop(this.#payment.id);
     if (settlement === undefined) return "open";
     return settlement.outcome === "settled" ? "settled" : "over";
+  }
+
+  /** A charge that could not be settled ends here: a lease kept alive would keep its record from the reconciler. */
+  async #settleAndLetGo(isGone: () => boolean): Promise<SettleResult> {
+    const result = await this.#settleOnce(isGone).catch((error: unknown) => this.#ledgerFault(error));
+    if (result.outcome === "failed") this.#letGo();
+    return result;
+  }
+
+  #letGo(): void {
+    this.#parts.leases.drop(this.#payment.id, this.#payment.fence);
   }
 
   async #settleOnce(isGone: () => boolean): Promise<SettleResult> {
@@ -135,10 +163,11 @@ class X402Charge implements Charge {
     const { id, fence, request } = this.#payment;
     const begun = await ledger.beginSettle(id, fence, leaseMs);
     if (begun === "lost") return failed("payment_in_progress", 1);
+    if (begun === "twin") return this.#giveWay();
     if (isGone()) {
       await ledger.release(id, fence, {
         reason: "client_left",
-        watched: false,
+        watched: mayLandYet(fence),
         strikeMs: this.#parts.strikeMs,
       });
       this.#parts.onState("released");
@@ -152,7 +181,12 @@ class X402Charge implements Charge {
       case "refused":
         return this.#refused(result.reason);
       case "not_sent":
-        await ledger.release(id, fence, { reason: result.reason, watched: false, strikeMs: 0 });
+        // An answer that we take for "not handled" is no proof: a proxy may have given it.
+        await ledger.release(id, fence, {
+          reason: result.reason,
+          watched: mayLandYet(fence) || result.reason.startsWith("http_"),
+          strikeMs: 0,
+        });
         this.#parts.onState("released");
         return failed("facilitator_unavailable", 2);
       case "unknown":
@@ -161,6 +195,18 @@ class X402Charge implements Charge {
         this.#parts.onUnknown(id);
         return failed("settlement_unknown", 2);
     }
+  }
+
+  /** An earlier payment for this very call may have settled: the retry of this one asks the chain and is served by it. */
+  async #giveWay(): Promise<SettleResult> {
+    const { id, fence } = this.#payment;
+    await this.#parts.ledger.release(id, fence, {
+      reason: "twin",
+      watched: mayLandYet(fence),
+      strikeMs: 0,
+    });
+    this.#parts.onState("released");
+    return failed("settlement_unknown", 2);
   }
 
   async #recordSettled(transaction: string): Promise<SettleResult> {
@@ -179,7 +225,8 @@ class X402Charge implements Charge {
   async #refused(reason: string): Promise<SettleResult> {
     const { id, fence } = this.#payment;
     const strikeMs = this.upfront ? 0 : this.#parts.strikeMs;
-    await this.#parts.ledger.release(id, fence, { reason, watched: true, strikeMs });
+    const step = await this.#parts.ledger.release(id, fence, { reason, watched: true, strikeMs });
+    if (step === "lost") return failed("settlement_unknown", 2);
     this.#parts.onState("released");
     return { outcome: "failed", error: new GatewayError("payment_refused") };
   }
@@ -200,13 +247,29 @@ class X402Charge implements Charge {
     return { ...sealResponse(response, responseKeys), ttlMs: this.#parts.storeTtlMs };
   }
 
+  /**
+   * The last step of a charge. The ledger may be busy for a moment, and a delivery that is not recorded would be credited
+   * later, so it is tried again while the lease is held.
+   */
   async #attempt(step: () => Promise<void>): Promise<void> {
-    try {
-      await step();
-    } catch (error) {
-      this.#parts.onFault(error, this.#payment.id);
+    for (const waitMs of RETRY_WAITS_MS) {
+      if (waitMs > 0) await setTimeout(waitMs, undefined, { ref: false });
+      try {
+        await step();
+        return;
+      } catch (error) {
+        this.#parts.onFault(error, this.#payment.id);
+      }
     }
   }
+}
+
+/**
+ * A payment that was claimed before may have been refused then, and its transfer may land after all; claiming it anew has
+ * ended that watch. So whatever lets go of it without money must have it watched again.
+ */
+export function mayLandYet(fence: number): boolean {
+  return fence > 1;
 }
 
 function failed(

@@ -11,6 +11,8 @@ export interface StandInRpc extends Listening {
   readonly asked: string[];
   /** What every token account holds; undefined = no token account exists. */
   balance: bigint | undefined;
+  /** Addresses that are mints of 6 decimals; USDC's is one. */
+  readonly mints: Set<string>;
 }
 
 /** The two RPC methods a payer needs: `getAccountInfo` (USDC's mint, or a token account) and `getLatestBlockhash`. */
@@ -22,11 +24,15 @@ export async function startStandInRpc(balance?: bigint): Promise<StandInRpc> {
     const value =
       call.method === "getLatestBlockhash"
         ? { blockhash: BLOCKHASH, lastValidBlockHeight: 150 }
-        : accountInfo(call.params[0] === USDC ? mintData() : tokenData(rpc.balance));
+        : accountInfo(rpc.mints.has(call.params[0]) ? mintData() : tokenData(rpc.balance));
     res.setHeader("content-type", "application/json");
     res.end(JSON.stringify({ jsonrpc: "2.0", id: call.id, result: { context: { slot: 1 }, value } }));
   });
-  const rpc: StandInRpc = Object.assign(await listen(server), { asked, balance });
+  const rpc: StandInRpc = Object.assign(await listen(server), {
+    asked,
+    balance,
+    mints: new Set([USDC]),
+  });
   return rpc;
 }
 

@@ -4,10 +4,10 @@ import { createRequire } from "node:module";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 import { createKeyPairSignerFromPrivateKeyBytes, getBase58Decoder } from "@solana/kit";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { post } from "../support/buyer.ts";
 import { openShop, type Shop } from "../support/shop.ts";
-import { chunksOf, provenOnChain, since, soldOnce, tally } from "./shop-facts.ts";
+import { chunksOf, nothingPaid, provenOnChain, refusalOf, since, soldOnce, tally } from "./shop-facts.ts";
 
 /** The part of `x402-fetch` 1.2 that is used here; its package is installed beside the benchmark's peers. */
 interface LegacyClient {
@@ -39,11 +39,13 @@ beforeAll(async () => {
   legacyFetch = wrapFetchWithPayment(fetch, signer, undefined, undefined, { svmConfig });
 }, INSTALL_MS);
 afterAll(() => shop.close());
+// This client writes no memo: within one blockhash two transfers of one amount are the same transaction.
+beforeEach(() => shop.localnet.warp(1));
 
 async function loadLegacyClient(): Promise<LegacyClient> {
   const directory = fileURLToPath(new URL(".", BENCH));
   if (!existsSync(new URL("node_modules/x402-fetch", BENCH))) {
-    await promisify(execFile)("npm", ["ci", "--ignore-scripts", "--prefix", directory], { shell: true });
+    await promisify(execFile)("npm", ["ci", "--ignore-scripts", "--prefix", directory]);
   }
   return import(pathToFileURL(createRequire(BENCH).resolve("x402-fetch")).href);
 }
@@ -72,7 +74,17 @@ test("x402-fetch 1.2 pays for a stream", async () => {
   const response = await legacyFetch(`${shop.url}/agent`, post({ prompt: "Hi", stream: true }));
   let text = "";
   for await (const chunk of chunksOf(response)) text += chunk;
-  expect(text).toMatch(/^data: \{"delta":"Hello "\}[\s\S]*data: \[DONE\]\n\n$/);
+  expect(text).toMatch(/^data: \{"delta":"Hello[\s\S]*"done":true[\s\S]*data: \[DONE\]\n\n$/);
   expect(since(shop, before)).toEqual(soldOnce(20_000n));
   await provenOnChain(shop, response);
+});
+
+test("two of its payments of one amount within one blockhash are one payment: the second buys nothing else", async () => {
+  const first = await legacyFetch(`${shop.url}/agent`, post({ prompt: "first" }));
+  expect(first.status).toBe(200);
+  await first.text();
+  const before = tally(shop);
+  const second = await legacyFetch(`${shop.url}/agent`, post({ prompt: "second" }));
+  expect(await refusalOf(second)).toEqual([409, "payment_already_used"]);
+  expect(since(shop, before)).toEqual(nothingPaid(0));
 });

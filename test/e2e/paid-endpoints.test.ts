@@ -68,25 +68,28 @@ describe.each([
     ["POST /v1/chat/completions", 20_000n],
     ["POST /ai/chat/completions", 20_000n],
     ["POST /api/v1/chat/completions", 20_000n],
-  ] as const)("%s streams: the first word is read before the model has found the second", async (call, price) => {
-    const before = tally(shop);
-    const script = shop.upstream.stream();
-    const asked = fetchOf()(urlOf(call), post({ ...chat, stream: true }));
-    await script.delta("one");
-    const response = await asked;
-    expect(response.headers.get("content-type")).toContain("text/event-stream");
-    const chunks = chunksOf(response);
-    expect((await chunks.next()).value).toContain('"content":"one"');
-    expect(since(shop, before)).toEqual(soldOnce(price));
-    await script.delta("two");
-    expect((await chunks.next()).value).toContain('"content":"two"');
-    await script.finish();
-    let rest = "";
-    for await (const chunk of chunks) rest += chunk;
-    expect(rest).toMatch(/data: \[DONE\]\n\n$/);
-    expect(since(shop, before)).toEqual(soldOnce(price));
-    await provenOnChain(shop, response);
-  });
+  ] as const)(
+    "%s streams: the first word is read before the model has found the second",
+    async (call, price) => {
+      const before = tally(shop);
+      const script = shop.upstream.stream();
+      const asked = fetchOf()(urlOf(call), post({ ...chat, stream: true }));
+      await script.delta("one");
+      const response = await asked;
+      expect(response.headers.get("content-type")).toContain("text/event-stream");
+      const chunks = chunksOf(response);
+      expect((await chunks.next()).value).toContain('"content":"one"');
+      expect(since(shop, before)).toEqual(soldOnce(price));
+      await script.delta("two");
+      expect((await chunks.next()).value).toContain('"content":"two"');
+      await script.finish();
+      let rest = "";
+      for await (const chunk of chunks) rest += chunk;
+      expect(rest).toMatch(/data: \[DONE\]\n\n$/);
+      expect(since(shop, before)).toEqual(soldOnce(price));
+      await provenOnChain(shop, response);
+    },
+  );
 
   test("POST /agent streams, and its last event names the transaction of PAYMENT-RESPONSE", async () => {
     const before = tally(shop);
@@ -116,7 +119,13 @@ test("the billing of POST /agent names tier, price, payer and the transaction th
   const response = await buyer.fetch(`${shop.url}/agent`, post({ prompt: "Hi" }));
   const { billing, usage } = (await response.json()) as Record<string, unknown>;
   const transaction = await provenOnChain(shop, response);
-  expect(billing).toEqual({ tier: "x402", amount: "0.03", currency: "USD", transaction, payer: buyer.address });
+  expect(billing).toEqual({
+    tier: "x402",
+    amount: "0.03",
+    currency: "USD",
+    transaction,
+    payer: buyer.address,
+  });
   expect(usage).toEqual({ promptTokens: 3, completionTokens: 2, totalTokens: 5 });
 });
 

@@ -63,7 +63,10 @@ export async function reaches(
   state: PaymentState,
 ): Promise<void> {
   await expect
-    .poll(async () => (await shop.gateway.ledger.payment(paymentId(payment)))?.state, { interval: 5, timeout: 8_000 })
+    .poll(async () => (await shop.gateway.ledger.payment(paymentId(payment)))?.state, {
+      interval: 5,
+      timeout: 8_000,
+    })
     .toBe(state);
 }
 

@@ -2,7 +2,7 @@ import { expect, vi } from "vitest";
 import { settleReasonMeaning } from "../../facilitator-client/reasons.ts";
 import type { Ledger, PaymentRecord } from "../../server/ledger/ledger.ts";
 import { decodePayment } from "../../server/payment/transaction.ts";
-import { type Buyer, createBuyer } from "../support/buyer.ts";
+import { type Buyer, createBuyer, proofOf } from "../support/buyer.ts";
 import type { Shop } from "../support/shop.ts";
 
 /** What a request with a payment was answered. */
@@ -11,9 +11,13 @@ export interface Exchange {
   readonly code: string | undefined;
   readonly retryAfter: number | undefined;
   readonly text: string;
-  readonly error: { readonly message: string; readonly details?: Readonly<Record<string, unknown>> } | undefined;
+  readonly error:
+    | { readonly message: string; readonly details?: Readonly<Record<string, unknown>> }
+    | undefined;
   /** How often `/settle` was sent for this payment while it was answered. */
   readonly settles: number;
+  /** The transaction that PAYMENT-RESPONSE names. */
+  readonly transaction: string | undefined;
   /** The record's reason right after the answer. */
   readonly reason: string | undefined;
 }
@@ -41,6 +45,8 @@ export interface Auditor {
   state(sale: Sale): Promise<string | undefined>;
   /** How often the chain has moved the money of this payment. */
   moved(sale: Sale): number;
+  /** A round of the reconciler that begins now. */
+  sweep(): Promise<void>;
   /** What must hold at every moment, for every payment sold here. */
   audit(): Promise<void>;
   /** What must hold once the chain can tell: everything is decided. */
@@ -51,6 +57,8 @@ export interface SaleOptions {
   readonly buyer?: Buyer;
   readonly path?: string;
   readonly body?: Readonly<Record<string, unknown>>;
+  /** Signed by the official v1 client. */
+  readonly v1?: boolean;
 }
 
 /** More than a blockhash lives, than our bound of the height is too high, and than finality lags. */
@@ -58,17 +66,25 @@ export const PAST_EXPIRY = 300;
 
 /** The terms come from the facilitator, in the background: resolves when the shop can sell. */
 export async function openForBusiness(url: string): Promise<void> {
-  const ask = async () => (await fetch(`${url}/agent`, { method: "POST" })).status;
-  await vi.waitUntil(async () => (await ask()) === 402, { interval: 20, timeout: 10_000 });
+  const ask = () =>
+    fetch(`${url}/agent`, { method: "POST" }).then(
+      ({ status }) => status,
+      () => 0,
+    );
+  await vi.waitUntil(async () => (await ask()) === 402, { interval: 20, timeout: 20_000 });
 }
 
-/** Opens the books of a shop. */
-export function createAuditor(shop: Shop): Auditor {
+/** Opens the books of a shop; `ledger` where it is not the running gateway's. */
+export function createAuditor(shop: Shop, ledger: () => Ledger = () => shop.gateway.ledger): Auditor {
   const sales: Sale[] = [];
-  const ledger = (): Ledger => shop.gateway.ledger;
   const moved = (sale: Sale): number => transfers(shop, sale.id).length;
 
-  async function sell({ buyer, path = "/v1/chat/completions", body = {} }: SaleOptions = {}): Promise<Sale> {
+  async function sell({
+    buyer,
+    path = "/v1/chat/completions",
+    body = {},
+    v1,
+  }: SaleOptions = {}): Promise<Sale> {
     const payer = buyer ?? (await createBuyer(shop));
     const url = shop.url + path;
     const content = `call ${sales.length}`;
@@ -80,7 +96,7 @@ export function createAuditor(shop: Shop): Auditor {
       headers: { "content-type": "application/json" },
       body: JSON.stringify(asked),
     };
-    const payment = await payer.sign(url, init);
+    const payment = await (v1 === true ? payer.signV1 : payer.sign)(url, init);
     const sale: Sale = {
       id: idOf(payment),
       payer: payer.address,
@@ -94,7 +110,7 @@ export function createAuditor(shop: Shop): Auditor {
         const response = await payer.send(url, init, payment);
         const answer = await read(response);
         const settles = settlesOf(shop, sale.id) - before;
-        const exchange = { ...answer, settles, reason: (await ledger().payment(sale.id))?.reason };
+        const exchange = { ...answer, settles, reason: (await ledger()?.payment(sale.id))?.reason };
         sale.exchanges.push(exchange);
         return exchange;
       },
@@ -109,15 +125,29 @@ export function createAuditor(shop: Shop): Auditor {
     checkCalls(shop, sales);
   }
 
+  /** A call during a round shares it, and that one may have asked the chain before: so two. */
+  async function sweep(): Promise<void> {
+    await shop.gateway.payments.reconciler.sweep();
+    await shop.gateway.payments.reconciler.sweep();
+  }
+
+  async function isAnyWatched(): Promise<boolean> {
+    const records = await Promise.all(sales.map(({ id }) => ledger().payment(id)));
+    return records.some((record) => record?.watched === true);
+  }
+
   return {
     sell,
     moved,
+    sweep,
     record: (sale) => ledger().payment(sale.id),
     state: async (sale) => (await ledger().payment(sale.id))?.state,
     audit,
     async close() {
       shop.localnet.warp(PAST_EXPIRY);
-      await shop.gateway.payments.reconciler.sweep();
+      // A round asks about so many watched payments and no more.
+      for (let rounds = 0; rounds < 20 && (await isAnyWatched()); rounds += 1) await sweep();
+      await sweep();
       await audit();
       for (const sale of sales) {
         const record = await ledger().payment(sale.id);
@@ -130,7 +160,7 @@ export function createAuditor(shop: Shop): Auditor {
 }
 
 /** The id that the ledger and the chain know the payment by. */
-export function idOf(payment: Readonly<Record<string, string>>): string {
+function idOf(payment: Readonly<Record<string, string>>): string {
   const [header = ""] = Object.values(payment);
   return idOfPayload(JSON.parse(Buffer.from(header, "base64").toString("utf8")));
 }
@@ -167,6 +197,7 @@ async function read(response: Response): Promise<Omit<Exchange, "settles" | "rea
     retryAfter: retryAfter === null ? undefined : Number(retryAfter),
     text,
     error,
+    transaction: response.headers.has("payment-response") ? proofOf(response).transaction : undefined,
   };
 }
 
@@ -182,25 +213,36 @@ async function checkSale(shop: Shop, ledger: Ledger, sale: Sale): Promise<void> 
   const record = await ledger.payment(sale.id);
   const landed = transfers(shop, sale.id);
   const served = sale.exchanges.filter(({ status }) => status === 200);
-  const entries = (await ledger.journal(sale.account)).filter((entry) => entry.reference === `payment:${sale.id}`);
+  const entries = (await ledger.journal(sale.account)).filter(
+    (entry) => entry.reference === `payment:${sale.id}`,
+  );
   const what = `${sale.id} is ${record?.state} (${record?.reason})`;
 
   expect(landed.length, `${what}: the chain moves it at most once`).toBeLessThanOrEqual(1);
   expect(entries.length, `${what}: one credit, if it is credited`).toBe(record?.state === "credited" ? 1 : 0);
-  if (served.length > 0) {
-    expect(landed.length, `${what}: nobody is served without a transfer`).toBe(1);
-    expect(["settled", "delivered"], `${what}: served, so not owed`).toContain(record?.state);
+  for (const { transaction } of served) {
+    // Its own, or that of a twin.
+    const paid = shop.localnet
+      .transfersTo(shop.localnet.merchant)
+      .filter((one) => one.signature === transaction);
+    expect(paid, `${what}: nobody is served without a transfer`).toMatchObject([{ payer: sale.payer }]);
+    if (record !== undefined)
+      expect(["settled", "delivered"], `${what}: served, so not owed`).toContain(record.state);
   }
   if (["settled", "delivered", "credited"].includes(record?.state ?? "none")) {
     const [transfer] = landed;
-    expect(transfer, `${what}: so the chain has it`).toMatchObject({ payer: sale.payer, amount: record?.amount });
+    expect(transfer, `${what}: so the chain has it`).toMatchObject({
+      payer: sale.payer,
+      amount: record?.amount,
+    });
     expect(record?.transaction).toBe(transfer?.signature);
   } else if (landed.length > 0) {
     const decidable = ["settling", "unknown"].includes(record?.state ?? "none") || record?.watched;
     expect(decidable, `${what}: it landed, so somebody will ask the chain`).toBe(true);
   }
   for (const { status, settles, reason = "" } of sale.exchanges) {
-    if (status === 402 && settles > 0) expect(settleReasonMeaning(reason), `${what}: 402, ${reason}`).toBe("refused");
+    if (status === 402 && settles > 0)
+      expect(settleReasonMeaning(reason), `${what}: 402, ${reason}`).toBe("refused");
   }
 }
 

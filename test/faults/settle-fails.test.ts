@@ -65,8 +65,8 @@ describe("settle fails, and the transfer has not landed", () => {
     expect((await auditor.record(sale))?.reason).toMatch(reason);
     // The chain does not have it, and may yet.
     expect(await sale.send()).toMatchObject({ ...unknown, settles: 0 });
-    await shop.gateway.payments.reconciler.sweep();
-    expect(await auditor.record(sale)).toMatchObject({ state: "unknown", leased: false });
+    await auditor.sweep();
+    expect(await auditor.record(sale)).toMatchObject({ state: "unknown" });
     expect(shop.upstream.calls.length).toBe(upstream + 1);
   });
 });
@@ -82,14 +82,17 @@ describe("settle was never handled", () => {
     expect(auditor.moved(sale)).toBe(1);
   });
 
-  test.each([401, 403])("%d: our credentials were refused before the payment was looked at", async (status) => {
-    const sale = await auditor.sell();
-    shop.facilitator.fail("settle", faults.status(status));
-    expect(await sale.send()).toMatchObject({ ...unavailable, settles: 1 });
-    expect(await auditor.state(sale)).toBe("released");
-    expect(await sale.send()).toMatchObject({ status: 200, settles: 1 });
-    expect(auditor.moved(sale)).toBe(1);
-  });
+  test.each([401, 403])(
+    "%d: our credentials were refused before the payment was looked at",
+    async (status) => {
+      const sale = await auditor.sell();
+      shop.facilitator.fail("settle", faults.status(status));
+      expect(await sale.send()).toMatchObject({ ...unavailable, settles: 1 });
+      expect(await auditor.state(sale)).toBe("released");
+      expect(await sale.send()).toMatchObject({ status: 200, settles: 1 });
+      expect(auditor.moved(sale)).toBe(1);
+    },
+  );
 });
 
 describe("settle fails, and the transfer has landed", () => {
@@ -111,9 +114,19 @@ describe("settle fails, and the transfer has landed", () => {
     const sale = await auditor.sell();
     shop.facilitator.fail("settle", faults.dropAfter);
     await sale.send();
-    await shop.gateway.payments.reconciler.sweep();
+    await auditor.sweep();
     expect(await auditor.record(sale)).toMatchObject({ state: "settled", leased: false });
     expect(await sale.send()).toMatchObject({ status: 200, settles: 0 });
+  });
+
+  test("protocol v1 cannot prove whose it is: found, it is credited instead of served", async () => {
+    const sale = await auditor.sell({ v1: true });
+    shop.facilitator.fail("settle", faults.dropAfter);
+    expect(await sale.send()).toMatchObject({ ...unknown, settles: 1 });
+    const answer = await sale.send();
+    expect(answer).toMatchObject({ status: 409, code: "payment_credited", settles: 0 });
+    expect(answer.error?.details).toMatchObject({ account: sale.account });
+    expect(await shop.gateway.ledger.balance(sale.account)).toBe(20_000n);
   });
 
   test("the facilitator goes down right after: served, and the next one costs nothing", async () => {
@@ -150,7 +163,7 @@ describe("settle: upfront", () => {
   });
 });
 
-/** Last, because it makes hours of the chain pass: a bound of the height taken before it would be too low after it. */
+/** Last: it makes two minutes of the chain pass at once, after which the known bound of its height is too low for a while. */
 test("once they have expired, all that never landed are released, and move nothing when sent again", async () => {
   shop.localnet.warp(PAST_EXPIRY);
   const upstream = shop.upstream.calls.length;

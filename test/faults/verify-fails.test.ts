@@ -40,7 +40,13 @@ describe("verify fails", () => {
     { name: "200 with garbage", fault: faults.garbage200, answer: unavailable, reason: "malformed_reply" },
     { name: "wrong shape", fault: faults.wrongShape, answer: unavailable, reason: "malformed_reply" },
     { name: "truncated", fault: faults.truncated, times: 2, answer: unavailable, reason: /^connection_lost/ },
-    { name: "answer dropped", fault: faults.dropAfter, times: 2, answer: unavailable, reason: /^connection_lost/ },
+    {
+      name: "answer dropped",
+      fault: faults.dropAfter,
+      times: 2,
+      answer: unavailable,
+      reason: /^connection_lost/,
+    },
     { name: "hangs until the time limit", fault: faults.hang, answer: unavailable, reason: "timeout" },
     {
       name: "yes with status 500",
@@ -48,15 +54,31 @@ describe("verify fails", () => {
       answer: unavailable,
       reason: "http_500",
     },
-    { name: "refused", fault: faults.reason("insufficient_funds"), answer: invalid, reason: "insufficient_funds" },
+    {
+      name: "refused",
+      fault: faults.reason("insufficient_funds"),
+      answer: invalid,
+      reason: "insufficient_funds",
+    },
     {
       name: "refused with status 400",
       fault: faults.status(400, { isValid: false, invalidReason: "invalid_payload" }),
       answer: invalid,
       reason: "invalid_payload",
     },
-    { name: "refused in words unknown", fault: faults.reason("moon_phase"), answer: invalid, reason: "moon_phase" },
-    { name: "refused by simulation", fault: faults.reason(EXPIRED), answer: invalid, reason: EXPIRED, watched: true },
+    {
+      name: "refused in words unknown",
+      fault: faults.reason("moon_phase"),
+      answer: invalid,
+      reason: "moon_phase",
+    },
+    {
+      name: "refused by simulation",
+      fault: faults.reason(EXPIRED),
+      answer: invalid,
+      reason: EXPIRED,
+      watched: true,
+    },
   ])("$name: nothing is spent, and the same payment works afterwards", async (row) => {
     const sale = await auditor.sell();
     const upstream = shop.upstream.calls.length;
@@ -65,7 +87,7 @@ describe("verify fails", () => {
     expect(await sale.send()).toMatchObject({ ...row.answer, settles: 0 });
     expect(shop.upstream.calls.length).toBe(upstream);
     const record = await auditor.record(sale);
-    expect(record).toMatchObject({ state: "released", leased: false, watched: row.watched ?? false });
+    expect(record).toMatchObject({ state: "released", watched: row.watched ?? false });
     expect(record?.reason).toMatch(row.reason);
     expect(auditor.moved(sale)).toBe(0);
 

@@ -14,7 +14,9 @@ export interface Forger {
 
 export async function createForger(rpcUrl: string): Promise<Forger> {
   const signer = await generateKeyPairSigner();
-  const client = new x402Client().register("solana:*", new ExactSvmScheme(signer, { rpcUrl }));
+  const client = x402Client
+    .fromConfig({ schemes: [], spendControls: false })
+    .register("solana:*", new ExactSvmScheme(signer, { rpcUrl }));
   return {
     address: signer.address,
     async challenge(url, init) {

@@ -122,14 +122,58 @@ export function admissionContract(world: World): void {
       const settled = { ...unknown, id: randomId() };
       const fence = await claimed(world.ledger, settled);
       await world.ledger.beginSettle(unknown.id, unknownFence, LEASE_MS);
-      await world.ledger.unknown(unknown.id, unknownFence, "timeout", undefined);
       await world.ledger.beginSettle(settled.id, fence, LEASE_MS);
+      await world.ledger.unknown(unknown.id, unknownFence, "timeout", undefined);
       await world.ledger.settled(settled.id, fence, "tx");
       await world.ledger.park(settled.id, fence, undefined);
       expect(await world.ledger.claim({ ...unknown, id: randomId() })).toMatchObject({
         outcome: "twin",
         record: { id: settled.id },
       });
+    });
+
+    test.each(["settling", "settled"] as const)(
+      "%s with a live lease is a twin once its client left",
+      async (stand) => {
+        const asked = request();
+        const fence = await bring(world.ledger, asked, stand);
+        const parallel = { ...asked, id: randomId() };
+        expect(await world.ledger.claim(parallel)).toMatchObject({ outcome: "claimed" });
+        expect(await world.ledger.orphan(asked.id, fence + 1)).toBe("lost");
+        expect(await world.ledger.orphan(asked.id, fence)).toBe("ok");
+        expect(await world.ledger.payment(asked.id)).toMatchObject({
+          orphaned: true,
+          leased: true,
+          state: stand,
+        });
+        expect(await world.ledger.claim({ ...asked, id: randomId() })).toMatchObject({
+          outcome: "twin",
+          record: { id: asked.id, leased: true },
+        });
+      },
+    );
+
+    test.each(["unknown", "parked", "orphaned"] as const)(
+      "one that became %s after the claim is found before money moves",
+      async (stand) => {
+        const first = request();
+        const second = { ...first, id: randomId() };
+        const firstFence = await bring(world.ledger, first, stand === "parked" ? "settled" : "settling");
+        const secondFence = await claimed(world.ledger, second);
+        if (stand === "unknown") await world.ledger.unknown(first.id, firstFence, "timeout", undefined);
+        if (stand === "parked") await world.ledger.park(first.id, firstFence, undefined);
+        if (stand === "orphaned") await world.ledger.orphan(first.id, firstFence);
+        expect(await world.ledger.beginSettle(second.id, secondFence, LEASE_MS)).toBe("twin");
+        expect(await world.ledger.payment(second.id)).toMatchObject({ state: "open", leased: true });
+      },
+    );
+
+    test("two calls at once that both still have their client do not stand in each other's way", async () => {
+      const first = request();
+      const second = { ...first, id: randomId() };
+      await bring(world.ledger, first, "settling");
+      const fence = await claimed(world.ledger, second);
+      expect(await world.ledger.beginSettle(second.id, fence, LEASE_MS)).toBe("ok");
     });
   });
 

@@ -126,6 +126,21 @@ export function claimContract(world: World): void {
       expect(outcomes.filter(({ outcome }) => outcome === "in_progress")).toHaveLength(49);
     });
 
+    test("counts how often a settled one is taken to be served, and forgets that its client had left", async () => {
+      const asked = request();
+      let fence = await bring(world.ledger, asked, "settled");
+      for (const servings of [1, 2, 3]) {
+        await world.ledger.orphan(asked.id, fence);
+        await world.ledger.park(asked.id, fence, undefined);
+        const again = await world.ledger.claim(asked);
+        expect(again).toMatchObject({ outcome: "resumed", record: { servings, orphaned: false } });
+        fence = again.outcome === "resumed" ? again.fence : 0;
+      }
+      await world.ledger.park(asked.id, fence, undefined);
+      const resumed = await world.ledger.resume(asked.id, asked.fingerprint, LEASE_MS);
+      expect(resumed).toMatchObject({ record: { servings: 4 } });
+    });
+
     test("stores the record whole, money and heights beyond 2^53 included", async () => {
       const asked = request({ amount: 2n ** 62n + 1n, claimHeight: 2n ** 61n + 1n, x402Version: 1 });
       const fence = await claimed(world.ledger, asked);
@@ -138,6 +153,8 @@ export function claimContract(world: World): void {
         reason: undefined,
         watched: false,
         leased: true,
+        orphaned: false,
+        servings: 0,
         createdAt: world.now(),
         updatedAt: world.now(),
       });

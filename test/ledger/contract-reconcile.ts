@@ -95,7 +95,7 @@ export function reconcileContract(world: World): void {
       const second = request();
       await bring(world.ledger, first, "unknown");
       world.pass(1);
-      await bring(world.ledger, second, "watched");
+      await bring(world.ledger, second, "unknown");
       const mine = async () => (await listed()).filter((id) => id === first.id || id === second.id);
       expect(await mine()).toEqual([first.id, second.id]);
       world.pass(1);
@@ -104,6 +104,16 @@ export function reconcileContract(world: World): void {
       expect(await world.ledger.payment(first.id)).toMatchObject({ state: "unknown", reason: "timeout" });
       expect(await mine()).toEqual([second.id, first.id]);
       expect(await world.ledger.listUndecided(1)).toHaveLength(1);
+    });
+
+    test("watched ones come after all that are undecided, however long they wait", async () => {
+      const watched = request();
+      const unknown = request();
+      await bring(world.ledger, watched, "watched");
+      world.pass(1);
+      await bring(world.ledger, unknown, "unknown");
+      const mine = (await listed()).filter((id) => id === watched.id || id === unknown.id);
+      expect(mine).toEqual([unknown.id, watched.id]);
     });
 
     test("a refused payment that lands after all is owed, once", async () => {

@@ -1,6 +1,6 @@
 import { decodePaymentResponseHeader } from "@x402/fetch";
 import { describe, expect, test } from "vitest";
-import { SOLD_HANDLERS } from "./sold-handlers.ts";
+import { LISTS, SOLD_HANDLERS } from "./sold-handlers.ts";
 import { factsOf, useStand } from "./stand.ts";
 import { rawCall, type WholeAnswer, whole } from "./wire.ts";
 
@@ -46,6 +46,18 @@ describe.each(["express", "node"] as const)("sold in %s, an answer is what it is
     expect(sold.runs).toBe(1);
   });
 
+  test.each(Object.entries(LISTS))("%s, beside headers that were set before", async (_name, handler) => {
+    const sold = stand().sell((req, res, next) => {
+      res.setHeader("X-Set", "before");
+      return handler(req, res, next);
+    });
+    const answer = await whole(rawCall(sold.url, await stand().sign(sold.url)));
+    expect(answer).toMatchObject({ status: 200, body: "ok", headers: { "x-a": "1", "x-set": "before" } });
+    expect(answer.headers["set-cookie"] ?? answer.headers["x-b"]).toEqual(
+      answer.headers["x-b"] === undefined ? ["a=1", "b=2"] : "2",
+    );
+  });
+
   test("a length that the handler declared is kept", async () => {
     const sold = stand().sell((_req, res) => res.writeHead(200, { "Content-Length": 5 }).end("12345"));
     const answer = await whole(rawCall(sold.url, await stand().sign(sold.url)));
@@ -67,7 +79,7 @@ describe.each(["express", "node"] as const)("sold in %s, an answer is what it is
       const payment = await stand().sign(sold.url);
       const answer = await whole(rawCall(sold.url, payment));
       expect(answer.status).toBe(500);
-      expect(stand().row(payment)?.state).toBe("released");
+      await stand().reaches(payment, "released");
       expect(stand().calls("settle", payment)).toBe(0);
     },
   );

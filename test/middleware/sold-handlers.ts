@@ -81,8 +81,6 @@ const nodeHandlers: Readonly<Record<string, Handler>> = {
   "writeHead with only a message": (_req, res) => res.writeHead(200, "Very Fine").end("ok"),
   "writeHead with an undefined message": (_req, res) =>
     Reflect.apply(res.writeHead, res, [200, undefined, { "X-A": "1" }]).end("ok"),
-  "writeHead with a flat list": (_req, res) =>
-    res.writeHead(200, ["X-A", "1", "Set-Cookie", "a=1", "Set-Cookie", "b=2"]).end("ok"),
   "writeHead with a flat list, a message and numbers": (_req, res) =>
     Reflect.apply(res.writeHead, res, [200, "Listed", ["Content-Length", 2, "X-Many", ["a", "b"]]]).end("ok"),
   "writeHead with a list that replaces earlier headers": (_req, res) => {
@@ -93,14 +91,6 @@ const nodeHandlers: Readonly<Record<string, Handler>> = {
     res.setHeader("Content-Type", "text/plain");
     res.writeHead(200, { "content-type": "application/json" }).end("{}");
   },
-  "writeHead with a list of pairs": (_req, res) =>
-    Reflect.apply(res.writeHead, res, [
-      200,
-      [
-        ["X-A", "1"],
-        ["X-B", "2"],
-      ],
-    ]).end("ok"),
   "flushHeaders, then the body": (_req, res) => {
     res.setHeader("X-Early", "1");
     res.flushHeaders();
@@ -115,6 +105,20 @@ const nodeHandlers: Readonly<Record<string, Handler>> = {
     res.addTrailers({ "X-Sum": "6" });
     res.end();
   },
+};
+
+/** In Express, where headers were set before, Node 20 drops the list's doubles and refuses its pairs; later ones do not. */
+export const LISTS: Readonly<Record<string, Handler>> = {
+  "writeHead with a flat list": (_req, res) =>
+    res.writeHead(200, ["X-A", "1", "Set-Cookie", "a=1", "Set-Cookie", "b=2"]).end("ok"),
+  "writeHead with a list of pairs": (_req, res) =>
+    Reflect.apply(res.writeHead, res, [
+      200,
+      [
+        ["X-A", "1"],
+        ["X-B", "2"],
+      ],
+    ]).end("ok"),
 };
 
 /** Express's comforts. */
@@ -136,6 +140,7 @@ const expressHandlers: Readonly<Record<string, (res: Response) => unknown>> = {
 
 export const SOLD_HANDLERS: readonly SoldHandler[] = [
   ...Object.entries(nodeHandlers).map(([name, handler]) => ({ name, kinds: both, handler })),
+  ...Object.entries(LISTS).map(([name, handler]) => ({ name, kinds: ["node"] as const, handler })),
   ...Object.entries(expressHandlers).map(([name, answer]) => ({
     name,
     kinds: ["express"] as const,

@@ -14,21 +14,18 @@ import {
   type SoldRoute,
 } from "../../server/index.ts";
 import { decodePayment } from "../../server/payment/transaction.ts";
-import { startStandInRpc } from "../client/stand-in-rpc.ts";
 import { type Buyer, createBuyer } from "../support/buyer.ts";
-import {
-  type FaultyFacilitator,
-  type Operation,
-  startFaultyFacilitator,
-} from "../support/faulty-facilitator.ts";
-import { startStubFacilitator } from "../support/stub-facilitator.ts";
+import { type FaultyFacilitator, startFaultyFacilitator } from "../support/faulty-facilitator.ts";
+import { type Settlers, startStubSettlers } from "./settlers.ts";
 
-export const FEE_PAYER = "2wKupLR9q6wXYppw8Gr2NvWxKBUqm4PPJKkQfoxHDBg4";
-export const MERCHANT = "9WzDXwBbmkg8ZTbNMqUxvQRAyrZzDsGYdLVL9zYtAWWM";
 export const PRICE = 20_000n;
+
+const FINAL = ["delivered", "credited"];
 
 /** A handler as Express and `node:http` both can run it. */
 export type Handler = (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => unknown;
+
+type Operation = keyof FaultyFacilitator["calls"];
 
 export type Kind = "express" | "node";
 
@@ -79,18 +76,21 @@ export interface Around {
 }
 
 /** A shop that sells handlers: real ledger, real HTTP; a facilitator without a chain, which fails when told. */
-export async function openStand(kind: Kind, options: Partial<PaywallOptions> = {}): Promise<Stand> {
+async function openStand(
+  kind: Kind,
+  options: Partial<PaywallOptions> = {},
+  settlers?: Settlers,
+): Promise<Stand> {
   const dataDir = await mkdtemp(join(tmpdir(), "farebox-middleware-"));
-  const stub = await startStubFacilitator({ feePayer: FEE_PAYER });
-  const facilitator = await startFaultyFacilitator(stub.url);
-  const rpc = await startStandInRpc();
+  const settling = settlers ?? (await startStubSettlers());
+  const facilitator = await startFaultyFacilitator(settling.facilitatorUrl);
   const faults: unknown[] = [];
   const paywall = await createPaywall({
     network: "local",
-    payTo: MERCHANT,
+    payTo: settling.merchant,
     publicUrl: "http://shop.test",
     facilitator: facilitator.url,
-    rpcUrl: rpc.url,
+    rpcUrl: settling.rpcUrl,
     memoSecret: "test-secret-test-secret-test-secret-1",
     dataDir,
     logLevel: "silent",
@@ -112,7 +112,7 @@ export async function openStand(kind: Kind, options: Partial<PaywallOptions> = {
     origin,
     facilitator,
     paywall,
-    rpcUrl: rpc.url,
+    rpcUrl: settling.rpcUrl,
     sell(handler, route = {}, { before = [], behind = [] } = {}) {
       count += 1;
       const path = `/${kind}/${count}`;
@@ -143,7 +143,7 @@ export async function openStand(kind: Kind, options: Partial<PaywallOptions> = {
       install(app, path);
       return origin + path;
     },
-    buyer: () => createBuyer({ localnet: { rpcUrl: rpc.url, fund: async () => {} } } as never),
+    buyer: () => createBuyer({ localnet: settling } as never),
     sign: async (url, init) => (await stand.buyer()).sign(url, init),
     calls: (operation, payment) => {
       const { transaction } = payloadOf(payment);
@@ -159,6 +159,8 @@ export async function openStand(kind: Kind, options: Partial<PaywallOptions> = {
       for (;;) {
         const row = stand.row(payment);
         if (row !== undefined && states.includes(row.state)) return row;
+        if (row !== undefined && FINAL.includes(row.state))
+          throw new Error(`it is ${row.state}: ${row.reason}`);
         await new Promise((resolve) => setTimeout(resolve, 2));
       }
     },
@@ -177,8 +179,7 @@ export async function openStand(kind: Kind, options: Partial<PaywallOptions> = {
       await closed;
       await paywall.close();
       await facilitator.close();
-      await stub.close();
-      await rpc.close();
+      await settling.close();
       await rm(dataDir, { recursive: true, force: true });
       if (faults.length > 0) throw faults[0];
     },
@@ -219,13 +220,17 @@ export function factsOf(payment: Payment): { readonly id: string; readonly payer
  * A stand for one test file, opened and closed with it. Every test fails in which a rejection or an exception reached the
  * process.
  */
-export function useStand(kind: Kind, options: Partial<PaywallOptions> = {}): () => Stand {
+export function useStand(
+  kind: Kind,
+  options: Partial<PaywallOptions> = {},
+  startSettlers?: () => Promise<Settlers>,
+): () => Stand {
   let stand: Stand | undefined;
   const unnoticed: unknown[] = [];
   const note = (error: unknown): void => void unnoticed.push(error);
   beforeAll(async () => {
     process.on("unhandledRejection", note).on("uncaughtException", note);
-    stand = await openStand(kind, options);
+    stand = await openStand(kind, options, await startSettlers?.());
   });
   afterEach(async () => {
     // A rejection is reported only when the queue of microtasks is empty.

@@ -80,6 +80,8 @@ async function sign(payer: KeyPairSigner, memo?: string, feePayer = localnet.fee
     transaction: undefined,
     reason: undefined,
     watched: false,
+    orphaned: false,
+    servings: 0,
     leased: true,
     createdAt: now,
     updatedAt: now,

@@ -54,6 +54,8 @@ function record(of: { readonly id: string }, facts: Partial<PaymentRecord> = {})
     transaction: undefined,
     reason: undefined,
     watched: false,
+    orphaned: false,
+    servings: 0,
     leased: true,
     createdAt: NOW,
     updatedAt: NOW,

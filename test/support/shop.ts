@@ -8,7 +8,7 @@ import { loadConfig } from "../../server/load-config.ts";
 import { createLogger } from "../../server/log.ts";
 import { type RunningGateway, startGateway } from "../../server/start.ts";
 import { type FaultyFacilitator, startFaultyFacilitator } from "./faulty-facilitator.ts";
-import { type LogLines, keepLines } from "./log-lines.ts";
+import { keepLines, type LogLines } from "./log-lines.ts";
 import { type ModelUpstream, startModelUpstream } from "./model-upstream.ts";
 
 /** A whole shop on loopback: chain, official facilitator with faults in front, model, gateway. */
@@ -128,7 +128,7 @@ async function untilReady({ payments }: RunningGateway): Promise<void> {
 }
 
 const BASE_YAML = `
-service: { name: Test shop, description: A shop for tests }
+service: { name: Test shop, description: A shop for tests, contactEmail: shop@example.com }
 models:
   gpt-test: { upstream: default, model: upstream-model, maxOutput: 1000 }
 defaultModel: gpt-test

@@ -1,0 +1,47 @@
+import type { ServerResponse } from "node:http";
+import { setCorsHeaders } from "../cors.ts";
+import { errorBody, type GatewayError } from "../errors.ts";
+import type { Dialect } from "../routes.ts";
+import type { Challenge } from "./challenge.ts";
+import type { StoredResponse } from "./charge.ts";
+
+/** A 402 with its terms. */
+export function writeChallenge(res: ServerResponse, { headers, body }: Challenge): void {
+  if (!Object.hasOwn(res, "writeHead")) {
+    res.writeHead(402, headers).end(body, "latin1");
+    return;
+  }
+  // Whoever before us has wrapped `writeHead` may not know flat lists (on-headers before 1.1 does not).
+  for (let index = 0; index + 1 < headers.length; index += 2) {
+    res.setHeader(headers[index] ?? "", headers[index + 1] ?? "");
+  }
+  res.statusCode = 402;
+  res.end(body, "latin1");
+}
+
+/** An error in a mount's dialect, readable from any origin and cached nowhere. */
+export function writeError(res: ServerResponse, dialect: Dialect, error: GatewayError): void {
+  const body = JSON.stringify(errorBody(error, dialect));
+  setCorsHeaders(res);
+  for (const [name, value] of Object.entries(error.headers)) res.setHeader(name, value);
+  res.setHeader("Content-Type", "application/json; charset=utf-8");
+  res.setHeader("Cache-Control", "private, no-store");
+  res.setHeader("Content-Length", Buffer.byteLength(body));
+  res.statusCode = error.status;
+  res.end(body);
+}
+
+/** A stored answer again, with its proof of payment. */
+export function writeStored(
+  res: ServerResponse,
+  response: StoredResponse,
+  proof: Readonly<Record<string, string>>,
+): void {
+  if (res.closed) return;
+  for (const [name, value] of response.headers) res.setHeader(name, value);
+  for (const [name, value] of Object.entries(proof)) res.setHeader(name, value);
+  setCorsHeaders(res);
+  res.setHeader("Cache-Control", "private, no-store");
+  res.statusCode = response.status;
+  res.end(response.body);
+}

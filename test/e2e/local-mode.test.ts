@@ -1,0 +1,127 @@
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { freePort } from "../support/shop.ts";
+import { type Child, startChild } from "./child-gateway.ts";
+
+// Each child loads its sources through tsx: seconds on a busy machine.
+vi.setConfig({ testTimeout: 90_000 });
+
+let directory: string;
+let env: Record<string, string>;
+let children: Child[];
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), "farebox-local-"));
+  const [port, rpc, facilitator] = await Promise.all([freePort(), freePort(), freePort()]);
+  env = {
+    PORT: String(port),
+    LOCALNET_RPC_PORT: String(rpc),
+    LOCALNET_FACILITATOR_PORT: String(facilitator),
+  };
+  children = [];
+});
+afterEach(async () => {
+  for (const child of children) await child.stop();
+  await rm(directory, { recursive: true, force: true });
+});
+
+function start(extra: Record<string, string> = {}): Child {
+  const child = startChild("server/main.ts", { cwd: directory, env: { ...env, ...extra } });
+  children.push(child);
+  return child;
+}
+
+function pay(...args: string[]): Child {
+  const child = startChild("client/pay.ts", { cwd: directory, env, args });
+  children.push(child);
+  return child;
+}
+
+test("without configuration: a banner that says no real money moves, a wallet pays, a restart remembers, SIGTERM ends with 0", async () => {
+  const url = `http://127.0.0.1:${env["PORT"]}`;
+  const child = start();
+  await child.says('"listening"');
+  await child.says("npm run --silent pay");
+  expect(child.output()).toContain("NO REAL MONEY MOVES");
+  for (const shown of [
+    url,
+    `http://127.0.0.1:${env["LOCALNET_RPC_PORT"]}`,
+    `:${env["LOCALNET_FACILITATOR_PORT"]}`,
+  ]) {
+    expect(child.output()).toContain(shown);
+  }
+  const paying = pay(`${url}/agent`, "-d", '{"prompt":"Hello"}');
+  expect(await paying.exit).toBe(0);
+  expect(paying.output()).toMatch(/"success":true/);
+  expect(paying.output()).toContain("play money");
+  const { receivedBy } = await transferOf(paying.output());
+  expect(receivedBy).toBe(/merchant +(\w+)/.exec(child.output())?.[1]);
+
+  const secret = await readFile(join(directory, ".farebox/memo-secret"), "utf8");
+  child.kill("SIGTERM");
+  expect(await child.exit).toBe(0);
+
+  const again = start();
+  await again.says('"listening"');
+  expect(await readFile(join(directory, ".farebox/memo-secret"), "utf8")).toBe(secret);
+  expect(await transferOf(paying.output())).toEqual({ receivedBy });
+  again.kill("SIGINT");
+  expect(await again.exit).toBe(0);
+});
+
+/** Asks the embedded chain's RPC who received USDC in the transaction that `pay` printed. */
+async function transferOf(output: string): Promise<{ receivedBy: string | undefined }> {
+  const transaction = /transaction (\w{64,90})/.exec(output)?.[1];
+  const config = { encoding: "base64", commitment: "confirmed", maxSupportedTransactionVersion: 0 };
+  const response = await fetch(`http://127.0.0.1:${env["LOCALNET_RPC_PORT"]}`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ jsonrpc: "2.0", id: 1, method: "getTransaction", params: [transaction, config] }),
+  });
+  const { result } = (await response.json()) as {
+    result: { meta: Record<"preTokenBalances" | "postTokenBalances", Balance[]> } | null;
+  };
+  const before = new Map(result?.meta.preTokenBalances.map((each) => [each.owner, amountOf(each)]));
+  const richer = result?.meta.postTokenBalances.find(
+    (each) => amountOf(each) - (before.get(each.owner) ?? 0n) === 20_000n,
+  );
+  return { receivedBy: richer?.owner };
+}
+
+interface Balance {
+  readonly owner: string;
+  readonly uiTokenAmount: { readonly amount: string };
+}
+
+function amountOf(balance: Balance): bigint {
+  return BigInt(balance.uiTokenAmount.amount);
+}
+
+describe("refuses to start, with exit code 2 and the setting's name", () => {
+  test.each([
+    ["a host that others reach", { HOST: "0.0.0.0" }, "HOST: local mode"],
+    ["NODE_ENV=production without a network", { NODE_ENV: "production" }, "network: NODE_ENV is production"],
+  ])("%s", async (_name, wrong, message) => {
+    const child = start(wrong);
+    expect(await child.exit).toBe(2);
+    expect(child.output()).toContain(message);
+  });
+});
+
+test("NODE_ENV=production with network: local asked for by name starts; ports that are taken are named, with exit code 1", async () => {
+  const child = start({ NODE_ENV: "production", NETWORK: "local" });
+  await child.says('"listening"');
+  const others = { LOCALNET_RPC_PORT: "0", LOCALNET_FACILITATOR_PORT: "0", FAREBOX_DATA_DIR: "other" };
+  const rows = [
+    [{}, "LOCALNET_RPC_PORT"],
+    [others, "PORT"],
+  ] as const;
+  for (const [extra, variable] of rows) {
+    const second = start(extra);
+    expect(await second.exit).toBe(1);
+    const port = env[variable];
+    expect(second.output()).toContain(`Port ${port} on 127.0.0.1 is in use. Set ${variable} to a free one.`);
+  }
+  expect((await fetch(`http://127.0.0.1:${env["PORT"]}/healthz`)).status).toBe(200);
+});

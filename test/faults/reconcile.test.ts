@@ -1,0 +1,171 @@
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
+import { faults } from "../support/faulty-facilitator.ts";
+import { openShop, type Shop } from "../support/shop.ts";
+import { type Auditor, createAuditor, openForBusiness, PAST_EXPIRY } from "./audit.ts";
+import { type RpcFault, type RpcProxy, startRpcProxy } from "./rpc-proxy.ts";
+
+let rpc: RpcProxy;
+let shop: Shop;
+let auditor: Auditor;
+
+beforeAll(async () => {
+  rpc = await startRpcProxy();
+  shop = await openShop({ env: { RPC_URL: rpc.url } });
+  rpc.forwardTo(shop.localnet.rpcUrl);
+  await openForBusiness(shop.url);
+  auditor = createAuditor(shop);
+});
+afterEach(() => auditor.audit());
+afterAll(async () => {
+  rpc.repair();
+  await auditor.close();
+  await shop.close();
+  await rpc.close();
+});
+
+const unknown = { status: 503, code: "settlement_unknown", retryAfter: 2, settles: 0 };
+const FAILED = { InstructionError: [2, { Custom: 1 }] };
+
+const sweep = () => auditor.sweep();
+const error = (code: number): RpcFault => ({
+  status: 200,
+  body: JSON.stringify({ jsonrpc: "2.0", id: 1, error: { code, message: "injected" } }),
+});
+
+describe("the node can tell", () => {
+  test("not on the chain, not expired: stays unknown, sweep after sweep", async () => {
+    const sale = await auditor.sell();
+    shop.facilitator.fail("settle", faults.reset);
+    expect(await sale.send()).toMatchObject({ status: 503, settles: 1 });
+    for (let round = 0; round < 3; round += 1) await sweep();
+    expect(await auditor.record(sale)).toMatchObject({ state: "unknown" });
+    expect(await sale.send()).toMatchObject(unknown);
+  });
+
+  test("many retries of one unknown payment ask once, and one of them is served", async () => {
+    const sale = await auditor.sell();
+    rpc.failAll(error(-32005));
+    shop.facilitator.fail("settle", faults.dropAfter);
+    await sale.send();
+    await sweep();
+    const upstream = shop.upstream.calls.length;
+    rpc.repair();
+    rpc.calls("getEpochInfo");
+    const answers = await Promise.all(Array.from({ length: 10 }, () => sale.send()));
+    expect(rpc.calls("getEpochInfo")).toBe(1);
+    expect(shop.upstream.calls.length).toBe(upstream + 1);
+    const others = answers.filter(({ status }) => status !== 200);
+    expect(others.length).toBeLessThan(10);
+    for (const other of others) {
+      expect(other).toMatchObject({ status: 409, code: "payment_in_progress", retryAfter: 1, settles: 0 });
+    }
+    expect(await auditor.state(sale)).toBe("delivered");
+  });
+
+  test("it landed and failed: released, and it moves nothing when sent again", async () => {
+    // This node lies about the chain, so the sale is not one for the audit.
+    const sale = await createAuditor(shop).sell();
+    const fail = (result: unknown) => {
+      const { meta, ...rest } = result as { meta: object };
+      return { ...rest, meta: { ...meta, err: FAILED } };
+    };
+    rpc.fail("getTransaction", { change: fail });
+    shop.facilitator.fail("settle", faults.dropAfter);
+    expect(await sale.send()).toMatchObject({ status: 503, settles: 1 });
+    expect(await sale.send()).toMatchObject({ status: 402, code: "payment_invalid", settles: 0 });
+    expect(await auditor.state(sale)).toBe("released");
+    expect(await shop.gateway.ledger.journal(sale.account)).toEqual([]);
+    rpc.repair();
+  });
+
+  test("after a restart: what landed is found at once, without a request", async () => {
+    const sale = await auditor.sell();
+    rpc.failAll(error(-32005));
+    shop.facilitator.fail("settle", faults.dropAfter);
+    await sale.send();
+    await sweep();
+    expect(await auditor.state(sale)).toBe("unknown");
+    rpc.repair();
+    await shop.restart();
+    await vi.waitUntil(async () => (await auditor.state(sale)) !== "unknown", {
+      interval: 10,
+      timeout: 10_000,
+    });
+    expect(await auditor.record(sale)).toMatchObject({ state: "settled", leased: false });
+    await openForBusiness(shop.url);
+    expect(await sale.send()).toMatchObject({ status: 200, settles: 0 });
+  });
+});
+
+describe("the node cannot tell", () => {
+  const broken: readonly { name: string; break: () => void | Promise<void> }[] = [
+    { name: "connections are refused", break: () => rpc.down() },
+    { name: "500", break: () => rpc.failAll({ status: 500, body: "oops" }) },
+    { name: "garbage", break: () => rpc.failAll({ status: 200, body: "<html>" }) },
+    { name: "no JSON-RPC", break: () => rpc.failAll({ status: 200, body: "[]" }) },
+    { name: "rate limited", break: () => rpc.failAll(error(-32005)) },
+    { name: "lags behind", break: () => rpc.fail("getSignaturesForAddress", error(-32016)) },
+    { name: "no height", break: () => rpc.fail("getEpochInfo", { change: () => null }) },
+    {
+      name: "a list of another shape",
+      break: () => rpc.fail("getSignaturesForAddress", { change: () => ({}) }),
+    },
+    { name: "null for a listed signature", break: () => rpc.fail("getTransaction", { change: () => null }) },
+    {
+      name: "a transaction without its balances",
+      break: () =>
+        rpc.fail("getTransaction", {
+          change: (result) => ({
+            ...(result as object),
+            meta: { err: null, preTokenBalances: [], postTokenBalances: [] },
+          }),
+        }),
+    },
+  ];
+
+  test.each(broken)("$name: stays unknown even when expired; served once it can", async (row) => {
+    const sale = await auditor.sell();
+    await row.break();
+    shop.facilitator.fail("settle", faults.dropAfter);
+    expect(await sale.send()).toMatchObject({ ...unknown, settles: 1 });
+    shop.localnet.warp(PAST_EXPIRY);
+    await sweep();
+    expect(await sale.send()).toMatchObject(unknown);
+    expect(await auditor.record(sale)).toMatchObject({ state: "unknown" });
+
+    rpc.repair();
+    await rpc.up();
+    expect(await sale.send()).toMatchObject({ status: 200, settles: 0 });
+    expect(await auditor.state(sale)).toBe("delivered");
+  });
+
+  test("a refused payment stays watched, and is credited once it is found", async () => {
+    const sale = await auditor.sell();
+    rpc.failAll({ status: 500, body: "" });
+    const late = shop.facilitator.lateLanding("settle", faults.reason("insufficient_funds"));
+    expect(await sale.send()).toMatchObject({ status: 402, code: "payment_refused" });
+    await late.release();
+    shop.localnet.warp(PAST_EXPIRY);
+    await sweep();
+    expect(await auditor.record(sale)).toMatchObject({ state: "released", watched: true });
+    rpc.repair();
+    await sweep();
+    expect(await auditor.state(sale)).toBe("credited");
+  });
+});
+
+test("the height was not known at the claim: the first question stamps it, and the payment expires from there", async () => {
+  await rpc.down();
+  await shop.restart();
+  await openForBusiness(shop.url);
+  const sale = await auditor.sell();
+  shop.facilitator.fail("settle", faults.reset);
+  expect(await sale.send()).toMatchObject({ ...unknown, settles: 1 });
+  expect((await auditor.record(sale))?.claimHeight).toBeUndefined();
+  await rpc.up();
+  expect(await sale.send()).toMatchObject(unknown);
+  expect((await auditor.record(sale))?.claimHeight).toBeGreaterThanOrEqual(shop.localnet.height());
+  shop.localnet.warp(PAST_EXPIRY);
+  expect(await sale.send()).toMatchObject({ status: 402, code: "payment_invalid", settles: 0 });
+  expect(await auditor.state(sale)).toBe("released");
+});

@@ -1,0 +1,76 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, test, vi } from "vitest";
+import { openSqliteLedger } from "../../server/ledger/sqlite.ts";
+import { ChainError } from "../../server/payment/chain.ts";
+import { createReconciler } from "../../server/payment/reconcile.ts";
+import { bring, request } from "../ledger/world.ts";
+import { faults } from "../support/faulty-facilitator.ts";
+import { openShop } from "../support/shop.ts";
+import { createAuditor, openForBusiness } from "./audit.ts";
+
+test("settled and never collected: credited after the time that answers are kept, once", async () => {
+  const shop = await openShop({ yaml: "payment: { storeResponseFor: 1s }" });
+  await openForBusiness(shop.url);
+  const auditor = createAuditor(shop);
+  const { reconciler } = shop.gateway.payments;
+  const sale = await auditor.sell();
+  shop.facilitator.fail("settle", faults.dropAfter);
+  await sale.send();
+  await reconciler.reconcile(sale.id);
+  const settled = await auditor.record(sale);
+  expect(settled).toMatchObject({ state: "settled", leased: false });
+
+  const sweepUntilCredited = async () => {
+    await Promise.all([reconciler.sweep(), reconciler.sweep()]);
+    return (await auditor.state(sale)) === "credited";
+  };
+  await vi.waitUntil(sweepUntilCredited, { interval: 50, timeout: 20_000 });
+  const credited = await auditor.record(sale);
+  expect(credited?.reason).toBe("not_collected");
+  expect(Number(credited?.updatedAt) - Number(settled?.updatedAt)).toBeGreaterThanOrEqual(1_000);
+  expect(await shop.gateway.ledger.balance(sale.account)).toBe(20_000n);
+  expect(await sale.send()).toMatchObject({ status: 409, code: "payment_credited" });
+  await auditor.close();
+  await shop.close();
+});
+
+test("closing does not wait for a whole round over a node that hardly answers", async () => {
+  const directory = await mkdtemp(join(tmpdir(), "farebox-"));
+  const onFatal = (error: Error): never => {
+    throw error;
+  };
+  const ledger = await openSqliteLedger({
+    path: join(directory, "ledger.sqlite"),
+    network: "local",
+    onFatal,
+  });
+  for (let count = 0; count < 3; count += 1) await bring(ledger, request(), "unknown");
+  let giveUp: () => void = () => {};
+  const answer = new Promise<never>((_, reject) => {
+    giveUp = () => reject(new ChainError("The time limit has passed."));
+  });
+  const height = vi.fn(() => answer);
+  const never = () => Promise.reject(new Error("not to be asked"));
+  const ignore = () => {};
+  const reconciler = createReconciler({
+    ledger,
+    chain: { height, finalizedHeight: never, find: never, tokenAccount: never },
+    leaseMs: 15_000,
+    intervalMs: 60_000,
+    abandonedMs: 600_000,
+    onDecided: ignore,
+    onCredited: ignore,
+    onBacklog: ignore,
+    onFault: ignore,
+  });
+  void reconciler.sweep();
+  await vi.waitUntil(() => height.mock.calls.length === 1, { interval: 1, timeout: 10_000 });
+  const closed = reconciler.close();
+  giveUp();
+  await closed;
+  expect(height).toHaveBeenCalledTimes(1);
+  await ledger.close();
+  await rm(directory, { recursive: true, force: true });
+});

@@ -1,0 +1,133 @@
+import { Readable } from "node:stream";
+import { describe, expect, test } from "vitest";
+import { type Handler, type Payment, useStand } from "./stand.ts";
+import { closed, deferred, rawCall, type WholeAnswer, whole, written } from "./wire.ts";
+
+const SSE = { "Content-Type": "text/event-stream" };
+
+/** Answers of which the client hears nothing, because it leaves while they are being settled. */
+const ANSWERS: Readonly<Record<string, { handler: Handler; body: string; type: string | undefined }>> = {
+  "a JSON answer": {
+    handler: (_req, res) =>
+      res.writeHead(201, { "Content-Type": "application/json", "X-Own": "1" }).end('{"a":1}'),
+    body: '{"a":1}',
+    type: "application/json",
+  },
+  "a stream that goes on after the client left": {
+    handler: async (_req, res) => {
+      res.writeHead(201, { ...SSE, "X-Own": "1" });
+      await written(res, "data: 1\n\n");
+      await written(res, "data: 2\n\n");
+      res.end("data: [DONE]\n\n");
+    },
+    body: "data: 1\n\ndata: 2\n\ndata: [DONE]\n\n",
+    type: "text/event-stream",
+  },
+};
+
+describe.each(["express", "node"] as const)(
+  "a client of %s that leaves while its payment settles",
+  (kind) => {
+    const stand = useStand(kind);
+
+    test.each(Object.entries(ANSWERS))(
+      "%s is stored, and the retry of the same payment gets it",
+      async (_name, { handler, body, type }) => {
+        const left = deferred();
+        const sold = stand().sell((req, res, next) => {
+          void closed(res).then(left.resolve);
+          return handler(req, res, next);
+        });
+        const payment = await stand().sign(sold.url);
+        const hold = stand().facilitator.hold("settle");
+        const call = rawCall(sold.url, payment);
+        await hold.arrived;
+        call.request.destroy();
+        await left.promise;
+        hold.release();
+        await stand().reaches(payment, "settled");
+        const again = await retry(sold.url, payment);
+        expect(again).toMatchObject({ status: 201, body, headers: { "content-type": type, "x-own": "1" } });
+        expect(again.headers["payment-response"]).toBeDefined();
+        await stand().reaches(payment, "delivered");
+        expect(stand().calls("settle", payment)).toBe(1);
+        expect(sold.runs).toBe(1);
+        expect(stand().credits(payment)).toEqual([]);
+      },
+    );
+
+    test("a pipe that stopped with the client does not hold the payment: the retry runs the handler again", async () => {
+      const left = deferred();
+      const sold = stand().sell((_req, res) => {
+        res.writeHead(200, SSE);
+        if (sold.runs > 1) return res.end("data: again\n\n");
+        void closed(res).then(left.resolve);
+        const source = new Readable({ read: () => undefined });
+        source.push("data: 1\n\n");
+        return source.pipe(res);
+      });
+      const payment = await stand().sign(sold.url);
+      const hold = stand().facilitator.hold("settle");
+      const call = rawCall(sold.url, payment);
+      await hold.arrived;
+      call.request.destroy();
+      await left.promise;
+      hold.release();
+      await stand().reaches(payment, "settled");
+      const again = await retry(sold.url, payment);
+      expect(again).toMatchObject({ status: 200, body: "data: again\n\n" });
+      expect(stand().calls("settle", payment)).toBe(1);
+      await stand().reaches(payment, "delivered");
+    });
+
+    test("a handler that fails after the client left owes the payer", async () => {
+      const left = deferred();
+      const fail = deferred();
+      const sold = stand().sell(
+        async (_req, res) => {
+          void closed(res).then(left.resolve);
+          await fail.promise;
+          res.writeHead(500).end("no");
+        },
+        { settle: "upfront" },
+      );
+      const payment = await stand().sign(sold.url);
+      const running = deferred();
+      const call = rawCall(sold.url, payment);
+      void stand()
+        .reaches(payment, "settled")
+        .then(() => running.resolve());
+      await running.promise;
+      call.request.destroy();
+      fail.resolve();
+      await left.promise;
+      await stand().reaches(payment, "credited");
+      expect(stand().credits(payment)).toHaveLength(1);
+    });
+  },
+);
+
+describe("an answer that was whole when the line broke", () => {
+  const stand = useStand("express", { payment: { storeResponseMax: "16MiB", gate: "16MiB" } });
+
+  test("is kept: the retry of the same payment gets all of it", async () => {
+    const size = 15 * 1_048_576;
+    const sold = stand().sell((_req, res) => res.end(Buffer.alloc(size, "y")));
+    const payment = await stand().sign(sold.url);
+    const response = await rawCall(sold.url, payment).response;
+    response.destroy();
+    await stand().reaches(payment, "delivered");
+    const again = await retry(sold.url, payment);
+    expect(again.status).toBe(200);
+    expect(again.body.length).toBe(size);
+    expect(sold.runs).toBe(1);
+  });
+});
+
+/** As `Retry-After` says, while the lease of the first attempt is still being let go. */
+async function retry(url: string, payment: Payment): Promise<WholeAnswer> {
+  for (;;) {
+    const answer = await whole(rawCall(url, payment));
+    if (!answer.body.includes("payment_in_progress")) return answer;
+  }
+}

@@ -1,0 +1,169 @@
+import { once } from "node:events";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { describe, expect, test } from "vitest";
+import { proofOf } from "../support/buyer.ts";
+import { factsOf, type Handler, type Payment, PRICE, useStand } from "./stand.ts";
+import { closed, deferred, nextText, rawCall, whole, written } from "./wire.ts";
+
+const SSE = { "Content-Type": "text/event-stream" };
+
+/** Each gives one event and then fails, when told. */
+const BREAKS: Readonly<Record<string, (told: Promise<void>) => Handler>> = {
+  "an error": (told) => async (_req, res) => {
+    res.writeHead(200, SSE);
+    await written(res, "data: 1\n\n");
+    await told;
+    throw new Error("late");
+  },
+  "next(error)": (told) => async (_req, res, next) => {
+    res.writeHead(200, SSE);
+    await written(res, "data: 1\n\n");
+    await told;
+    next(new Error("late"));
+  },
+  "destroying the response": (told) => async (_req, res) => {
+    res.writeHead(200, SSE);
+    await written(res, "data: 1\n\n");
+    await told;
+    res.destroy();
+  },
+  "destroying the connection": (told) => async (req, res) => {
+    res.writeHead(200, SSE);
+    await written(res, "data: 1\n\n");
+    await told;
+    req.socket.destroy();
+  },
+  "a source that fails in a pipeline": (told) => async (_req, res) => {
+    res.writeHead(200, SSE);
+    const source = Readable.from(
+      (async function* () {
+        yield "data: 1\n\n";
+        await told;
+        throw new Error("source");
+      })(),
+    );
+    await pipeline(source, res).catch(() => undefined);
+  },
+};
+
+describe.each(["express", "node"] as const)("settled, and then the handler in %s breaks it off", (kind) => {
+  const stand = useStand(kind);
+
+  async function expectOwedOnce(payment: Payment): Promise<void> {
+    await stand().reaches(payment, "credited");
+    const { id } = factsOf(payment);
+    const [credit, ...more] = stand().credits(payment);
+    expect(credit).toMatchObject({ amount: PRICE, balance: PRICE, reference: expect.stringContaining(id) });
+    expect(more).toEqual([]);
+    expect(stand().calls("settle", payment)).toBe(1);
+  }
+
+  test.each(Object.entries(BREAKS))(
+    "by %s after the first byte: the payer is credited once",
+    async (_name, make) => {
+      const told = deferred();
+      const sold = stand().sell(make(told.promise));
+      const payment = await stand().sign(sold.url);
+      const response = await rawCall(sold.url, payment).response;
+      expect(await nextText(response)).toBe("data: 1\n\n");
+      const broken = once(response, "error");
+      told.resolve();
+      expect(await broken).toMatchObject([{ code: "ECONNRESET" }]);
+      await expectOwedOnce(payment);
+
+      // Owed excludes being served again.
+      const again = await whole(rawCall(sold.url, payment));
+      expect(again.status).toBe(409);
+      expect(JSON.parse(again.body).error).toMatchObject({
+        code: "payment_credited",
+        details: { account: `wallet:${factsOf(payment).payer}` },
+      });
+      expect(sold.runs).toBe(1);
+      await expectOwedOnce(payment);
+    },
+  );
+
+  const UPFRONT_FAILURES: Readonly<Record<string, { fail: Handler; status: number }>> = {
+    throws: {
+      status: 500,
+      fail: () => {
+        throw new Error("x");
+      },
+    },
+    "answers 500": { status: 500, fail: (_req, res) => res.writeHead(500).end("no") },
+    "answers 404": { status: 404, fail: (_req, res) => res.writeHead(404).end("no") },
+    "destroys the response": { status: 502, fail: (_req, res) => res.destroy() },
+    "streams only an error": {
+      status: 200,
+      fail: (_req, res) => res.writeHead(200, SSE).end('data: {"error":"no model"}\n\n'),
+    },
+  };
+
+  test.each(Object.entries(UPFRONT_FAILURES))(
+    "a handler that was paid up front and %s: the payer is credited once",
+    async (_name, { fail, status }) => {
+      const settledFirst = deferred<number>();
+      const sold = stand().sell(
+        (req, res, next) => {
+          settledFirst.resolve(stand().calls("settle", payment));
+          return fail(req, res, next);
+        },
+        { settle: "upfront" },
+      );
+      const payment = await stand().sign(sold.url);
+      const answer = await whole(rawCall(sold.url, payment));
+      expect(await settledFirst.promise).toBe(1);
+      expect(answer.status).toBe(status);
+      await expectOwedOnce(payment);
+    },
+  );
+
+  test("a handler that was paid up front and answers is delivered, with the proof", async () => {
+    const sold = stand().sell((_req, res) => res.end("dear"), { settle: "upfront" });
+    const payment = await stand().sign(sold.url);
+    const answer = await fetch(sold.url, { headers: payment });
+    expect(await answer.text()).toBe("dear");
+    expect(proofOf(answer)).toMatchObject({ success: true });
+    await stand().reaches(payment, "delivered");
+    expect(stand().calls("settle", payment)).toBe(1);
+  });
+
+  test("a client that hangs up mid-stream has had its call: delivered, nothing owed", async () => {
+    const gone = deferred();
+    const sold = stand().sell(async (_req, res) => {
+      res.writeHead(200, SSE);
+      await written(res, "data: 1\n\n");
+      await closed(res);
+      gone.resolve();
+    });
+    const payment = await stand().sign(sold.url);
+    const response = await rawCall(sold.url, payment).response;
+    expect(await nextText(response)).toBe("data: 1\n\n");
+    response.destroy();
+    await gone.promise;
+    await stand().reaches(payment, "delivered");
+    expect(stand().credits(payment)).toEqual([]);
+  });
+
+  test("a break while the client does not read is the client's: delivered, nothing owed", async () => {
+    const stuck = deferred();
+    const give = deferred();
+    const sold = stand().sell(async (_req, res) => {
+      res.setHeader("Content-Type", "application/octet-stream");
+      res.write(Buffer.alloc(64 * 1_048_576));
+      stuck.resolve();
+      await give.promise;
+      res.destroy();
+    });
+    const payment = await stand().sign(sold.url);
+    const response = await rawCall(sold.url, payment).response;
+    const broken = new Promise((go) => response.once("error", go));
+    await stuck.promise;
+    give.resolve();
+    await stand().reaches(payment, "delivered");
+    expect(stand().credits(payment)).toEqual([]);
+    response.resume();
+    await broken;
+  });
+});

@@ -1,0 +1,151 @@
+import type { IncomingMessage } from "node:http";
+import { describe, expect, test } from "vitest";
+import { type Handler, useStand } from "./stand.ts";
+import { closed, deferred, nextText, rawCall, whole, written } from "./wire.ts";
+
+const SSE = { "Content-Type": "text/event-stream; charset=utf-8" };
+const NDJSON = { "Content-Type": "application/x-ndjson" };
+
+describe.each(["express", "node"] as const)("streams sold in %s", (kind) => {
+  const stand = useStand(kind);
+
+  async function open(
+    handler: Handler,
+  ): Promise<{ response: IncomingMessage; payment: Record<string, string> }> {
+    const sold = stand().sell(handler);
+    const payment = await stand().sign(sold.url);
+    return { response: await rawCall(sold.url, payment).response, payment };
+  }
+
+  const frames = {
+    "server-sent events": { head: SSE, frame: (n: number) => `data: {"n":${n}}\n\n` },
+    NDJSON: { head: NDJSON, frame: (n: number) => `{"n":${n}}\n` },
+  };
+
+  test.each(Object.entries(frames))(
+    "%s: each reaches the client before the next is produced",
+    async (_name, { head, frame }) => {
+      const asked = [0, 1, 2, 3, 4].map(() => deferred());
+      const { response, payment } = await open(async (_req, res) => {
+        res.writeHead(200, head);
+        for (const [n, turn] of asked.entries()) {
+          res.write(frame(n));
+          // Produces the next one only when the client has this one.
+          await turn.promise;
+        }
+        res.end();
+      });
+      expect(response.headers["payment-response"]).toBeDefined();
+      for (const [n, turn] of asked.entries()) {
+        expect(await nextText(response)).toBe(frame(n));
+        turn.resolve();
+      }
+      expect(await nextText(response)).toBe("");
+      await stand().reaches(payment, "delivered");
+      expect(stand().calls("settle", payment)).toBe(1);
+    },
+  );
+
+  test("an event cut into bytes opens at its last one", async () => {
+    const more = deferred();
+    const before = deferred<number>();
+    const sold = stand().sell(async (_req, res) => {
+      res.writeHead(200, SSE);
+      for (const byte of Buffer.from("data: ü\n")) await written(res, Buffer.of(byte));
+      before.resolve(stand().calls("settle", payment));
+      await written(res, "\n");
+      await more.promise;
+      res.end();
+    });
+    const payment = await stand().sign(sold.url);
+    const response = await rawCall(sold.url, payment).response;
+    expect(await before.promise).toBe(0);
+    expect(await nextText(response)).toBe("data: ü\n\n");
+    more.resolve();
+    expect(await nextText(response)).toBe("");
+  });
+
+  test("flushHeaders opens at once, before any event", async () => {
+    const more = deferred();
+    const { response, payment } = await open(async (_req, res) => {
+      res.writeHead(200, SSE);
+      res.flushHeaders();
+      await more.promise;
+      res.end("data: late\n\n");
+    });
+    expect(response.statusCode).toBe(200);
+    expect(stand().row(payment)?.state).toBe("settled");
+    more.resolve();
+    expect(await nextText(response)).toBe("data: late\n\n");
+  });
+
+  test("comments and error frames go out with the first event, and nothing is charged before it", async () => {
+    const seen = deferred<number>();
+    const sold = stand().sell(async (_req, res) => {
+      res.writeHead(200, SSE);
+      await written(res, ": keep-alive\n\n");
+      await written(res, 'event: error\ndata: "slow"\n\n');
+      await written(res, 'data: {"error":{"message":"retrying"}}\n\n');
+      seen.resolve(stand().calls("settle", payment));
+      await written(res, "data: real\n\n");
+      res.end();
+    });
+    const payment = await stand().sign(sold.url);
+    const answer = await whole(rawCall(sold.url, payment));
+    expect(await seen.promise).toBe(0);
+    expect(answer.body).toMatch(/^: keep-alive\n\nevent: error.*data: real\n\n$/s);
+    await stand().reaches(payment, "delivered");
+  });
+
+  test.each([
+    ["only comments", SSE, ": one\n\n: two\n\n"],
+    ["only an error event", SSE, 'event: error\ndata: {"message":"no model"}\n\n'],
+    ["only an error object and [DONE]", SSE, 'data: {"error":{"message":"no model"}}\n\ndata: [DONE]\n\n'],
+    ["nothing at all", SSE, ""],
+    ["an NDJSON error line", NDJSON, '\n{"error":"no model"}\n'],
+  ])("a stream of %s passes as it is and costs nothing", async (_name, head, text) => {
+    const sold = stand().sell((_req, res) => res.writeHead(200, head).end(text));
+    const payment = await stand().sign(sold.url);
+    const answer = await whole(rawCall(sold.url, payment));
+    expect(answer).toMatchObject({ status: 200, body: text });
+    expect(answer.headers["payment-response"]).toBeUndefined();
+    expect(await stand().reaches(payment, "released")).toMatchObject({ reason: "stream_without_event" });
+    expect(stand().calls("settle", payment)).toBe(0);
+  });
+
+  test("an endless stream is delivered, and ends when its reader leaves", async () => {
+    const left = deferred();
+    const { response, payment } = await open(async (_req, res) => {
+      res.writeHead(200, SSE);
+      const gone = closed(res).then(left.resolve);
+      while (!res.closed) {
+        if (!res.write("data: tick\n\n"))
+          await Promise.race([new Promise((go) => res.once("drain", go)), gone]);
+        else await new Promise((go) => setImmediate(go));
+      }
+    });
+    expect(await nextText(response)).toContain("data: tick\n\n");
+    expect(await nextText(response)).toContain("data: tick\n\n");
+    response.destroy();
+    await left.promise;
+    await stand().reaches(payment, "delivered");
+    expect(stand().credits(payment)).toEqual([]);
+  });
+
+  test("an endless answer of no streaming type opens when 256 KiB wait", async () => {
+    const left = deferred();
+    const { response, payment } = await open(async (_req, res) => {
+      res.setHeader("Content-Type", "application/octet-stream");
+      const gone = closed(res).then(left.resolve);
+      const chunk = Buffer.alloc(16_384);
+      while (!res.closed) {
+        if (!res.write(chunk)) await Promise.race([new Promise((go) => res.once("drain", go)), gone]);
+      }
+    });
+    expect(await nextText(response)).not.toBe("");
+    expect(stand().calls("settle", payment)).toBe(1);
+    response.destroy();
+    await left.promise;
+    await stand().reaches(payment, "delivered");
+  });
+});
