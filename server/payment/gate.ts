@@ -306,6 +306,7 @@ export class Gate implements ResponseSink {
     this.#stalled = !this.#held.send(res, this.#ended);
   }
 
+  /** Also when the line broke after the handler had ended: then the retry finds the whole answer. */
   #onFinish(): void {
     if (this.#phase === "open") {
       void this.#charge.capture({ delivered: true, response: this.#copy.take() });
@@ -337,9 +338,7 @@ export class Gate implements ResponseSink {
     if (byUs && !this.#stalled) {
       void this.#charge.release({ reason: "broken_mid_stream", by: "server", worked: true });
     } else {
-      // An answer that was whole when the line broke is kept: its retry is given the rest.
-      const response = this.#ended || this.#res.writableEnded ? this.#copy.take() : undefined;
-      void this.#charge.capture({ delivered: true, response });
+      void this.#charge.capture({ delivered: true, response: undefined });
     }
     this.#finish("done");
     this.#abort.abort();

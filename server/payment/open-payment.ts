@@ -173,17 +173,18 @@ async function refuseVerify(
   if (refused && reason.includes("fee_payer")) parts.onFeePayerRefused();
   // Only a v2 token proves that the transfer was meant for this ledger: in v1 it may have bought something elsewhere.
   const landed = refused && payment.x402Version === 2 && reason.includes("simulation_failed");
-  const watched = mayLandYet(fence) || landed;
+  const claimedBefore = mayLandYet(fence, payment.x402Version);
+  const watched = claimedBefore || landed;
   const released = await parts.ledger.release(id, fence, { reason, watched, strikeMs: 0 });
   if (released === "lost") return problem("payment_in_progress", 1);
   parts.onState("released");
   if (!refused) return problem("facilitator_unavailable", 2);
   // A question that was under way before the release above has lost the record to this claim: hence twice.
-  for (let round = 0; round < 2 && mayLandYet(fence); round += 1) {
-    await parts.reconciler.reconcile(id);
+  for (let round = 0; round < 2 && claimedBefore; round += 1) {
+    const decision = await parts.reconciler.reconcile(id);
     const record = await parts.ledger.payment(id);
     if (record?.state === "credited") return credited(record);
-    if (record?.watched !== true) break;
+    if (decision === "undecided" || record?.watched !== true) break;
   }
   return problem("payment_invalid");
 }

@@ -169,3 +169,33 @@ describe("lands after an unknown settlement", () => {
     expect(await auditor.state(first)).toBe("delivered");
   });
 });
+
+describe("lands by another hand", () => {
+  /** Has it settled by somebody who saw the payload, as a second server of the same merchant would. */
+  async function settleElsewhere(sale: Sale): Promise<void> {
+    shop.facilitator.fail("verify", faults.status(500));
+    expect(await sale.send()).toMatchObject({ ...unavailable, settles: 0 });
+    const body = JSON.stringify(shop.facilitator.log.at(-1)?.body);
+    const headers = { "content-type": "application/json" };
+    const settled = await fetch(`${shop.localnet.facilitatorUrl}/settle`, { method: "POST", headers, body });
+    expect(await settled.json()).toMatchObject({ success: true });
+    expect(auditor.moved(sale)).toBe(1);
+  }
+
+  test("v2: the token says that it was meant for us, so it is credited", async () => {
+    const sale = await auditor.sell();
+    await settleElsewhere(sale);
+    expect(await sale.send()).toMatchObject({ status: 409, code: "payment_credited", settles: 0 });
+    await expectCredited(sale);
+  });
+
+  test("v1: it may have bought something there, so it is worth nothing here", async () => {
+    const sale = await createAuditor(shop).sell({ v1: true });
+    await settleElsewhere(sale);
+    for (let attempt = 0; attempt < 3; attempt += 1) {
+      expect(await sale.send()).toMatchObject({ status: 402, code: "payment_invalid", settles: 0 });
+      await sweep();
+    }
+    expect(await shop.gateway.ledger.journal(sale.account)).toEqual([]);
+  });
+});

@@ -34,7 +34,7 @@ export async function openReportCounter(): Promise<ReportCounter> {
     });
     return app;
   });
-  const pool = new Pool(stall.url, { connections: 8, pipelining: 8 });
+  const pool = new Pool(stall.url, { connections: 32, pipelining: 1 });
   const buyer = await createBuyer({ localnet: { rpcUrl: stall.rpc.url, fund: async () => {} } } as never);
   const signedV1 = (await buyer.signV1(stall.url + PATH))[HEADER_V1] ?? "";
   const counter: ReportCounter = {
