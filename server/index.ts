@@ -1,11 +1,12 @@
 import { type IncomingMessage, METHODS, type ServerResponse } from "node:http";
+import { setTimeout } from "node:timers/promises";
 import parseurl from "parseurl";
 import { GatewayError } from "./errors.ts";
 import { createLogger, type Logger } from "./log.ts";
 import { createMetrics } from "./metrics.ts";
 import { parseUsd } from "./money.ts";
 import { openPayments } from "./open-payments.ts";
-import type { Seller } from "./payment/paywall.ts";
+import type { Paywall, Seller } from "./payment/paywall.ts";
 import { type PaywallOptions, readPaywallOptions } from "./paywall-options.ts";
 import { createRouteTable, pathOf, type RouteTable } from "./route-table.ts";
 import type { Dialect, Route, SettleMode } from "./routes.ts";
@@ -111,10 +112,20 @@ export async function createPaywall(options: PaywallOptions): Promise<PaywallFac
 
   return Object.assign(paywall, {
     async close() {
-      payments.paywall.cutOff();
+      await untilIdle(payments.paywall);
       await close();
     },
   });
+}
+
+/** What runs when a paywall closes may finish for this long; then it is cut off. */
+const FINISH_MS = 5_000;
+const IDLE_POLL_MS = 10;
+
+/** Resolves when no call holds a gate, or too late. */
+async function untilIdle(paywall: Paywall): Promise<void> {
+  const deadline = performance.now() + FINISH_MS;
+  while (paywall.active > 0 && performance.now() < deadline) await setTimeout(IDLE_POLL_MS);
 }
 
 /** `next` may return the handler's promise, as hand-written chains do: its rejection is the handler's failure. */

@@ -1,3 +1,4 @@
+import { setTimeout } from "node:timers/promises";
 import type { SupportedCache } from "../facilitator-client/supported-cache.ts";
 import type { Facilitator } from "../facilitator-client/types.ts";
 import { bazaarExtension } from "../well-known/bazaar.ts";
@@ -10,7 +11,7 @@ import type { Ledger } from "./ledger/ledger.ts";
 import { createPaymentReader } from "./payment/arrived-payment.ts";
 import type { Chain } from "./payment/chain.ts";
 import { createChallenges } from "./payment/challenge.ts";
-import { createLeaseKeeper } from "./payment/leases.ts";
+import { createLeaseKeeper, type LeaseKeeper } from "./payment/leases.ts";
 import { paymentIdentifierExtension } from "./payment/payment-identifier.ts";
 import { createPaywall, type Paywall, type RequestFacts } from "./payment/paywall.ts";
 import { createReconciler, type Reconciler } from "./payment/reconcile.ts";
@@ -54,6 +55,7 @@ export interface Payments {
   readonly paywall: Paywall;
   readonly terms: TermsSource;
   readonly reconciler: Reconciler;
+  /** Cuts off what still runs, and waits for what has ended to be recorded, before the ledger may be closed. */
   close(): Promise<void>;
 }
 
@@ -83,7 +85,7 @@ export function createPayments(options: PaymentsOptions): Payments {
     abandonedMs: settings.storeResponseTtlMs,
     onDecided: (record, verdict) => {
       observer.state(`reconciled_${verdict}`);
-      if (verdict === "settled" && record.state === "released") observer.credited(record.amount);
+      if (verdict === "settled" && record.watched) observer.credited(record.amount);
     },
     onBacklog: observer.undecided,
     onCredited: (record) => {
@@ -144,10 +146,22 @@ export function createPayments(options: PaymentsOptions): Payments {
     terms,
     reconciler,
     async close() {
+      // A connection is gone before what became of its charge is recorded.
+      paywall.cutOff();
+      await untilReleased(leases);
       leases.close();
       await reconciler.close();
     },
   };
+}
+
+/** How long a shutdown waits for the last steps of charges; after it the reconciler decides them at the next start. */
+const LAST_STEPS_MS = 5_000;
+const LAST_STEPS_POLL_MS = 5;
+
+async function untilReleased(leases: LeaseKeeper): Promise<void> {
+  const deadline = performance.now() + LAST_STEPS_MS;
+  while (leases.size > 0 && performance.now() < deadline) await setTimeout(LAST_STEPS_POLL_MS);
 }
 
 /** A 402's resource does not say when it changed. */

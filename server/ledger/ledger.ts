@@ -53,7 +53,10 @@ export interface PaymentRecord {
   readonly transaction: string | undefined;
   /** Why it is released, unknown or credited: one of our own words or the facilitator's reason. */
   readonly reason: string | undefined;
-  /** Released after `/settle` was sent, or after a failed simulation: the chain is asked again once it has expired. */
+  /**
+   * It was released after `/settle` was sent, or after a failed simulation, and may land after all: the chain is asked until
+   * it has expired. Claiming it anew keeps the watch; settling it ends it.
+   */
   readonly watched: boolean;
   /** The lease still runs: some gateway is working on it. */
   readonly leased: boolean;
@@ -184,7 +187,7 @@ export interface Ledger {
   settled(id: string, fence: number, transaction: string): Promise<Step>;
   /** settling -> unknown. Durable. Drops the lease. `transaction` is the facilitator's hint, if it gave one. */
   unknown(id: string, fence: number, reason: string, transaction: string | undefined): Promise<Step>;
-  /** open | settling -> released. Durable when `watched`. `strike`: the payer gets upfront terms for `strikeMs`. */
+  /** open | settling -> released. Durable when `watched`; a watch that was begun goes on. `strike`: the payer gets upfront terms for `strikeMs`. */
   release(
     id: string,
     fence: number,
@@ -198,7 +201,7 @@ export interface Ledger {
   credit(id: string, fence: number, reason: string): Promise<Step>;
   /**
    * Single flight for the reconciler: leases a record that is `unknown`, `settling` with a dead lease (it becomes
-   * `unknown`), or released and watched. `lost` if another has it or it is decided. Stamps `claimHeight` if it had none.
+   * `unknown`), or watched and without a live lease (an open one becomes `released`). `lost` if another has it or it is decided. Stamps `claimHeight` if it had none.
    */
   takeUndecided(
     id: string,
@@ -207,7 +210,7 @@ export interface Ledger {
   ): Promise<{ readonly fence: number; readonly record: PaymentRecord } | "lost">;
   /**
    * The chain's verdict on a record taken by `takeUndecided`; drops the lease. Durable.
-   * `settled`: unknown -> settled; a watched released one -> credited. `absent`: unknown -> released; watched -> no longer
+   * `settled`: unknown -> settled; a watched one -> credited. `absent`: unknown -> released; watched -> no longer
    * watched. `undecided`: only the lease is dropped.
    */
   decide(id: string, fence: number, verdict: Verdict): Promise<Step>;

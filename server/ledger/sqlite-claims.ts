@@ -15,7 +15,8 @@ import {
  * The steps that give somebody a lease on a call: claim, resume, renew.
  *
  * A record that is released, or open with a dead lease, holds no money: claiming it anew passes the same checks as a
- * new payment (identifier, twin, terms, cap) and re-opens it with the next fence, the new request's fields and no watch.
+ * new payment (identifier, twin, terms, cap) and re-opens it with the next fence and the new request's fields. It stays
+ * watched: what was refused before may still land, whatever becomes of the new claim.
  * Otherwise one payer could collect released payments and have them all at work at once, or pay twice under one
  * identifier. For the same reason such a record loses its identifier to the next payment that brings it.
  */
@@ -152,7 +153,7 @@ function createOpener(db: Database.Database): (now: number, request: ClaimReques
          fingerprint = excluded.fingerprint, payer = excluded.payer, amount = excluded.amount, asset = excluded.asset,
          pay_to = excluded.pay_to, network = excluded.network, x402_version = excluded.x402_version,
          route = excluded.route, memo = excluded.memo, fee_payer = excluded.fee_payer,
-         claim_height = excluded.claim_height, identifier = excluded.identifier, tx = NULL, reason = NULL, watched = 0,
+         claim_height = excluded.claim_height, identifier = excluded.identifier, tx = NULL, reason = NULL,
          orphaned = 0, servings = 0,
          updated_at = excluded.updated_at
        RETURNING fence`,

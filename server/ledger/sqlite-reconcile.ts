@@ -15,7 +15,9 @@ export function createReconcile(
   const take = db.prepare<[number, bigint, number, number], PaymentRow>(
     `UPDATE payment SET fence = fence + 1, lease_until = ?, claim_height = coalesce(claim_height, ?),
        reason = CASE state WHEN 'settling' THEN 'lease_expired' ELSE reason END,
-       state = CASE state WHEN 'settling' THEN 'unknown' ELSE state END, updated_at = ?
+       watched = CASE state WHEN 'settling' THEN 0 ELSE watched END,
+       identifier = CASE state WHEN 'open' THEN NULL ELSE identifier END,
+       state = CASE state WHEN 'settling' THEN 'unknown' WHEN 'open' THEN 'released' ELSE state END, updated_at = ?
      WHERE seq = ? RETURNING ${PAYMENT_COLUMNS}`,
   );
   // The condition of the index payment_undecided, word for word, or the planner does not use it.
@@ -56,7 +58,7 @@ export function createReconcile(
 function createDecide(db: Database.Database): Handlers["decide"] {
   const taken = db.prepare<[string, number], PaymentRow>(
     `SELECT ${PAYMENT_COLUMNS} FROM payment WHERE id = ? AND fence = ? AND lease_until IS NOT NULL
-     AND (state = 'unknown' OR watched = 1)`,
+     AND (state = 'unknown' OR (state = 'released' AND watched = 1))`,
   );
   const settle = db.prepare<[string, number, number]>(
     `UPDATE payment SET state = 'settled', tx = ?, reason = NULL, lease_until = NULL, updated_at = ? WHERE seq = ?`,

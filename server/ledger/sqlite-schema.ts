@@ -44,7 +44,7 @@ const MIGRATIONS: readonly string[] = [
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
     CHECK (lease_until IS NULL OR state NOT IN ('delivered', 'credited')),
-    CHECK (watched = 0 OR state = 'released'),
+    CHECK (watched = 0 OR state IN ('open', 'settling', 'released')),
     CHECK (identifier IS NULL OR state <> 'released')
   ) STRICT;
   CREATE UNIQUE INDEX payment_identifier ON payment (identifier) WHERE identifier IS NOT NULL;

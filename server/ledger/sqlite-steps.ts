@@ -21,10 +21,10 @@ export function createSteps(
      WHERE id = ? AND state IN ('settling', 'settled') AND fence = ? AND lease_until IS NOT NULL`,
   );
   const settled = db.prepare<[string, number, string, number]>(
-    `UPDATE payment SET state = 'settled', tx = ?, updated_at = ? WHERE ${held("settling")}`,
+    `UPDATE payment SET state = 'settled', tx = ?, watched = 0, updated_at = ? WHERE ${held("settling")}`,
   );
   const unknown = db.prepare<[string, string | null, number, string, number]>(
-    `UPDATE payment SET state = 'unknown', reason = ?, tx = ?, lease_until = NULL, updated_at = ?
+    `UPDATE payment SET state = 'unknown', reason = ?, tx = ?, watched = 0, lease_until = NULL, updated_at = ?
      WHERE ${held("settling")}`,
   );
   const deliver = db.prepare<[number, string, number]>(
@@ -103,7 +103,7 @@ function step(result: Database.RunResult): Step {
 function createRelease(db: Database.Database): Handlers["release"] {
   const select = selectPayment(db);
   const release = db.prepare<[string, number, number, string, number]>(
-    `UPDATE payment SET state = 'released', reason = ?, watched = ?, identifier = NULL, lease_until = NULL, updated_at = ?
+    `UPDATE payment SET state = 'released', reason = ?, watched = max(watched, ?), identifier = NULL, lease_until = NULL, updated_at = ?
      WHERE id = ? AND state IN ('open', 'settling') AND fence = ? AND lease_until IS NOT NULL`,
   );
   const strike = db.prepare<[string, number]>(

@@ -7,7 +7,7 @@ import { type ArrivedPayment, withoutSecrets } from "./arrived-payment.ts";
 import type { Charge, StoredResponse } from "./charge.ts";
 import type { Reconciler } from "./reconcile.ts";
 import { openResponse } from "./response-store.ts";
-import { createX402Charge, mayLandYet, type X402ChargeParts, type X402Payment } from "./x402-charge.ts";
+import { createX402Charge, type X402ChargeParts, type X402Payment } from "./x402-charge.ts";
 
 /** What a payment header leads to. `error` with status 402 is answered with fresh requirements. */
 export type Opening =
@@ -173,18 +173,17 @@ async function refuseVerify(
   if (refused && reason.includes("fee_payer")) parts.onFeePayerRefused();
   // Only a v2 token proves that the transfer was meant for this ledger: in v1 it may have bought something elsewhere.
   const landed = refused && payment.x402Version === 2 && reason.includes("simulation_failed");
-  const claimedBefore = mayLandYet(fence, payment.x402Version);
-  const watched = claimedBefore || landed;
-  const released = await parts.ledger.release(id, fence, { reason, watched, strikeMs: 0 });
+  const released = await parts.ledger.release(id, fence, { reason, watched: landed, strikeMs: 0 });
   if (released === "lost") return problem("payment_in_progress", 1);
   parts.onState("released");
   if (!refused) return problem("facilitator_unavailable", 2);
   // A question that was under way before the release above has lost the record to this claim: hence twice.
-  for (let round = 0; round < 2 && claimedBefore; round += 1) {
+  for (let round = 0; round < 2 && fence > 1; round += 1) {
+    if ((await parts.ledger.payment(id))?.watched !== true) break;
     const decision = await parts.reconciler.reconcile(id);
     const record = await parts.ledger.payment(id);
     if (record?.state === "credited") return credited(record);
-    if (decision === "undecided" || record?.watched !== true) break;
+    if (decision === "undecided") break;
   }
   return problem("payment_invalid");
 }

@@ -95,8 +95,9 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
   async function sweepOnce(): Promise<void> {
     try {
       const waiting = await ledger.listUndecided(BATCH);
-      const undecided = waiting.filter((record) => record.state !== "released");
-      const watched = waiting.filter((record) => record.state === "released").slice(0, WATCHED_PER_SWEEP);
+      const isUndecided = ({ state }: PaymentRecord): boolean => state === "unknown" || state === "settling";
+      const undecided = waiting.filter(isUndecided);
+      const watched = waiting.filter((record) => !isUndecided(record)).slice(0, WATCHED_PER_SWEEP);
       options.onBacklog(undecided.length);
       for (const record of [...undecided, ...watched]) {
         // With a node that does not answer each of them takes its time limit, and a shutdown does not wait for all.

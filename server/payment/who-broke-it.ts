@@ -14,23 +14,27 @@ function peerLeft({ readableEnded, errored }: Socket): boolean {
   return readableEnded || (errored !== null && "code" in errored);
 }
 
+/** Who holds a connection now. The wrapped method stays on it: deleting it again would slow the socket down for good. */
+const holders = new WeakMap<Socket, () => boolean>();
+const nobody = (): boolean => false;
+
 /**
  * Express answers an error that comes after the head by destroying the connection. While the answer is held nothing of it
  * has left, so this is only the handler's failure: `onDestroy` may take it (true), and the connection lives.
  * Returns a function that stops it.
  */
-export function holdConnection(req: IncomingMessage, onDestroy: () => boolean): () => void {
-  const { socket } = req;
-  const { destroy } = socket;
-  const own = Object.hasOwn(socket, "destroy");
-  const held = (error?: Error): Socket =>
-    error === undefined && !peerLeft(socket) && onDestroy() ? socket : destroy.call(socket, error);
-  socket.destroy = held;
+export function holdConnection({ socket }: IncomingMessage, onDestroy: () => boolean): () => void {
+  if (!holders.has(socket)) {
+    const { destroy } = socket;
+    socket.destroy = (error?: Error): Socket => {
+      const taken = error === undefined && !peerLeft(socket) && holders.get(socket)?.() === true;
+      return taken ? socket : destroy.call(socket, error);
+    };
+  }
+  holders.set(socket, onDestroy);
   return () => {
-    // A pipelined request's gate may have come on top of ours.
-    if (socket.destroy !== held) return;
-    if (own) socket.destroy = destroy;
-    else Reflect.deleteProperty(socket, "destroy");
+    // A pipelined request may hold it by now.
+    if (holders.get(socket) === onDestroy) holders.set(socket, nobody);
   };
 }
 

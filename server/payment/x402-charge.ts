@@ -123,8 +123,7 @@ class X402Charge implements Charge {
     await this.#attempt(async () => {
       if (state === "open") {
         const strike = release.by === "client" && release.worked ? strikeMs : 0;
-        const watched = this.#mayLandYet();
-        await ledger.release(id, fence, { reason: release.reason, watched, strikeMs: strike });
+        await ledger.release(id, fence, { reason: release.reason, watched: false, strikeMs: strike });
         onState("released");
       } else if (release.by === "client") {
         await ledger.park(id, fence, undefined);
@@ -154,10 +153,6 @@ class X402Charge implements Charge {
     return result;
   }
 
-  #mayLandYet(): boolean {
-    return mayLandYet(this.#payment.fence, this.#payment.request.x402Version);
-  }
-
   #letGo(): void {
     this.#parts.leases.drop(this.#payment.id, this.#payment.fence);
   }
@@ -171,7 +166,7 @@ class X402Charge implements Charge {
     if (isGone()) {
       await ledger.release(id, fence, {
         reason: "client_left",
-        watched: this.#mayLandYet(),
+        watched: false,
         strikeMs: this.#parts.strikeMs,
       });
       this.#parts.onState("released");
@@ -188,7 +183,7 @@ class X402Charge implements Charge {
         // An answer that we take for "not handled" is no proof: a proxy may have given it.
         await ledger.release(id, fence, {
           reason: result.reason,
-          watched: this.#mayLandYet() || result.reason.startsWith("http_"),
+          watched: result.reason.startsWith("http_"),
           strikeMs: 0,
         });
         this.#parts.onState("released");
@@ -206,7 +201,7 @@ class X402Charge implements Charge {
     const { id, fence } = this.#payment;
     await this.#parts.ledger.release(id, fence, {
       reason: "twin",
-      watched: this.#mayLandYet(),
+      watched: false,
       strikeMs: 0,
     });
     this.#parts.onState("released");
@@ -266,15 +261,6 @@ class X402Charge implements Charge {
       }
     }
   }
-}
-
-/**
- * A payment that was claimed before may have been refused then, and its transfer may land after all; claiming it anew has
- * ended that watch. So whatever lets go of it without money must have it watched again. Not in v1: nothing proves there
- * that the transfer was meant for this ledger, so that what it bought elsewhere would be credited here.
- */
-export function mayLandYet(fence: number, x402Version: 1 | 2): boolean {
-  return fence > 1 && x402Version === 2;
 }
 
 function failed(

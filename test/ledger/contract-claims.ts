@@ -67,7 +67,7 @@ export function claimContract(world: World): void {
       expect((await world.ledger.claim(asked)).outcome).toBe("resumed");
     });
 
-    test("re-opening takes the new request's fields and forgets the watch", async () => {
+    test("re-opening takes the new request's fields and keeps the watch", async () => {
       const asked = request();
       const fence = await bring(world.ledger, asked, "watched");
       const created = world.now();
@@ -83,7 +83,7 @@ export function claimContract(world: World): void {
         fingerprint: anew.fingerprint,
         route: "GET /x",
         claimHeight: HEIGHT + 9n,
-        watched: false,
+        watched: true,
         leased: true,
         reason: undefined,
         transaction: undefined,
@@ -124,6 +124,43 @@ export function claimContract(world: World): void {
       const outcomes = await Promise.all(Array.from({ length: 50 }, () => world.ledger.claim(asked)));
       expect(outcomes.filter(({ outcome }) => outcome === "resumed")).toHaveLength(1);
       expect(outcomes.filter(({ outcome }) => outcome === "in_progress")).toHaveLength(49);
+    });
+
+    test("one that was claimed anew and left open is still asked about, and credited if it landed", async () => {
+      const asked = request({ identifierHash: randomId() });
+      const fence = await bring(world.ledger, asked, "watched");
+      const again = await claimed(world.ledger, asked);
+      expect(await world.ledger.takeUndecided(asked.id, HEIGHT, LEASE_MS)).toBe("lost");
+      expect(await world.ledger.decide(asked.id, again, { verdict: "settled", transaction: "tx" })).toBe(
+        "lost",
+      );
+      world.pass(LEASE_MS);
+      expect((await world.ledger.listUndecided(ALL)).map(({ id }) => id)).toContain(asked.id);
+      const taken = await world.ledger.takeUndecided(asked.id, HEIGHT, LEASE_MS);
+      if (taken === "lost") throw new Error("Expected to take the record.");
+      expect(taken.fence).toBeGreaterThan(fence);
+      expect(taken.record).toMatchObject({ state: "released", watched: true });
+      expect(await world.ledger.beginSettle(asked.id, again, LEASE_MS)).toBe("lost");
+      const late = { verdict: "settled", transaction: "late" } as const;
+      expect(await world.ledger.decide(asked.id, taken.fence, late)).toBe("ok");
+      expect(await world.ledger.balance(`wallet:${asked.payer}`)).toBe(asked.amount);
+    });
+
+    test.each([
+      ["settles", "settled"],
+      ["is unknown", "unknown"],
+    ] as const)("its watch ends when it %s", async (_name, state) => {
+      const asked = request();
+      await bring(world.ledger, asked, "watched");
+      await bring(world.ledger, asked, state);
+      expect(await world.ledger.payment(asked.id)).toMatchObject({ state, watched: false });
+    });
+
+    test("letting go of it without a reason of one's own keeps the watch", async () => {
+      const asked = request();
+      await bring(world.ledger, asked, "watched");
+      await bring(world.ledger, asked, "released");
+      expect(await world.ledger.payment(asked.id)).toMatchObject({ state: "released", watched: true });
     });
 
     test("counts how often a settled one is taken to be served, and forgets that its client had left", async () => {
