@@ -169,6 +169,9 @@ function routeOf(sold: SoldRoute, method: string, path: string): Route {
 
 /** The path the caller asked for, also inside a mounted router. */
 function originalPath(req: IncomingMessage): string {
+  const target = "originalUrl" in req && typeof req.originalUrl === "string" ? req.originalUrl : req.url;
+  // What any parser reads alike needs none.
+  if (target !== undefined && /^\/[\w./-]*$/.test(target) && !target.startsWith("//")) return target;
   try {
     return parseurl.original(req)?.pathname ?? "/";
   } catch {

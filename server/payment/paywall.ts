@@ -9,6 +9,7 @@ import type { Charge } from "./charge.ts";
 import { Gate, type GateOptions } from "./gate.ts";
 import { type OpenPaymentParts, openPayment } from "./open-payment.ts";
 import { readBody } from "./read-body.ts";
+import { createTurns } from "./turns.ts";
 import { writeChallenge, writeError, writeStored } from "./write-answer.ts";
 
 /** A request whose charge is open: run it, and write the answer to `res` as if nobody were in between. */
@@ -72,6 +73,9 @@ interface Trace {
   charge: Charge | undefined;
 }
 
+/** Payments are checked for this long in one turn of the event loop. */
+const TURN_MS = 1.5;
+
 const PIPELINED = new GatewayError("invalid_request", {
   message: "A paid request must not be sent before the answer to the one before it on the same connection.",
   headers: { Connection: "close" },
@@ -84,6 +88,7 @@ const CONDITIONAL = ["if-none-match", "if-modified-since", "if-match", "if-unmod
 export function createPaywall(parts: PaywallParts): Paywall {
   const { challenges, reader, observe } = parts;
   const gates = new Set<Gate>();
+  const turns = createTurns(TURN_MS);
 
   function handle(req: IncomingMessage, res: ServerResponse, match: RouteMatch, seller: Seller): void {
     const started = performance.now();
@@ -98,11 +103,15 @@ export function createPaywall(parts: PaywallParts): Paywall {
     if (reader.carries(headers)) {
       trace.tier = "x402";
       res.once("close", () => report(res, match, trace, started));
-      payByWallet(req, res, match, seller, trace).catch((error: unknown) => {
-        // A middleware before us failed while an answer of our own left.
-        parts.onFault(error);
-        res.destroy();
-      });
+      const pay = () => payByWallet(req, res, match, seller, trace);
+      turns.run(
+        () =>
+          void pay().catch((error: unknown) => {
+            // A middleware before us failed while an answer of our own left.
+            parts.onFault(error);
+            res.destroy();
+          }),
+      );
       return;
     }
     const { authorization } = headers;

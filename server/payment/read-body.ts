@@ -15,6 +15,8 @@ export async function readBody(req: IncomingMessage, limitBytes: number): Promis
   // Lets the parser finish what arrived together with the head.
   await Promise.resolve();
   if (req.complete && req.readableLength === 0) return Buffer.alloc(0);
+  // The client left before its turn came: no event will say so again.
+  if (req.destroyed) return new GatewayError("body_incomplete");
   return new Promise((resolve) => {
     const chunks: Buffer[] = [];
     let size = 0;

@@ -1,0 +1,54 @@
+import { expect, test } from "vitest";
+import { createTurns } from "../../server/payment/turns.ts";
+
+const nextTurn = () => new Promise((resolve) => setImmediate(resolve));
+
+test("work beyond a turn's budget is left for later turns, in its order", async () => {
+  let clock = 0;
+  const turns = createTurns(2, () => clock);
+  const done: number[] = [];
+  for (let index = 0; index < 7; index += 1) {
+    turns.run(() => {
+      clock += 1;
+      done.push(index);
+    });
+  }
+  expect(done).toEqual([0, 1]);
+  await nextTurn();
+  expect(done).toEqual([0, 1, 2, 3]);
+  await nextTurn();
+  expect(done).toEqual([0, 1, 2, 3, 4, 5]);
+  await nextTurn();
+  expect(done).toEqual([0, 1, 2, 3, 4, 5, 6]);
+});
+
+test("work that comes later waits behind what waits already", async () => {
+  let clock = 0;
+  const turns = createTurns(1, () => clock);
+  const done: string[] = [];
+  const named = (name: string) => () => {
+    clock += 1;
+    done.push(name);
+  };
+  turns.run(named("first"));
+  turns.run(named("second"));
+  setImmediate(() => turns.run(named("third")));
+  await nextTurn();
+  await nextTurn();
+  await nextTurn();
+  expect(done).toEqual(["first", "second", "third"]);
+});
+
+test("in a quiet turn work runs at once, however long it takes", async () => {
+  let clock = 0;
+  const turns = createTurns(2, () => clock);
+  for (let index = 0; index < 3; index += 1) {
+    let ran = false;
+    turns.run(() => {
+      clock += 100;
+      ran = true;
+    });
+    expect(ran).toBe(true);
+    await nextTurn();
+  }
+});
