@@ -101,8 +101,9 @@ function startLane(
 /** Node adds these itself. */
 const OWN_HEADERS = new Set(["date", "connection", "keep-alive", "transfer-encoding"]);
 
-async function keepChallenge(url: string, file: string): Promise<void> {
-  const response = await fetch(url);
+/** Writes an answer to a file, for a bare server (servers/challenge.mjs) to send the same bytes. */
+export async function keepChallenge(url: string, file: string, call: RequestInit = {}): Promise<void> {
+  const response = await fetch(url, call);
   const body = Buffer.from(await response.arrayBuffer());
   const headers = Object.fromEntries([...response.headers].filter(([name]) => !OWN_HEADERS.has(name)));
   const challenge = { status: response.status, headers, body: body.toString("base64") };

@@ -21,6 +21,8 @@ export interface Lane {
   readonly name: string;
   readonly label: string;
   readonly sells: boolean;
+  /** Takes payments unseen: it is there for the paid measurement alone. */
+  readonly floor?: true;
   /** Writes what the server needs into the (empty) directory and says how it is started. */
   readonly command: (directory: string, around: Surroundings) => Command;
 }

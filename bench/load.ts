@@ -27,17 +27,32 @@ export async function loadUnpaid(url: string, seconds: number): Promise<Load> {
 }
 
 async function wrk(url: string, seconds: number): Promise<Load> {
-  const words = ["-t1", `-c${CONNECTIONS}`, `-d${seconds}s`, "--latency", url];
-  const { stdout } = await run("wrk", words);
-  const read = (pattern: RegExp) => pattern.exec(stdout)?.[1];
-  const total = read(/(\d+) requests in/);
-  const latency = /99%\s+([\d.]+)(us|ms|s)/.exec(stdout);
-  const perSecond = Number(read(/Requests\/sec:\s+([\d.]+)/));
-  if (total !== read(/Non-2xx or 3xx responses: (\d+)/) || /Socket errors/.test(stdout)) {
-    throw new Error(`not every answer was a 402:\n${stdout}`);
-  }
+  const seen = await runWrk(["-t1", `-c${CONNECTIONS}`, `-d${seconds}s`, url]);
+  if (seen.refused !== seen.total) throw new Error(`not every answer was a 402:\n${seen.output}`);
+  return seen;
+}
+
+/** What wrk saw; `refused` answers had a status from 400 on. */
+export interface WrkResult extends Load {
+  readonly total: number;
+  readonly refused: number;
+  readonly output: string;
+}
+
+/** Runs wrk with these words; rejects if a connection failed. */
+export async function runWrk(words: readonly string[]): Promise<WrkResult> {
+  const { stdout: output } = await run("wrk", ["--latency", ...words]);
+  if (/Socket errors/.test(output)) throw new Error(`connections failed:\n${output}`);
+  const read = (pattern: RegExp) => pattern.exec(output)?.[1];
+  const latency = /99%\s+([\d.]+)(us|ms|s)/.exec(output);
   const scale = { us: 0.001, ms: 1, s: 1_000 }[latency?.[2] ?? "ms"] ?? 1;
-  return { perSecond, p99Ms: Number(latency?.[1]) * scale };
+  return {
+    perSecond: Number(read(/Requests\/sec:\s+([\d.]+)/)),
+    p99Ms: Number(latency?.[1]) * scale,
+    total: Number(read(/(\d+) requests in/)),
+    refused: Number(read(/Non-2xx or 3xx responses: (\d+)/) ?? 0),
+    output,
+  };
 }
 
 async function autocannon(url: string, seconds: number): Promise<Load> {

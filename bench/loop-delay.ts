@@ -5,7 +5,7 @@ import type { Child } from "./child.ts";
 import { type Ground, PRICED_PATH } from "./ground.ts";
 import { type Lane, pathOf } from "./lane.ts";
 import { loadPaid, loadUnpaid } from "./load.ts";
-import type { Amounts } from "./throughput.ts";
+import { type Amounts, warmUpPayments } from "./throughput.ts";
 
 /** Delay of the event loop, ms; the 1 ms of the measuring timer is in it. */
 export interface LoopDelay {
@@ -30,15 +30,17 @@ export async function measureLoopDelay(ground: Ground, lane: Lane, amounts: Amou
     const url = server.url + PRICED_PATH;
     await loadUnpaid(url, amounts.warmUpSeconds);
     const unpaid = await during(server, () => loadUnpaid(url, amounts.seconds));
-    const payments = await ground.sign(url, amounts.payments);
-    const paid = await during(server, () => loadPaid(url, payments));
+    const warmUp = warmUpPayments(amounts);
+    const payments = await ground.sign(url, warmUp + amounts.payments);
+    await loadPaid(url, payments.slice(0, warmUp));
+    const paid = await during(server, () => loadPaid(url, payments.slice(warmUp)));
     return { unpaid, paid };
   };
   return ground.run(lane, measure, options);
 }
 
 /** Asks the preloaded part (loop-delay.mjs) for what it saw since the last time. */
-async function readDelay(server: Child, file: string, sequence: number): Promise<LoopDelay> {
+export async function readDelay(server: Child, file: string, sequence: number): Promise<LoopDelay> {
   server.signal("SIGUSR2");
   const deadline = performance.now() + ANSWER_LIMIT_MS;
   while (performance.now() < deadline) {

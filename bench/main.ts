@@ -3,25 +3,29 @@ import { existsSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { measureDirectFirstByte, measureFirstByte } from "./first-byte.ts";
 import { type Ground, prepareGround } from "./ground.ts";
+import { measureKeyed } from "./keyed/measure.ts";
+import { describeKeyed, judgeKeyed } from "./keyed/results.ts";
 import { type Lane, pathOf } from "./lane.ts";
 import { fareboxGateway } from "./lanes/farebox-gateway.ts";
 import { fareboxMiddleware, fareboxRoute } from "./lanes/farebox-middleware.ts";
-import { expressRoute, expressUse, nodeHttp, x402Express } from "./lanes/peers.ts";
+import { expressRoute, expressUse, floor, nodeHttp, x402Express } from "./lanes/peers.ts";
 import { measureLoopDelay } from "./loop-delay.ts";
 import { measurePipedBody } from "./piped-body.ts";
-import { describe, describeMachine, judge, type Results } from "./results.ts";
+import { describe, describeMachine, describeVerdicts, judge, type Results } from "./results.ts";
 import { type Amounts, measurePaid, measureUnpaid } from "./throughput.ts";
 
 const LANES = [
   nodeHttp,
   expressUse,
   expressRoute,
+  floor,
   x402Express,
   fareboxGateway,
   fareboxMiddleware,
   fareboxRoute,
 ];
-const WORKS = ["unpaid", "paid", "first-byte", "body", "start", "loop"];
+const WALLET_WORKS = ["unpaid", "paid", "first-byte", "body", "start", "loop"];
+const WORKS = [...WALLET_WORKS, "keyed"];
 const STARTS = 5;
 
 const { values } = parseArgs({
@@ -31,10 +35,11 @@ const { values } = parseArgs({
     payments: { type: "string", default: "4000" },
     lanes: { type: "string", default: LANES.map(({ name }) => name).join(",") },
     works: { type: "string", default: WORKS.join(",") },
+    only: { type: "string" },
   },
 });
 const lanes = LANES.filter(({ name }) => values.lanes.split(",").includes(name));
-const works = new Set(values.works.split(","));
+const works = new Set((values.only ?? values.works).split(","));
 const amounts: Amounts = {
   seconds: Number(values.seconds),
   warmUpSeconds: Number(values["warm-up"]),
@@ -43,36 +48,48 @@ const amounts: Amounts = {
 
 install();
 const sellers = lanes.filter(({ sells }) => sells);
-const reference = sellers.find(({ name }) => name === fareboxGateway.name) ?? sellers[0];
-if (reference === undefined)
-  throw new Error("one lane at least must sell: its 402 is what the bare servers send");
-const ground = await prepareGround(reference);
-try {
-  const results = await measure(ground);
-  const verdicts = judge(results);
-  process.stdout.write(`${describe(results, lanes, verdicts)}\n`);
-  writeFileSync(pathOf("results.json"), `${JSON.stringify({ ...results, verdicts }, null, 2)}\n`);
-} finally {
-  await ground.close();
+const answering = lanes.filter(({ floor }) => floor !== true);
+const paid = lanes.filter(({ sells, floor }) => sells || floor === true);
+
+const wallets = WALLET_WORKS.some((work) => works.has(work)) ? await measureWallets() : undefined;
+const keyed = has("keyed") ? await measureKeyed(amounts) : undefined;
+const verdicts = [...(wallets ? judge(wallets) : []), ...(keyed ? judgeKeyed(keyed) : [])];
+const tables = [
+  wallets && describe(wallets, lanes),
+  keyed && describeKeyed(keyed),
+  describeVerdicts(verdicts),
+];
+process.stdout.write(`${tables.filter((one) => one !== undefined).join("\n\n")}\n`);
+const results = { machine: describeMachine(), ...wallets, keyed, verdicts };
+writeFileSync(pathOf("results.json"), `${JSON.stringify(results, null, 2)}\n`);
+
+async function measureWallets(): Promise<Results> {
+  const reference = sellers.find(({ name }) => name === fareboxGateway.name) ?? sellers[0];
+  if (reference === undefined)
+    throw new Error("one lane at least must sell: its 402 is what the bare servers send");
+  const ground = await prepareGround(reference);
+  try {
+    return await measure(ground);
+  } finally {
+    await ground.close();
+  }
 }
 
 /** The peers are no part of Farebox: they are installed here, and Farebox itself is measured as it is built. */
 function install(): void {
   const npm = (...words: string[]) => execFileSync("npm", words, { stdio: "inherit" });
-  if (!existsSync(pathOf("node_modules"))) npm("ci", "--ignore-scripts", "--prefix", pathOf("."));
+  // Its newest part: an older installation lacks it.
+  if (!existsSync(pathOf("node_modules/@portkey-ai/gateway")))
+    npm("ci", "--ignore-scripts", "--prefix", pathOf("."));
   if (lanes.some(({ name }) => name.startsWith("farebox"))) npm("run", "--silent", "build");
 }
 
 async function measure(on: Ground): Promise<Results> {
   const machine = describeMachine();
-  const has = (work: string) => {
-    if (works.has(work)) process.stderr.write(`${work}\n`);
-    return works.has(work);
-  };
   return {
     machine,
-    ...(has("unpaid") && { unpaid: await measureUnpaid(on, lanes, amounts) }),
-    ...(has("paid") && { paid: await measurePaid(on, sellers, amounts) }),
+    ...(has("unpaid") && { unpaid: await measureUnpaid(on, answering, amounts) }),
+    ...(has("paid") && { paid: await measurePaid(on, paid, amounts) }),
     ...(has("first-byte") && {
       firstByte: {
         direct: await measureDirectFirstByte(on),
@@ -80,9 +97,14 @@ async function measure(on: Ground): Promise<Results> {
       },
     }),
     ...(has("body") && { pipedBodyGrowth: await ofEach(sellers, (lane) => measurePipedBody(on, lane)) }),
-    ...(has("start") && { startMs: await ofEach(lanes, (lane) => medianStart(on, lane)) }),
+    ...(has("start") && { startMs: await ofEach(answering, (lane) => medianStart(on, lane)) }),
     ...(has("loop") && { loopDelay: await ofEach(sellers, (lane) => measureLoopDelay(on, lane, amounts)) }),
   };
+}
+
+function has(work: string): boolean {
+  if (works.has(work)) process.stderr.write(`${work}\n`);
+  return works.has(work);
 }
 
 async function ofEach<T>(some: readonly Lane[], measureOne: (lane: Lane) => Promise<T>) {

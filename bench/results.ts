@@ -25,7 +25,8 @@ export interface Verdict {
   readonly atLeast?: number;
   readonly below?: number;
   readonly unit: string;
-  readonly passed: boolean;
+  /** Missing for a number that promises nothing. */
+  readonly passed?: boolean;
 }
 
 export function describeMachine(): Results["machine"] {
@@ -53,6 +54,11 @@ export function judge({ unpaid, paid, firstByte, pipedBodyGrowth, startMs, loopD
     atLeast("the same, both on a route", ratio(unpaid, "farebox-route", "express-route"), 0.75),
     atLeast("paid: gateway (with its upstream) / @x402/express", ratio(paid, gateway, "x402-express"), 4),
     atLeast("paid: middleware / @x402/express", ratio(paid, middleware, "x402-express"), 4),
+    noted(
+      "paid: floor (two facilitator calls, no checks) / @x402/express",
+      ratio(paid, "floor", "x402-express"),
+    ),
+    noted("paid: middleware (route) / floor", ratio(paid, "farebox-route", "floor")),
     below(
       "SSE first event, gateway after direct",
       (firstByte?.[gateway]?.p50Ms ?? Number.NaN) - direct,
@@ -74,8 +80,8 @@ export function judge({ unpaid, paid, firstByte, pipedBodyGrowth, startMs, loopD
   return verdicts.filter(({ measured }) => !Number.isNaN(measured));
 }
 
-/** The tables for people. */
-export function describe(results: Results, lanes: readonly Lane[], verdicts: readonly Verdict[]): string {
+/** The table for people. */
+export function describe(results: Results, lanes: readonly Lane[]): string {
   const { unpaid, paid, firstByte, pipedBodyGrowth, startMs, loopDelay } = results;
   const rows = [...lanes, { name: "direct", label: "the upstream itself" }].map(({ name, label }) => [
     label,
@@ -88,18 +94,31 @@ export function describe(results: Results, lanes: readonly Lane[], verdicts: rea
     number(loopDelay?.[name]?.paid.p99),
   ]);
   const heads = ["", "402/s", "paid/s", "SSE ms", "RSS MiB", "start ms", "loop ms", "loop paid ms"];
+  return table([heads, ...rows]);
+}
+
+/** What was promised, what came out. */
+export function describeVerdicts(verdicts: readonly Verdict[]): string {
   const lines = verdicts.map(({ what, measured, atLeast, below, unit, passed }) => {
+    if (passed === undefined) return [what, number(measured, 2), unit, "", ""];
     const target = atLeast === undefined ? `< ${below}` : `>= ${atLeast}`;
     return [what, number(measured, 2), unit, target, passed ? "pass" : "falls short"];
   });
-  return `${table([heads, ...rows])}\n\n${table(lines)}\n`;
+  return table(lines);
 }
 
-function atLeast(what: string, measured: number, target: number): Verdict {
+/** A promise that a number is at least so much. */
+export function atLeast(what: string, measured: number, target: number): Verdict {
   return { what, measured, atLeast: target, unit: "x", passed: measured >= target };
 }
 
-function below(what: string, measured: number | undefined, target: number, unit: string): Verdict {
+/** A number that says what the others can reach; nothing is promised. */
+function noted(what: string, measured: number): Verdict {
+  return { what, measured, unit: "x" };
+}
+
+/** A promise that a number stays below. A number that is missing keeps no promise. */
+export function below(what: string, measured: number | undefined, target: number, unit: string): Verdict {
   return {
     what,
     measured: measured ?? Number.NaN,
@@ -113,11 +132,13 @@ function load(loads: Loads | undefined, name: string): string {
   return number(loads?.[name]?.perSecond, 0);
 }
 
-function number(value: number | undefined, digits = 1): string {
+/** Empty for what was not measured. */
+export function number(value: number | undefined, digits = 1): string {
   return value === undefined ? "" : value.toFixed(digits);
 }
 
-function table(rows: readonly (readonly string[])[]): string {
+/** Columns as wide as their widest cell, the first to the left and the others to the right. */
+export function table(rows: readonly (readonly string[])[]): string {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
   return rows
     .map((row) =>

@@ -6,6 +6,8 @@ import type { Facilitator, FacilitatorRequest } from "./types.ts";
 /** The three calls of a facilitator (x402 v2 §7). */
 export type FacilitatorOperation = "verify" | "settle" | "supported";
 
+type AuthHeaders = (operation: FacilitatorOperation) => Promise<Readonly<Record<string, string>>>;
+
 export interface HttpFacilitatorOptions {
   /** Base URL; `/verify`, `/settle` and `/supported` are appended. http or https, no credentials, no query. */
   readonly url: string;
@@ -14,7 +16,7 @@ export interface HttpFacilitatorOptions {
   readonly settleTimeoutMs: number;
   readonly supportedTimeoutMs?: number;
   /** Headers that authorise one call; asked anew for each. If it fails, nothing is sent. */
-  readonly authHeaders?: (operation: FacilitatorOperation) => Promise<Readonly<Record<string, string>>>;
+  readonly authHeaders?: AuthHeaders;
   /** Default: the URL. */
   readonly name?: string;
 }
@@ -63,24 +65,31 @@ export function createHttpFacilitator(options: HttpFacilitatorOptions): Facilita
     return body;
   }
 
-  async function prepare(call: Call): Promise<{ headers: string[]; body: Buffer | undefined }> {
-    const body = call.request === undefined ? undefined : encode(call.request);
-    const headers = body === undefined ? [...BASE_HEADERS] : [...POST_HEADERS];
-    if (options.authHeaders !== undefined) {
-      const auth = await within(call.timeoutMs, options.authHeaders(call.operation));
-      for (const [name, value] of Object.entries(auth)) headers.push(name, value);
+  /** The headers that authorise a call, asked for within its time limit; undefined if they cannot be had. */
+  async function authorise(call: Call, ask: AuthHeaders): Promise<string[] | undefined> {
+    try {
+      return Object.entries(await within(call.timeoutMs, ask(call.operation))).flat();
+    } catch {
+      return undefined;
     }
-    return { headers, body };
   }
 
   async function sendOnce(call: Call): Promise<Exchange> {
     const started = performance.now();
-    const prepared = await prepare(call).catch(() => undefined);
-    if (prepared === undefined) return notSent("unprepared");
+    // Most facilitators want no authorisation: then nothing is waited for.
+    const auth = options.authHeaders === undefined ? [] : await authorise(call, options.authHeaders);
+    if (auth === undefined) return notSent("unprepared");
+    let body: Buffer | undefined;
+    try {
+      body = call.request === undefined ? undefined : encode(call.request);
+    } catch {
+      return notSent("unprepared");
+    }
     return exchange(pool, {
-      ...prepared,
-      method: prepared.body === undefined ? "GET" : "POST",
+      method: body === undefined ? "GET" : "POST",
       path: `${path}/${call.operation}`,
+      headers: [...(body === undefined ? BASE_HEADERS : POST_HEADERS), ...auth],
+      body,
       timeoutMs: Math.max(0, call.timeoutMs - (performance.now() - started)),
       maxBytes: MAX_REPLY_BYTES,
       signal: call.signal,

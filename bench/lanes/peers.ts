@@ -25,6 +25,20 @@ export const x402Express: Lane = {
   }),
 };
 
+/** Both calls to the facilitator and nothing else: what a paid call costs whoever sells it. */
+export const floor: Lane = {
+  name: "floor",
+  label: "floor: the two facilitator calls",
+  sells: false,
+  floor: true,
+  command: (directory, { challengeFile, facilitatorUrl }) => ({
+    name: "floor",
+    directory,
+    args: [pathOf("servers/floor.mjs")],
+    env: { CHALLENGE_FILE: challengeFile, FACILITATOR_URL: facilitatorUrl },
+  }),
+};
+
 function bare(name: string, label: string, file: string, env: Record<string, string>): Lane {
   return {
     name,

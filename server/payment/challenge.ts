@@ -7,12 +7,14 @@ import { requirementsFor, requirementsV1For, type Terms, type TermsSource } from
 export interface TokenIssuer {
   readonly tokenLength: number;
   readonly memoLength: number;
-  issue(binding: {
-    readonly method: string;
-    readonly path: string;
-    readonly amount: string;
-    readonly payTo: string;
-  }): { readonly token: string; readonly memo: string };
+  issue(binding: Binding): { readonly token: string; readonly memo: string };
+}
+
+interface Binding {
+  readonly method: string;
+  readonly path: string;
+  readonly amount: string;
+  readonly payTo: string;
 }
 
 /**
@@ -46,6 +48,8 @@ export interface Challenges {
 /** Everything of one route's 402 but its token and memo, encoded once. */
 interface Template {
   readonly terms: Terms;
+  /** Never made anew: the token mint knows it again by its identity. */
+  readonly binding: Binding;
   readonly beforeToken: string;
   readonly afterMemo: string;
   readonly bodyBefore: string;
@@ -86,12 +90,7 @@ export function createChallenges(options: ChallengeOptions): Challenges {
         code === "payment_required"
           ? template(route, path, terms)
           : makeTemplate(options, route, path, terms, code);
-      const { token, memo } = tokens.issue({
-        method: route.method,
-        path,
-        amount: route.price.toString(),
-        payTo: terms.payTo,
-      });
+      const { token, memo } = tokens.issue(parts.binding);
       const middle = Buffer.from(token + BETWEEN + memo, "latin1").toString("base64");
       return {
         headers: [...parts.headers, "PAYMENT-REQUIRED", parts.beforeToken + middle + parts.afterMemo],
@@ -120,6 +119,7 @@ function makeTemplate(
   const length = Buffer.byteLength(bodyBefore) + dynamic + Buffer.byteLength(bodyAfter);
   return {
     terms,
+    binding: { method: route.method, path, amount: route.price.toString(), payTo: terms.payTo },
     beforeToken: Buffer.from(before).toString("base64"),
     afterMemo: Buffer.from(after).toString("base64"),
     bodyBefore: bytesOf(bodyBefore),

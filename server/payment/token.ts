@@ -140,14 +140,27 @@ const SCRATCH_BYTES = 4096;
 function createMac(key: Buffer): Mac {
   const inner = padded(key, INNER_PAD, SCRATCH_BYTES);
   const outer = padded(key, OUTER_PAD, BLOCK_BYTES + HASH_BYTES);
-  return (head, { method, path, amount, payTo }) => {
-    // JSON, because it is unambiguous for every string, lone surrogates included.
-    const text = JSON.stringify([method, path, amount, payTo]);
-    const start = BLOCK_BYTES + HEAD_BYTES;
-    const fits = text.length * 3 <= SCRATCH_BYTES - start;
-    const input = fits ? inner : Buffer.concat([inner.subarray(0, start), Buffer.from(text)]);
+  const start = BLOCK_BYTES + HEAD_BYTES;
+  let written: TokenBinding | undefined;
+  let writtenEnd = start;
+  return (head, binding) => {
+    let input = inner;
+    let end = writtenEnd;
+    // A challenge's template asks with the same (readonly) object each time: then its text stands in `inner` already.
+    if (binding !== written) {
+      const { method, path, amount, payTo } = binding;
+      // JSON, because it is unambiguous for every string, lone surrogates included.
+      const text = JSON.stringify([method, path, amount, payTo]);
+      if (text.length * 3 <= SCRATCH_BYTES - start) {
+        end = start + inner.write(text, start);
+        written = binding;
+        writtenEnd = end;
+      } else {
+        input = Buffer.concat([inner.subarray(0, start), Buffer.from(text)]);
+        end = input.length;
+      }
+    }
     head.copy(input, BLOCK_BYTES, 0, HEAD_BYTES);
-    const end = fits ? start + input.write(text, start) : input.length;
     outer.write(hash("sha256", input.subarray(0, end), "binary"), BLOCK_BYTES, "latin1");
     return hash("sha256", outer, "binary");
   };

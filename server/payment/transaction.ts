@@ -112,25 +112,48 @@ export function decodePayment(base64: string): DecodeResult {
   if (problem !== undefined) return { ok: false, problem };
   const payment = {
     id: hash("sha256", transaction.message, "hex"),
-    payer: encodeAddress(transfer.authority),
+    payer: textOf(transfer.authority),
     payerBytes: transfer.authority,
     amount: transfer.amount,
-    asset: encodeAddress(transfer.mint),
+    asset: textOf(transfer.mint),
     assetBytes: transfer.mint,
     memo: transfer.memo,
-    feePayer: encodeAddress(transaction.feePayer),
-    blockhash: encodeAddress(transaction.blockhash),
+    feePayer: textOf(transaction.feePayer),
+    blockhash: textOf(transaction.blockhash),
     destination: transfer.destination,
     tokenProgram: transfer.tokenProgram,
   };
   return { ok: true, payment };
 }
 
+/** Nearly every payment names the same asset, fee payer, blockhash and recipient, and base58 is long division. */
+const MAX_KNOWN_ADDRESSES = 1024;
+const textOf = remember(encodeAddress, (bytes) => bytes.toString("latin1"));
+const bytesOf = remember(decodeAddress, (address) => address);
+
+/** A function of the input alone, whose latest results are kept. The results are shared: nobody may write into them. */
+function remember<Input, Result>(
+  compute: (input: Input) => Result,
+  nameOf: (input: Input) => string,
+): (input: Input) => Result {
+  const known = new Map<string, Result>();
+  return (input) => {
+    const name = nameOf(input);
+    const found = known.get(name);
+    if (found !== undefined) return found;
+    const result = compute(input);
+    const [oldest] = known.size >= MAX_KNOWN_ADDRESSES ? known.keys() : [];
+    if (oldest !== undefined) known.delete(oldest);
+    known.set(name, result);
+    return result;
+  };
+}
+
 /** Compares a payment with terms: exactly this amount, of this mint, to payTo's associated token account. Never throws. */
 export function matchTerms(payment: DecodedPayment, terms: PaymentTerms): TermsProblem | undefined {
   if (payment.amount.toString() !== terms.amount) return "amount";
   if (payment.asset !== terms.asset) return "asset";
-  const payTo = decodeAddress(terms.payTo);
+  const payTo = bytesOf(terms.payTo);
   if (payTo === undefined) return "recipient";
   const account = associatedTokenAccount(payTo, payment.assetBytes, payment.tokenProgram);
   return account?.equals(payment.destination) === true ? undefined : "recipient";

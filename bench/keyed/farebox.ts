@@ -1,0 +1,103 @@
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { PERMISSIONS } from "../../server/ledger/account-ledger.ts";
+import { hashSecret, mintKey } from "../../server/ledger/keys.ts";
+import { openSqliteLedger } from "../../server/ledger/sqlite.ts";
+import { NETWORK_ID, PAY_TO, pathOf } from "../lane.ts";
+import { type KeyedLane, type KeyedSurroundings, MODEL } from "./lane.ts";
+
+const PREFIX = "sk_farebox_";
+const ACCOUNT = "acct_bench";
+/** More than any run can spend. */
+const BALANCE = 1_000_000_000_000_000n;
+
+/** MicroUsd that one call of the benchmark comes to: 8 tokens in, 1 out. */
+export const CALL_PRICE = 8n * 1n + 1n * 4n;
+
+/** The built gateway in production mode: request log and metrics on, the durable ledger with its journal on disk. */
+export const farebox: KeyedLane = lane("farebox", "Farebox, keyed", "");
+
+/** Hears as many bad keys as come, so that each is refused as a bad key. */
+export const fareboxUnguarded: KeyedLane = lane(
+  "farebox-unguarded",
+  "Farebox, flood guard at its widest",
+  "limits: { badCredentialsPerMinute: 1_000_000 }",
+);
+
+/** A key of the right form that was never made: its checksum is wrong. */
+export function badKey(): string {
+  const { secret, last4 } = mintKey(PREFIX);
+  return secret.slice(0, -1) + (last4.endsWith("0") ? "1" : "0");
+}
+
+function lane(name: string, label: string, more: string): KeyedLane {
+  return {
+    name,
+    label,
+    streams: true,
+    probePath: "/healthz",
+    async prepare(directory, around) {
+      const data = join(directory, "data");
+      const secret = await openAccount(data);
+      writeFileSync(join(directory, "farebox.yaml"), settings(around, more));
+      const command = {
+        name,
+        directory,
+        args: [pathOf("../dist/server/main.js")],
+        env: {
+          HOST: "127.0.0.1",
+          ADMIN_PORT: "0",
+          NETWORK: "solana",
+          PAY_TO,
+          RPC_URL: around.rpcUrl,
+          FACILITATOR_URL: around.facilitatorUrl,
+          PUBLIC_URL: "http://127.0.0.1",
+          FAREBOX_DATA_DIR: data,
+          FAREBOX_MEMO_SECRET: "a-secret-of-the-benchmark-with-enough-characters",
+        },
+      };
+      return { command, headers: { authorization: `Bearer ${secret}` } };
+    },
+  };
+}
+
+/** An account with money and a key, in a ledger that nobody else has open yet. Returns the key's secret. */
+async function openAccount(data: string): Promise<string> {
+  mkdirSync(data, { recursive: true });
+  const ledger = await openSqliteLedger({
+    path: join(data, "ledger.sqlite"),
+    network: NETWORK_ID,
+    onFatal: (error) => {
+      throw error;
+    },
+  });
+  const { secret, last4 } = mintKey(PREFIX);
+  await ledger.createAccount(ACCOUNT, "bench");
+  await ledger.creditAccount(ACCOUNT, BALANCE, "bench");
+  const stored = { hash: hashSecret(secret, undefined), prefix: PREFIX, last4 };
+  const created = await ledger.createKey("key_bench", ACCOUNT, stored, UNRESTRICTED, undefined);
+  await ledger.close();
+  if (created.outcome !== "created") throw new Error(`the key was not made: ${created.outcome}`);
+  return secret;
+}
+
+const UNRESTRICTED = {
+  label: "bench",
+  permissions: PERMISSIONS,
+  models: undefined,
+  providers: undefined,
+  limit: undefined,
+  limitReset: "never",
+  rpm: undefined,
+  concurrency: undefined,
+  expiresAt: undefined,
+} as const;
+
+function settings({ upstreamUrl }: KeyedSurroundings, more: string): string {
+  return [
+    `upstreams: { bench: { url: "${upstreamUrl}" } }`,
+    `models: { ${MODEL}: { upstream: bench, input: "$1/1M", output: "$4/1M", maxOutput: 16384 } }`,
+    more,
+    "",
+  ].join("\n");
+}
