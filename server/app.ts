@@ -1,6 +1,8 @@
 import express, { type Express, type NextFunction, type Request, type Response } from "express";
 import { createDiscovery, type DiscoveryOptions } from "./discovery.ts";
 import { errorBody, GatewayError } from "./errors.ts";
+import { createKeyStatus, createPermissionCheck, type KeyStatusParts } from "./key-status.ts";
+import { LedgerFault } from "./ledger/ledger.ts";
 import { createRouteTable, pathOf } from "./route-table.ts";
 import type { Dialect, Route } from "./routes.ts";
 
@@ -13,6 +15,8 @@ export interface Readiness {
 export interface AppParts {
   readonly discovery: DiscoveryOptions;
   readonly routes: readonly Route[];
+  /** Undefined: there are no keys here. */
+  readonly keys: KeyStatusParts | undefined;
   /** The body of `GET /v1/models`. */
   readonly models: () => unknown;
   /** Asked by `/readyz`; each with its own time limit. */
@@ -21,6 +25,7 @@ export interface AppParts {
 }
 
 const MODEL_PATHS = ["/v1/models", "/ai/models", "/api/v1/models"];
+const KEY_PATHS = ["/v1/key", "/ai/key", "/api/v1/key"];
 
 /** The Express app behind the priced routes: where its comfort matters and its price does not. */
 export function createApp(parts: AppParts): Express {
@@ -29,6 +34,10 @@ export function createApp(parts: AppParts): Express {
   app.disable("x-powered-by");
   app.set("etag", false);
   app.use(createDiscovery(parts.discovery));
+  if (parts.keys !== undefined) {
+    app.get(KEY_PATHS, createKeyStatus(parts.keys));
+    app.get(MODEL_PATHS, createPermissionCheck(parts.keys, "models:list"));
+  }
   app.get(MODEL_PATHS, (_req, res) => {
     res
       .set("Access-Control-Allow-Origin", "*")
@@ -54,16 +63,20 @@ export function createApp(parts: AppParts): Express {
   });
   // Express tells an error handler by its four parameters.
   app.use((cause: unknown, req: Request, res: Response, _next: NextFunction) => {
-    parts.onFault(cause);
+    const error = cause instanceof GatewayError ? cause : fromFault(cause);
+    if (error.status >= 500) parts.onFault(cause);
     if (res.headersSent) res.destroy();
-    else sendError(req, res, fromExpress(cause));
+    else sendError(req, res, error);
   });
   return app;
 }
 
-/** Express's own complaints (a malformed %-sequence in the path) are the caller's fault. */
-function fromExpress(cause: unknown): GatewayError {
+/** Express's own complaints (a malformed %-sequence in the path) are the caller's fault; a ledger that is away is ours. */
+function fromFault(cause: unknown): GatewayError {
   const status = typeof cause === "object" && cause !== null && "status" in cause ? cause.status : undefined;
+  if (cause instanceof LedgerFault) {
+    return new GatewayError("ledger_unavailable", { cause, retryAfterSeconds: 2 });
+  }
   return status === 400 ? new GatewayError("invalid_request") : new GatewayError("internal_error", { cause });
 }
 

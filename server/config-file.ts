@@ -106,8 +106,9 @@ function interpolate(text: string, path: Path, env: Env, problems: Problems): un
   return refused ? dropped : filled;
 }
 
-/** An `apiKey` must be one reference and nothing else; a key in an RPC URL's query must be one too. */
+/** An `apiKey` must be one reference and nothing else; a key in the query of an RPC's or webhook's URL must be one too. */
 function isLiteralSecret(text: string, path: Path): boolean {
   if (path[0] === "upstreams" && path[2] === "apiKey") return !/^\$\{[A-Za-z_]\w*\}$/.test(text);
-  return path.length === 1 && path[0] === "rpcUrl" && QUERY_SECRET.test(text);
+  const place = path.join(".");
+  return (place === "rpcUrl" || place === "alerts.webhookUrl") && QUERY_SECRET.test(text);
 }

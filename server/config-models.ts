@@ -1,4 +1,4 @@
-import type { Config, ModelConfig, UpstreamConfig } from "./config.ts";
+import type { Config, ModelConfig, ModelPricing, UpstreamConfig } from "./config.ts";
 import type { Problems } from "./config-problems.ts";
 import type { ConfigInput } from "./config-schema.ts";
 
@@ -65,7 +65,14 @@ function assumedModels(upstreams: readonly UpstreamConfig[]): readonly ModelConf
 }
 
 function onDefault(name: string, model: string): ModelConfig {
-  return { name, upstream: DEFAULT_UPSTREAM, model, maxOutput: 4_096 };
+  return {
+    name,
+    upstream: DEFAULT_UPSTREAM,
+    model,
+    maxOutput: 4_096,
+    pricing: undefined,
+    imageTokens: 50_000,
+  };
 }
 
 function configuredModels(
@@ -75,8 +82,34 @@ function configuredModels(
 ): readonly ModelConfig[] {
   return Object.entries(file.models ?? {}).map(([name, input]) => {
     reportUnknownUpstream(input.upstream, ["models", name, "upstream"], upstreams, problems);
-    return { name, upstream: input.upstream, model: input.model ?? name, maxOutput: input.maxOutput };
+    const { upstream, model = name, maxOutput, imageTokens } = input;
+    const pricing = modelPricing(input, ["models", name], problems);
+    return { name, upstream, model, maxOutput, pricing, imageTokens };
   });
+}
+
+type ModelInput = NonNullable<ConfigInput["file"]["models"]>[string];
+
+/** By the token or by the call. A price of nothing would serve for nothing, so it is refused. */
+function modelPricing(
+  { input, output, price }: ModelInput,
+  path: readonly string[],
+  problems: Problems,
+): ModelPricing | undefined {
+  if (problems.touches(path)) return undefined;
+  const nothing = "a price is at least $0.000001";
+  if (price !== undefined) {
+    if (input !== undefined || output !== undefined) {
+      problems.add([...path, "price"], "stands beside input or output: write one or the other");
+    } else if (price < 1n) problems.add([...path, "price"], nothing);
+    return { kind: "call", price };
+  }
+  if (input === undefined) {
+    if (output !== undefined) problems.add([...path, "input"], "is missing: output has a price");
+    return undefined;
+  }
+  if (input + (output ?? 0n) < 1n) problems.add([...path, "input"], nothing);
+  return { kind: "tokens", input, output: output ?? 0n };
 }
 
 /** References of routes to upstreams that are not there, or that have nothing to forward to. */

@@ -1,7 +1,7 @@
 import type { Config, NetworkName } from "./config.ts";
 import type { Problems } from "./config-problems.ts";
 import type { ConfigInput } from "./config-schema.ts";
-import { isLoopback } from "./config-values.ts";
+import { isLoopback, isPlainHttp } from "./config-values.ts";
 
 const NETWORKS = {
   local: {
@@ -124,9 +124,6 @@ function reportPublicRules(
   }
 }
 
-/** http to another machine. */
 function isPlain(url: string | undefined): boolean {
-  if (url === undefined) return false;
-  const { protocol, hostname } = new URL(url);
-  return protocol === "http:" && !isLoopback(hostname);
+  return url !== undefined && isPlainHttp(url);
 }

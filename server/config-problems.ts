@@ -120,7 +120,7 @@ function unknownKey(key: string, path: Path): string {
   const known = keysAt(configSchema, path);
   const close = known.find((name) => distance(name.toLowerCase(), key.toLowerCase()) <= 2);
   if (close !== undefined) return `unknown setting; did you mean "${close}"?`;
-  return /secret|token|cdp/i.test(key)
+  return /secret|token|cdp|pepper|master/i.test(key)
     ? "unknown setting; secrets come from environment variables only"
     : "unknown setting";
 }

@@ -3,7 +3,7 @@ import { AGENT_ROUTE, CHAT_ROUTE, EMBEDDINGS_ROUTE, type RouteCard } from "./cat
 import { isRecord, type Path, type Problems } from "./config-problems.ts";
 import type { ConfigInput, RouteInput } from "./config-schema.ts";
 import type { MicroUsd } from "./money.ts";
-import type { Dialect, Route, Target } from "./routes.ts";
+import type { Dialect, Route, Target, Tier } from "./routes.ts";
 
 const SELLABLE = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 
@@ -31,7 +31,12 @@ const FREE_PATHS = [
 const CDP_MINIMUM: MicroUsd = 1_000n;
 
 /** The endpoints that have a price, on every mount; a price of null or false switches an endpoint off. */
-export function builtInRoutes(prices: ConfigInput["file"]["prices"]): readonly Route[] {
+export function builtInRoutes({ prices, tiers: named, jwt }: ConfigInput["file"]): readonly Route[] {
+  const tiers: readonly Tier[] = named ?? ["x402", "key", ...(jwt === undefined ? [] : ["jwt" as const])];
+  const builtIn = (...[card, price, path, dialect, target]: BuiltIn): readonly Route[] =>
+    price === null || price === false
+      ? []
+      : [{ ...card, method: "POST", path, price, tiers, settle: "after", dialect, target }];
   const agent = builtIn(AGENT_ROUTE, prices.agent, "/agent", "openai", { kind: "agent" });
   const mounted = MOUNTS.flatMap(({ prefix, dialect }) => [
     ...builtIn(CHAT_ROUTE, prices.chat, `${prefix}/chat/completions`, dialect, {
@@ -46,15 +51,22 @@ export function builtInRoutes(prices: ConfigInput["file"]["prices"]): readonly R
   return [...agent, ...mounted];
 }
 
-function builtIn(
+type BuiltIn = [
   card: RouteCard,
   price: MicroUsd | null | false,
   path: string,
   dialect: Dialect,
   target: Target,
-): readonly Route[] {
-  if (price === null || price === false) return [];
-  return [{ ...card, method: "POST", path, price, tiers: ["x402"], settle: "after", dialect, target }];
+];
+
+/** Routes that take first-party tokens where nobody is configured to check them. */
+export function reportTiers(file: ConfigInput["file"], problems: Problems): void {
+  if (file.jwt !== undefined || problems.touches("jwt")) return;
+  const reason = "lists jwt, but jwt: is not configured";
+  if (file.tiers?.includes("jwt") === true) problems.add("tiers", reason);
+  for (const [key, { tiers }] of Object.entries(file.routes)) {
+    if (tiers.includes("jwt")) problems.add(["routes", key, "tiers"], reason);
+  }
 }
 
 /** The file's own routes, each forwarded as it is. What is wrong with one is reported and the route left out. */

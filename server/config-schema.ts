@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { addressRange, fee, keyPrefix, masterKeys, secret, tokenPrice } from "./config-key-values.ts";
 import {
   address,
   baseUrl,
@@ -56,15 +57,56 @@ const modelSchema = z.strictObject({
   upstream: z.string().default("default"),
   model: z.string().min(1).optional(),
   maxOutput: integer(1, 10_000_000).default(4_096),
+  input: tokenPrice().optional(),
+  output: tokenPrice().optional(),
+  price: price().optional(),
+  imageTokens: integer(1, 10_000_000).default(50_000),
+});
+
+const tiers = z
+  .array(z.enum(["x402", "key", "jwt"]))
+  .min(1)
+  .refine((list) => new Set(list).size === list.length, { error: "names a tier twice" });
+
+const keysSchema = z.strictObject({
+  prefixes: z
+    .array(keyPrefix())
+    .min(1)
+    .refine((list) => new Set(list).size === list.length, { error: "names a prefix twice" })
+    .default(["sk_farebox_"]),
+  callTimeout: duration("1s", "1d").default(900_000),
+  holdLease: duration("1s", "1h").default(60_000),
+});
+
+const jwtSchema = z.strictObject({
+  jwksUrl: urlWithQuery().optional(),
+  jwksFile: z.string().min(1).optional(),
+  issuer: z.string().min(1).max(500),
+  audience: z.string().min(1).max(500),
+  typ: z
+    .string()
+    .min(1)
+    .max(100)
+    .refine((typ) => !/^(?:application\/)?jwt$/i.test(typ), {
+      error: "must be a type of its own, such as farebox+jwt: any token may be called JWT",
+    })
+    .default("farebox+jwt"),
+  billing: z.enum(["account", "free"]).default("account"),
+  accountClaim: z.string().min(1).max(100).default("account"),
+});
+
+const alertsSchema = z.strictObject({
+  webhookUrl: urlWithQuery().optional(),
+  allowPrivate: flag().default(false),
+  lowBalance: z
+    .union([price(), z.null()], { error: 'write an amount such as "$1.00", or null for no such alert' })
+    .default(1_000_000n),
 });
 
 const routeSchema = z.strictObject({
   upstream: z.string(),
   price: price(),
-  tiers: z
-    .array(z.enum(["x402"]))
-    .min(1)
-    .default(["x402"]),
+  tiers: tiers.default(["x402"]),
   settle: z.enum(["after", "upfront"]).default("after"),
   description: z.string().min(1).max(500).optional(),
   mimeType: z.string().min(1).default("application/json"),
@@ -89,7 +131,18 @@ const fileSchema = z.strictObject({
     .prefault({}),
   protocol: z.strictObject({ v1: flag().default(true) }).prefault({}),
   payment: paymentSchema.prefault({}),
-  limits: z.strictObject({ body: size("1KiB", "256MiB").default(1_048_576) }).prefault({}),
+  limits: z
+    .strictObject({
+      body: size("1KiB", "256MiB").default(1_048_576),
+      badCredentialsPerMinute: integer(1, 1_000_000).default(60),
+      trustedProxies: z.array(addressRange()).default([]),
+    })
+    .prefault({}),
+  tiers: tiers.optional(),
+  keys: keysSchema.prefault({}),
+  jwt: jwtSchema.optional(),
+  byok: z.strictObject({ fee: fee().prefault("5%") }).prefault({}),
+  alerts: alertsSchema.prefault({}),
   drain: duration("0s", "10m").default(25_000),
   service: serviceSchema.prefault({}),
   upstreams: z.record(name, upstreamSchema).default({}),
@@ -123,6 +176,10 @@ const envSchema = z.object({
   UPSTREAM_API_KEY: z.string().optional(),
   FAREBOX_DATA_DIR: z.string().default(".farebox"),
   FAREBOX_MEMO_SECRET: secrets().optional(),
+  FAREBOX_KEY_PEPPER: secret().optional(),
+  FAREBOX_MASTER_KEY: masterKeys().optional(),
+  FAREBOX_WEBHOOK_SECRET: secret().optional(),
+  FAREBOX_ADMIN_TOKEN: secret().optional(),
   LOCALNET_RPC_PORT: port.default(8_899),
   LOCALNET_FACILITATOR_PORT: port.default(4_022),
   LOG_LEVEL: z.enum(["fatal", "error", "warn", "info", "debug", "trace", "silent"]).default("info"),

@@ -109,11 +109,13 @@ export function isLoopback(host: string): boolean {
   return isIPv4(host) && host.startsWith("127.");
 }
 
-function text(what: string) {
+/** A string; anything else is answered with what to write. */
+export function text(what: string) {
   return z.string({ error: `write ${what}` });
 }
 
-function refuse(ctx: z.RefinementCtx, message: string): never {
+/** Refuses a value from inside a transform. The message must not repeat the value. */
+export function refuse(ctx: z.RefinementCtx, message: string): never {
   ctx.addIssue({ code: "custom", message });
   return z.NEVER;
 }
@@ -122,6 +124,12 @@ function measure(text: string, units: Readonly<Record<string, number>>): number 
   const match = /^(\d{1,12})\s?([a-zA-Z]+)$/.exec(text);
   const unit = units[match?.[2] ?? ""];
   return match === null || unit === undefined ? undefined : Number(match[1]) * unit;
+}
+
+/** True of http to another machine. */
+export function isPlainHttp(url: string): boolean {
+  const { protocol, hostname } = new URL(url);
+  return protocol === "http:" && !isLoopback(hostname);
 }
 
 function urlProblem(text: string, query: boolean): string | undefined {

@@ -1,3 +1,4 @@
+import type { MicroUsd } from "./money.ts";
 import type { Route } from "./routes.ts";
 
 /** `local` = the embedded chain under mainnet's CAIP-2 id; no real money. */
@@ -23,7 +24,17 @@ export interface ModelConfig {
   readonly model: string;
   /** Most output tokens of one call; larger requests are clamped. */
   readonly maxOutput: number;
+  /** Undefined: the route's flat price. */
+  readonly pricing: ModelPricing | undefined;
+  /** The most prompt tokens that one image can count for. */
+  readonly imageTokens: number;
 }
+
+/** What a call of a model costs, instead of its route's flat price. */
+export type ModelPricing =
+  /** MicroUsd for a million tokens. */
+  | { readonly kind: "tokens"; readonly input: MicroUsd; readonly output: MicroUsd }
+  | { readonly kind: "call"; readonly price: MicroUsd };
 
 /** Everything the process was told, parsed once and frozen. */
 export interface Config {
@@ -63,6 +74,13 @@ export interface Config {
   readonly modelsAssumed?: boolean;
   readonly routes: readonly Route[];
   readonly bodyLimitBytes: number;
+  readonly keys: KeysConfig;
+  readonly jwt: JwtConfig | undefined;
+  readonly ownKeys: OwnKeysConfig;
+  readonly alerts: AlertsConfig;
+  readonly flood: FloodConfig;
+  /** The operator's token for the admin API, at least 32 characters; undefined: the API is off. */
+  readonly adminToken: string | undefined;
   readonly drainMs: number;
   readonly logLevel: string;
 }
@@ -88,6 +106,59 @@ export interface PaymentConfig {
   readonly streamingTypes: readonly string[];
   /** Bytes that may wait in the gate before it must open. */
   readonly gateBytes: number;
+}
+
+export interface KeysConfig {
+  /** New keys get the first one; every one is accepted. */
+  readonly prefixes: readonly string[];
+  /** Secret of the HMAC under which secrets are stored; undefined: plain SHA-256. */
+  readonly pepper: string | undefined;
+  /** A hold that is not renewed ends after this long. */
+  readonly holdLeaseMs: number;
+  /** No call of a key runs longer. */
+  readonly callTimeoutMs: number;
+}
+
+/** First-party tokens. */
+export interface JwtConfig {
+  /** `https://…`, or the path of a local JWKS file. Exactly one is set. */
+  readonly jwksUrl: string | undefined;
+  readonly jwksFile: string | undefined;
+  readonly issuer: string;
+  readonly audience: string;
+  /** The token's `typ` header. */
+  readonly typ: string;
+  /** `account`: billed to the account that `accountClaim` names; `free`: not billed. */
+  readonly billing: "account" | "free";
+  readonly accountClaim: string;
+}
+
+/** Customers' own upstream keys. */
+export interface OwnKeysConfig {
+  /** Newest first; empty: none can be stored. `id` is derived from the key. */
+  readonly masterKeys: readonly { readonly id: string; readonly key: Buffer }[];
+  /** What a call on an own key costs: so many ten-thousandths of its price, or so much a call. */
+  readonly fee:
+    | { readonly kind: "share"; readonly basisPoints: bigint }
+    | { readonly kind: "call"; readonly price: MicroUsd };
+}
+
+export interface AlertsConfig {
+  /** Undefined: nobody is told. */
+  readonly webhookUrl: string | undefined;
+  readonly webhookSecret: string | undefined;
+  /** Allow a webhook at a private or loopback address. */
+  readonly allowPrivate: boolean;
+  /** An account below this is low. */
+  readonly lowBalance: MicroUsd | undefined;
+}
+
+/** Limits on requests that carry bad credentials. */
+export interface FloodConfig {
+  /** Refused credentials of one client address in a minute; more are 429 unheard. */
+  readonly badCredentialsPerMinute: number;
+  /** Proxies whose X-Forwarded-For is believed: addresses or CIDR ranges. */
+  readonly trustedProxies: readonly string[];
 }
 
 export interface ServiceConfig {

@@ -21,6 +21,8 @@ export interface PublishedTerms {
   readonly feePayer?: string | undefined;
   /** Public model names, for routes that take one. */
   readonly models?: readonly string[] | undefined;
+  /** The price depends on the request. */
+  readonly quoted?: boolean | undefined;
 }
 
 export interface DiscoveryOptions {
@@ -70,6 +72,7 @@ export function publishRoute(route: Route, terms: PublishedTerms): PublishedRout
     maxTimeoutSeconds: terms.maxTimeoutSeconds,
     feePayer: terms.feePayer,
     models: terms.models,
+    ...(terms.quoted === true ? { quoted: true } : {}),
   };
 }
 

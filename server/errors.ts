@@ -99,7 +99,7 @@ export const ERRORS = {
   ledger_unavailable: entry(
     503,
     "api_error",
-    "The ledger cannot answer now. Nothing was served; ask again with the same payment.",
+    "The ledger cannot answer now. Nothing was served; ask again, with the same payment if there was one.",
   ),
   shutting_down: entry(503, "api_error", "The server is restarting. Ask again with the same payment."),
   too_many_payments: entry(
@@ -108,6 +108,66 @@ export const ERRORS = {
     "Too many unsettled calls of this wallet are in progress.",
   ),
   invalid_api_key: entry(401, "authentication_error", "Invalid API key provided"),
+  invalid_token: entry(401, "authentication_error", "Invalid token provided"),
+  insufficient_permissions: entry(
+    403,
+    "permission_error",
+    "API key doesn't have permission for this endpoint",
+  ),
+  model_not_allowed: entry(403, "permission_error", "API key doesn't have permission for this model"),
+  provider_not_allowed: entry(403, "permission_error", "API key doesn't have permission for this provider"),
+  insufficient_credits: entry(
+    402,
+    "insufficient_credits",
+    "The account's balance does not cover this call. Top it up, or ask for less.",
+  ),
+  key_limit_reached: entry(
+    402,
+    "insufficient_credits",
+    "The key's spend limit does not cover this call. Raise the limit, or ask for less.",
+  ),
+  rate_limit_exceeded: entry(429, "rate_limit_error", "Too many requests; back off and retry."),
+  concurrency_limit_exceeded: entry(429, "rate_limit_error", "Too many calls of this key are in progress."),
+  too_many_failed_logins: entry(
+    429,
+    "rate_limit_error",
+    "Too many requests with invalid credentials came from this address.",
+  ),
+  request_in_progress: entry(
+    409,
+    "invalid_request_error",
+    "A call with this Idempotency-Key is in progress. Ask again with the same key.",
+  ),
+  idempotency_key_reused: entry(
+    409,
+    "invalid_request_error",
+    "This Idempotency-Key was used for another request.",
+  ),
+  idempotent_answer_not_stored: entry(
+    409,
+    "invalid_request_error",
+    "The call with this Idempotency-Key was charged once and its answer is no longer stored.",
+  ),
+  jwks_unavailable: entry(
+    503,
+    "api_error",
+    "The token cannot be checked now. Nothing was charged; ask again.",
+  ),
+  provider_key_unusable: entry(
+    503,
+    "api_error",
+    "The account's own provider key cannot be used now. Nothing was charged.",
+  ),
+  account_not_found: entry(404, "invalid_request_error", "There is no such account."),
+  key_not_found: entry(404, "invalid_request_error", "There is no such key."),
+  key_not_active: entry(409, "invalid_request_error", "The key is revoked or expired."),
+  account_exists: entry(409, "invalid_request_error", "There is an account of this id already."),
+  credit_conflict: entry(
+    409,
+    "invalid_request_error",
+    "Another amount was credited under this reference already.",
+  ),
+  admin_token_required: entry(401, "authentication_error", "This needs the operator's token."),
   tier_not_accepted: entry(
     401,
     "authentication_error",

@@ -7,8 +7,10 @@ import {
 } from "node:http";
 import { GatewayError } from "./errors.ts";
 import { formatUsd } from "./money.ts";
-import type { PaidCall, Paywall, Seller } from "./payment/paywall.ts";
+import type { Paywall } from "./payment/paywall.ts";
+import type { PaidCall, Sale, SaleReading, Seller } from "./payment/sale.ts";
 import type { UpstreamProxy } from "./proxy/proxy.ts";
+import type { Meter, Prepared, ProxyCall, Reading } from "./proxy/proxy-call.ts";
 import { createRouteTable, pathOf } from "./route-table.ts";
 import type { Route } from "./routes.ts";
 
@@ -55,22 +57,53 @@ function forward(proxy: UpstreamProxy, route: Route): Seller {
   return (req, body) => {
     const prepared = proxy.prepare(route, req.method ?? "GET", req.url ?? "/", req.headers, body);
     if (prepared instanceof GatewayError) return prepared;
-    return (call) => proxy.run(prepared, { ...proxyCall(call, route), body });
+    return sell(proxy, route, prepared);
   };
 }
 
-function proxyCall(call: PaidCall, route: Route) {
-  const { req, res, charge, gate } = call;
+function sell(proxy: UpstreamProxy, route: Route, prepared: Prepared): Sale {
+  const meter = prepared.quote.meter();
+  return {
+    model: prepared.model,
+    provider: prepared.provider,
+    range: prepared.quote.range,
+    read: async () => saleReading(await meter.read()),
+    run: (call) => proxy.run(prepared, proxyCall(call, route, meter)),
+  };
+}
+
+function saleReading({ begun, usage, estimated, cost }: Reading): SaleReading {
+  return {
+    begun,
+    estimated,
+    cost,
+    promptTokens: usage?.promptTokens,
+    completionTokens: usage?.completionTokens,
+  };
+}
+
+function proxyCall(call: PaidCall, route: Route, meter: Meter & { read(): Promise<Reading> }): ProxyCall {
+  const { req, res, body, charge, gate, budget, upstreamKey } = call;
+  /** A key is charged what the call came to; a wallet paid its price. */
+  let amount = charge.amount;
   return {
     req,
     res,
     route,
+    body,
+    budget,
+    upstreamKey,
+    meter,
     signal: gate.signal,
-    settle: () => gate.settle(),
+    async settle() {
+      if (charge.capturesFirst) amount = charge.costOf((await meter.read()).cost);
+      return gate.settle();
+    },
+    chargeBeforeEnd: () => gate.chargeBeforeEnd(),
     billing: () => ({
       tier: charge.tier,
-      amount: formatUsd(charge.amount),
-      currency: "USD" as const,
+      amount: formatUsd(amount),
+      currency: "USD",
       transaction: charge.receipt.transaction ?? null,
       payer: charge.receipt.payer ?? null,
     }),

@@ -6,7 +6,8 @@ import { createLogger, type Logger } from "./log.ts";
 import { createMetrics } from "./metrics.ts";
 import { parseUsd } from "./money.ts";
 import { openPayments } from "./open-payments.ts";
-import type { Paywall, Seller } from "./payment/paywall.ts";
+import type { Paywall } from "./payment/paywall.ts";
+import { flatSale, type Seller } from "./payment/sale.ts";
 import { type PaywallOptions, readPaywallOptions } from "./paywall-options.ts";
 import { createRouteTable, pathOf, type RouteTable } from "./route-table.ts";
 import type { Dialect, Route, SettleMode } from "./routes.ts";
@@ -52,6 +53,7 @@ export async function createPaywall(options: PaywallOptions): Promise<PaywallFac
   const log: Logger = createLogger({ level: options.logLevel ?? "info" });
   const { payments, close } = await openPayments({
     settings,
+    keyedTier: undefined,
     log,
     metrics: createMetrics(),
     onFatal:
@@ -70,7 +72,6 @@ export async function createPaywall(options: PaywallOptions): Promise<PaywallFac
   function sellOne(sold: SoldRoute): Middleware {
     const priced = new Map<string, Route>();
     const seller = sellerOf(sold, onInvalid);
-    readPrice(sold, "paywall");
     return (req, res, next) => {
       const method = req.method === "HEAD" ? "GET" : (req.method ?? "GET");
       const pattern = expressPattern(req, priced.size < MAX_PATTERNS);
@@ -130,6 +131,7 @@ async function untilIdle(paywall: Paywall): Promise<void> {
 
 /** `next` may return the handler's promise, as hand-written chains do: its rejection is the handler's failure. */
 function sellerOf(sold: SoldRoute, onInvalid: (error: unknown) => void): (next: () => void) => Seller {
+  const price = readPrice(sold, "paywall");
   return (next) => (req, body) => {
     try {
       const problem = sold.validate?.(req, body);
@@ -138,7 +140,7 @@ function sellerOf(sold: SoldRoute, onInvalid: (error: unknown) => void): (next: 
       onInvalid(cause);
       return new GatewayError("internal_error", { cause });
     }
-    return () => next();
+    return flatSale(price, () => next());
   };
 }
 

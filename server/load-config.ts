@@ -2,10 +2,17 @@ import { readFileSync } from "node:fs";
 import { isAbsolute, relative, resolve } from "node:path";
 import type { Config, PaymentConfig } from "./config.ts";
 import { readConfigTree } from "./config-file.ts";
+import { resolveKeyedTier } from "./config-keyed.ts";
 import { reportRouteUpstreams, resolveModels, resolveUpstreams } from "./config-models.ts";
 import { type NetworkSettings, resolveNetwork } from "./config-networks.ts";
 import { createProblems, type Problem, type Problems, parseInput } from "./config-problems.ts";
-import { builtInRoutes, fileRoutes, reportDuplicates, reportLowPrices } from "./config-routes.ts";
+import {
+  builtInRoutes,
+  fileRoutes,
+  reportDuplicates,
+  reportLowPrices,
+  reportTiers,
+} from "./config-routes.ts";
 import type { ConfigInput } from "./config-schema.ts";
 
 const DEFAULT_FILE = "farebox.yaml";
@@ -79,6 +86,7 @@ function resolveConfig(input: ConfigInput, cwd: string, problems: Problems): Con
   return {
     ...settings,
     ...resolveOffer(input, settings, problems),
+    ...resolveKeyedTier(input, cwd, problems),
     port: env.PORT,
     adminPort: env.ADMIN_PORT,
     adminHost: env.ADMIN_HOST,
@@ -113,7 +121,8 @@ function resolveOffer(
   const { file } = input;
   const local = network === "local";
   const own = fileRoutes(file, problems);
-  const builtIns = builtInRoutes(file.prices);
+  const builtIns = builtInRoutes(file);
+  reportTiers(file, problems);
   reportDuplicates(builtIns, own, problems);
   reportLowPrices(file, own, facilitator === "coinbase", problems);
   const upstreams = resolveUpstreams(input, local, problems);
@@ -144,6 +153,8 @@ export function paymentConfig({ payment, protocol }: ConfigInput["file"]): Payme
 }
 
 function deepFreeze<Value>(value: Value): Value {
+  // The bytes of a buffer cannot be frozen.
+  if (ArrayBuffer.isView(value)) return value;
   if (typeof value === "object" && value !== null && !Object.isFrozen(value)) {
     Object.freeze(value);
     for (const child of Object.values(value)) deepFreeze(child);

@@ -1,5 +1,3 @@
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { MicroUsd } from "./money.ts";
 
@@ -75,6 +73,7 @@ export function createMetrics(): Metrics {
   );
   const secondsChild = remember((route) => requestSeconds.labels(route));
   const paymentChild = remember((state) => payments.labels(state));
+  const facilitatorChild = remember((op) => remember((outcome) => facilitators.labels(op, outcome)));
   return {
     request(route, tier, status, seconds) {
       requestChild(route)(tier)(String(status)).inc();
@@ -82,58 +81,13 @@ export function createMetrics(): Metrics {
     },
     payment: (state) => paymentChild(state).inc(),
     settled: (seconds) => settleSeconds.observe(seconds),
-    facilitator: (op, outcome) => facilitators.inc({ op, outcome }),
+    facilitator: (op, outcome) => facilitatorChild(op)(outcome).inc(),
     undecided: (count) => undecided.set(count),
     // Prometheus counts in floating point; the ledger is what says how much is owed.
     owed: (amount) => owed.inc(Number(amount)),
     text: () => registry.metrics(),
     contentType: registry.contentType,
   };
-}
-
-export interface AdminServer {
-  /** The port it listens on, also when 0 was asked for. */
-  readonly port: number;
-  close(): Promise<void>;
-}
-
-/** `GET /metrics` on a listener of its own, off the public port; anything else is 404. Rejects if it cannot listen. */
-export function createAdminServer(options: {
-  readonly metrics: Metrics;
-  readonly host: string;
-  readonly port: number;
-}): Promise<AdminServer> {
-  const { metrics } = options;
-  const server = createServer((req, res) => {
-    const [path] = (req.url ?? "").split("?");
-    if (path !== "/metrics" || (req.method !== "GET" && req.method !== "HEAD")) {
-      res.writeHead(404).end();
-      return;
-    }
-    metrics.text().then(
-      (text) =>
-        res.writeHead(200, { "Content-Type": metrics.contentType, "Cache-Control": "no-store" }).end(text),
-      () => res.writeHead(500).end(),
-    );
-  });
-  return new Promise((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(options.port, options.host, () => {
-      server.off("error", reject);
-      resolve({ port: portOf(server.address()), close: () => close(server) });
-    });
-  });
-}
-
-function close(server: ReturnType<typeof createServer>): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.close((error) => (error === undefined ? resolve() : reject(error)));
-    server.closeAllConnections();
-  });
-}
-
-function portOf(address: AddressInfo | string | null): number {
-  return typeof address === "object" && address !== null ? address.port : 0;
 }
 
 function remember<Value>(make: (key: string) => Value): (key: string) => Value {

@@ -32,3 +32,8 @@ export function formatUsd(amount: MicroUsd): string {
     .replace(/0{1,4}$/, "");
   return `${sign}${absolute / MICRO_PER_USD}.${fraction}`;
 }
+
+/** So many ten-thousandths of an amount, rounded up. */
+export function shareOf(amount: MicroUsd, basisPoints: bigint): MicroUsd {
+  return (amount * basisPoints + 9_999n) / 10_000n;
+}

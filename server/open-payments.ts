@@ -4,7 +4,8 @@ import { createCoinbaseFacilitator } from "../facilitator-client/coinbase.ts";
 import { createHttpFacilitator } from "../facilitator-client/http-facilitator.ts";
 import { createSupportedCache } from "../facilitator-client/supported-cache.ts";
 import type { Facilitator } from "../facilitator-client/types.ts";
-import type { Config } from "./config.ts";
+import type { Config, ModelConfig } from "./config.ts";
+import { type KeyedTier, type KeyedTierSettings, openKeyedTier } from "./keyed-tier.ts";
 import type { Ledger } from "./ledger/ledger.ts";
 import { openSqliteLedger } from "./ledger/sqlite.ts";
 import type { Logger } from "./log.ts";
@@ -15,6 +16,7 @@ import { createHeightTracker } from "./payment/height-tracker.ts";
 import { createRpcChain } from "./payment/rpc-chain.ts";
 import type { MerchantTerms } from "./payment/terms.ts";
 import { createPayments, type Payments } from "./payments.ts";
+import { quotedRoutes } from "./quoted-routes.ts";
 
 /** The settings that selling needs, whether a gateway or a middleware sells. */
 export type PaymentSettings = Pick<
@@ -36,10 +38,11 @@ export type PaymentSettings = Pick<
   | "bodyLimitBytes"
 > & {
   readonly service: Pick<Config["service"], "name" | "description" | "tags">;
-  readonly models: readonly { readonly name: string }[];
+  readonly models: readonly (Pick<ModelConfig, "name"> & Partial<Pick<ModelConfig, "pricing">>)[];
 };
 
 export interface OpenedPayments {
+  readonly keyed: KeyedTier | undefined;
   readonly payments: Payments;
   readonly ledger: Ledger;
   readonly merchant: MerchantTerms;
@@ -48,6 +51,8 @@ export interface OpenedPayments {
 
 export interface OpenPaymentsOptions {
   readonly settings: PaymentSettings;
+  /** Undefined: wallets only. */
+  readonly keyedTier: KeyedTierSettings | undefined;
   readonly log: Logger;
   readonly metrics: Metrics;
   /** The ledger can no longer be trusted to record: the process must stop. */
@@ -81,6 +86,8 @@ export async function openPayments(options: OpenPaymentsOptions): Promise<Opened
     rpcUrl === undefined ? undefined : createRpcChain({ url: rpcUrl, timeoutMs: RPC_TIMEOUT_MS, asset });
   const heights = chain && createHeightTracker({ chain, intervalMs: HEIGHT_EVERY_MS });
   const merchant = merchantTerms(settings, payTo);
+  const observer = observePayments(log, metrics);
+  const keyed = options.keyedTier && openKeyedTier(options.keyedTier, ledger, log);
   const payments = createPayments({
     merchant,
     publicUrl: settings.publicUrl,
@@ -95,12 +102,16 @@ export async function openPayments(options: OpenPaymentsOptions): Promise<Opened
     supported,
     chain,
     height: () => heights?.upperBound(),
-    observer: observePayments(log, metrics),
+    observer,
+    keyed,
+    isQuoted: quotedRoutes(settings.models),
+    minimumPayment: settings.facilitator === "coinbase" ? CDP_MINIMUM : 1n,
   });
   payments.reconciler.start();
   if (chain !== undefined) void warnIfNoTokenAccount(chain, payTo, asset, log);
   return {
     payments,
+    keyed,
     ledger,
     merchant,
     async close() {
@@ -112,6 +123,9 @@ export async function openPayments(options: OpenPaymentsOptions): Promise<Opened
     },
   };
 }
+
+/** Coinbase's facilitator settles nothing below $0.001. */
+const CDP_MINIMUM = 1_000n;
 
 function merchantTerms(settings: PaymentSettings, payTo: string): MerchantTerms {
   const { network, payment } = settings;

@@ -7,17 +7,19 @@ import type { PublishedRoute } from "../well-known/types.ts";
 import type { PaymentConfig, ServiceConfig } from "./config.ts";
 import { CORS_HEADERS } from "./cors.ts";
 import { publishRoute } from "./discovery.ts";
+import type { KeyedTier } from "./keyed-tier.ts";
 import type { Ledger } from "./ledger/ledger.ts";
 import { createPaymentReader } from "./payment/arrived-payment.ts";
 import type { Chain } from "./payment/chain.ts";
 import { createChallenges } from "./payment/challenge.ts";
-import { createLeaseKeeper, type LeaseKeeper } from "./payment/leases.ts";
+import { createLeaseKeeper } from "./payment/leases.ts";
 import { paymentIdentifierExtension } from "./payment/payment-identifier.ts";
 import { createPaywall, type Paywall, type RequestFacts } from "./payment/paywall.ts";
 import { createReconciler, type Reconciler } from "./payment/reconcile.ts";
 import { createTermsSource, type MerchantTerms, type TermsSource } from "./payment/terms.ts";
 import { createTokenMint } from "./payment/token.ts";
 import { encodePaymentResponse } from "./payment/wire.ts";
+import { recordWalletCall } from "./record-wallet-call.ts";
 import type { Route } from "./routes.ts";
 
 /** What happens to payments, for the log and the metrics. */
@@ -48,6 +50,12 @@ export interface PaymentsOptions {
   readonly chain: Chain | undefined;
   readonly height: () => bigint | undefined;
   readonly observer: PaymentObserver;
+  /** Undefined: wallets only. */
+  readonly keyed: KeyedTier | undefined;
+  /** A call of this route costs what its model and its body say. */
+  readonly isQuoted: (route: Route) => boolean;
+  /** The facilitator settles nothing smaller, MicroUsd. */
+  readonly minimumPayment: bigint;
 }
 
 /** Everything a priced request goes through, put together; the gateway and the middleware share it. */
@@ -137,8 +145,16 @@ export function createPayments(options: PaymentsOptions): Payments {
       gateBytes: settings.gateBytes,
       keepBytes: settings.storeResponses ? settings.storeResponseMaxBytes : 0,
     },
+    keys: options.keyed?.paywall,
     bodyLimitBytes: options.bodyLimitBytes,
+    isQuoted: ({ route }) => options.isQuoted(route),
+    minimumPayment: options.minimumPayment,
     observe: observer.request,
+    onWalletCall: (visit, charged, notCharged) => {
+      recordWalletCall(ledger, visit, charged, notCharged).catch((error: unknown) =>
+        observer.fault(error, undefined),
+      );
+    },
     onFault: (error) => observer.fault(error, undefined),
   });
   return {
@@ -148,8 +164,9 @@ export function createPayments(options: PaymentsOptions): Payments {
     async close() {
       // A connection is gone before what became of its charge is recorded.
       paywall.cutOff();
-      await untilReleased(leases);
+      await untilReleased(() => leases.size + (options.keyed?.holds.size ?? 0));
       leases.close();
+      await options.keyed?.close();
       await reconciler.close();
     },
   };
@@ -159,9 +176,9 @@ export function createPayments(options: PaymentsOptions): Payments {
 const LAST_STEPS_MS = 5_000;
 const LAST_STEPS_POLL_MS = 5;
 
-async function untilReleased(leases: LeaseKeeper): Promise<void> {
+async function untilReleased(running: () => number): Promise<void> {
   const deadline = performance.now() + LAST_STEPS_MS;
-  while (leases.size > 0 && performance.now() < deadline) await setTimeout(LAST_STEPS_POLL_MS);
+  while (running() > 0 && performance.now() < deadline) await setTimeout(LAST_STEPS_POLL_MS);
 }
 
 /** A 402's resource does not say when it changed. */

@@ -6,10 +6,14 @@
 const REDACTED = "[redacted]";
 /** In any spelling: `authorization`, `X-PAYMENT`, `set-cookie`, `apiKey`, `API_KEY`, `cdpKeySecret`, `accessToken`. */
 const SECRET_KEY =
-  /(?:authorization|payment-?signature|x-?payment|payment-?required|cookie|api[-_]?key|password|secrets?|token)$/i;
+  /(?:authorization|payment-?signature|x-?payment|payment-?required|cookie|api[-_]?key|master-?keys?|provider-?key|pepper|password|secrets?|token)$/i;
 const CREDENTIALS = /\b(bearer|basic) +[\w.~+/=-]+/gi;
 const URL_USER = /(:\/\/)[^\s/@]+(?=@)/g;
 const URL_QUERY = /([?&](?:api[-_]?key|key|secret|(?:access[-_]?)?token)=)[^&\s"']+/gi;
+/** A key of any prefix that can be configured, whose tail is longer than that of any id of ours. */
+const API_KEY = /[\w-]{2,31}[_-][0-9A-Za-z]{30,}/g;
+/** Three base64url parts, of which the first is the beginning of a JSON object. */
+const JWT = /ey[JA][\w-]{5,}\.[\w-]+\.[\w-]*/g;
 const MAX_DEPTH = 6;
 
 /** A copy without secrets, fit for JSON: plain objects and lists are walked, anything else is named by its class. */
@@ -36,10 +40,12 @@ export function redactFields(fields: object, depth = 0): Record<string, unknown>
   return Object.fromEntries(entries);
 }
 
-/** A text without bearer credentials and without those of URLs. */
+/** A text without bearer credentials, keys and tokens, and without the credentials of URLs. */
 export function redactText(text: string): string {
   return text
     .replace(CREDENTIALS, `$1 ${REDACTED}`)
+    .replace(JWT, REDACTED)
+    .replace(API_KEY, REDACTED)
     .replace(URL_USER, `$1${REDACTED}`)
     .replace(URL_QUERY, `$1${REDACTED}`);
 }

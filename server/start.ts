@@ -1,18 +1,22 @@
 import { once } from "node:events";
 import type { Server } from "node:http";
+import { createAdminApi } from "./admin/admin-api.ts";
+import { type AdminServer, createAdminServer } from "./admin/admin-server.ts";
+import { openActions } from "./admin/open-actions.ts";
 import { createApp, type Readiness } from "./app.ts";
 import type { Config } from "./config.ts";
 import { publishRoute } from "./discovery.ts";
 import { createGateway, drain } from "./gateway.ts";
 import type { Ledger } from "./ledger/ledger.ts";
 import type { Logger } from "./log.ts";
-import { type AdminServer, createAdminServer, createMetrics, type Metrics } from "./metrics.ts";
+import { createMetrics, type Metrics } from "./metrics.ts";
 import type { MicroUsd } from "./money.ts";
 import { openPayments } from "./open-payments.ts";
 import type { MerchantTerms, TermsSource } from "./payment/terms.ts";
 import type { Payments } from "./payments.ts";
 import type { CallPrices } from "./proxy/model-catalog.ts";
 import { createProxy, type UpstreamProxy } from "./proxy/proxy.ts";
+import { quotedRoutes } from "./quoted-routes.ts";
 import type { Route } from "./routes.ts";
 
 /** A gateway that listens. */
@@ -38,7 +42,7 @@ const READINESS_MS = 1_000;
 /** Configuration -> parts -> listen. Rejects if the ledger cannot be opened or a port is taken. */
 export async function startGateway({ config, log, onFatal }: StartOptions): Promise<RunningGateway> {
   const metrics = createMetrics();
-  const opened = await openPayments({ settings: config, log, metrics, onFatal });
+  const opened = await openPayments({ settings: config, keyedTier: config, log, metrics, onFatal });
   const { payments, ledger, merchant } = opened;
   const proxy = createProxy({
     ...config,
@@ -52,6 +56,7 @@ export async function startGateway({ config, log, onFatal }: StartOptions): Prom
     },
     routes: config.routes,
     models: () => proxy.models(callPrices(config.routes)),
+    keys: opened.keyed && { authenticator: opened.keyed.authenticator, ledger },
     readiness: () => readiness(ledger, payments.terms, proxy),
     onFault: (error) => log.error({ err: error }, "request failed"),
   });
@@ -62,7 +67,7 @@ export async function startGateway({ config, log, onFatal }: StartOptions): Prom
     await Promise.all([proxy.close(), admin?.close()]);
   }
   try {
-    admin = await listenAdmin(config, metrics);
+    admin = await listenAdmin(config, metrics, ledger, log);
     await listen(server, config);
   } catch (error) {
     await closeParts();
@@ -108,10 +113,11 @@ function callPrices(routes: readonly Route[]): CallPrices {
 /** The priced routes with today's terms. */
 function publishedRoutes(config: Config, terms: TermsSource, merchant: MerchantTerms) {
   const models = config.models.map((model) => model.name);
+  const isQuoted = quotedRoutes(config.models);
   return memoiseByTerms(terms, (feePayer) =>
     config.routes.map((route) => {
       const named = route.target.kind === "forward" ? undefined : models;
-      return publishRoute(route, { ...merchant, feePayer, models: named });
+      return publishRoute(route, { ...merchant, feePayer, models: named, quoted: isQuoted(route) });
     }),
   );
 }
@@ -164,11 +170,21 @@ function urlOf(server: Server, config: Config): string {
   return `http://${host}:${port}`;
 }
 
-async function listenAdmin(config: Config, metrics: Metrics): Promise<AdminServer | undefined> {
-  const { adminPort, adminHost } = config;
+async function listenAdmin(
+  config: Config,
+  metrics: Metrics,
+  ledger: Ledger,
+  log: Logger,
+): Promise<AdminServer | undefined> {
+  const { adminPort, adminHost, adminToken } = config;
   if (adminPort === undefined) return undefined;
+  const onFault = (error: unknown): void => log.error({ err: error }, "admin request failed");
+  const api =
+    adminToken === undefined
+      ? undefined
+      : createAdminApi({ actions: openActions(config, ledger), token: adminToken, onFault });
   try {
-    return await createAdminServer({ metrics, host: adminHost, port: adminPort });
+    return await createAdminServer({ metrics, host: adminHost, port: adminPort, api });
   } catch (cause) {
     throw portFault(cause, "ADMIN_PORT", adminHost, adminPort);
   }

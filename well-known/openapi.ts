@@ -113,7 +113,10 @@ function freeOperation(route: FreeRoute): Operation {
 
 function paymentInfo(route: PublishedRoute): JsonObject {
   return {
-    price: { mode: "fixed", currency: "USD", amount: route.priceUsd },
+    price:
+      route.quoted === true
+        ? { mode: "dynamic", currency: "USD" }
+        : { mode: "fixed", currency: "USD", amount: route.priceUsd },
     protocols: [{ x402: {} }],
   };
 }

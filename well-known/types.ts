@@ -45,6 +45,8 @@ export interface PublishedRoute {
   /** JSON Schema of the body (POST, PUT, PATCH) or of the query (other methods). */
   readonly input: JsonObject;
   readonly outputExample?: unknown;
+  /** The price depends on the request: `amount` is that of an empty one, the live 402 quotes each. */
+  readonly quoted?: boolean | undefined;
   /** Model names this route accepts in its `model` field. */
   readonly models?: readonly string[] | undefined;
 }

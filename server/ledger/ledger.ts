@@ -1,4 +1,7 @@
 import type { MicroUsd } from "../money.ts";
+import type { AccountLedger } from "./account-ledger.ts";
+import type { CallLedger } from "./call-ledger.ts";
+import type { KeepResponse, SealedResponse } from "./sealed-response.ts";
 
 /**
  * What must never be lost. Every method is one atomic step; callers never combine two reads and a write.
@@ -134,34 +137,11 @@ export type ClaimOutcome =
   | { readonly outcome: "not_admitted" }
   | { readonly outcome: "too_many_in_flight" };
 
-/** A stored response, encrypted (payment/response-store.ts): the store alone reveals nothing. */
-export interface SealedResponse {
-  readonly sealed: Uint8Array;
-}
-
-/** A response to keep with a record, for `ttlMs`. */
-export interface KeepResponse extends SealedResponse {
-  readonly ttlMs: number;
-}
-
 /** `lost`: the record is not in the expected state with this fence. Whoever hears it must change nothing and serve nothing new. */
 export type Step = "ok" | "lost";
 
-/** Every change of a balance is one entry, written in the same step. */
-export interface JournalEntry {
-  /** `wallet:<address>` or an account id. */
-  readonly account: string;
-  /** Idempotency: one entry for each (account, reference). For an owed payment: `payment:<id>`. */
-  readonly reference: string;
-  readonly kind: "owed_credit";
-  /** Signed. */
-  readonly amount: MicroUsd;
-  /** Balance after this entry. */
-  readonly balance: MicroUsd;
-  readonly at: number;
-}
-
-export interface Ledger {
+/** Keyless payments, accounts and keys, and keyed calls: one store, so that what belongs together is one step. */
+export interface Ledger extends AccountLedger, CallLedger {
   /** Looks up and claims; see {@link ClaimOutcome}. Not durable. */
   claim(request: ClaimRequest): Promise<ClaimOutcome>;
   /** Takes over one named record that is `settled` with a dead lease and this fingerprint (a twin that settled). */
@@ -219,8 +199,6 @@ export interface Ledger {
   /** Settled with a dead lease for longer than `idleMs`: nobody came back for them; they are to be credited. Takes each (new fence). */
   takeAbandoned(idleMs: number, leaseMs: number, limit: number): Promise<readonly PaymentRecord[]>;
   payment(id: string): Promise<PaymentRecord | undefined>;
-  balance(account: string): Promise<MicroUsd>;
-  journal(account: string): Promise<readonly JournalEntry[]>;
   /** Deletes expired stored responses; returns how many. */
   sweepResponses(): Promise<number>;
   /** Resolves if the ledger can read and write now. */

@@ -1,6 +1,7 @@
 import type Database from "better-sqlite3";
 import type { MicroUsd } from "../money.ts";
-import type { JournalEntry } from "./ledger.ts";
+import type { AccountRecord, JournalEntry } from "./account-ledger.ts";
+import { KEY_COLUMNS, type KeyRow, toKeyRecord } from "./sqlite-key-rows.ts";
 import type { Handlers } from "./sqlite-messages.ts";
 
 interface JournalRow {
@@ -12,19 +13,108 @@ interface JournalRow {
   readonly at: number;
 }
 
-/** Reads balances and journals. An account nobody wrote to has 0 and no entries. */
-export function createAccounts(db: Database.Database): Pick<Handlers, "balance" | "journal"> {
-  const balance = selectBalance(db);
+interface AccountRow {
+  readonly id: string;
+  readonly name: string;
+  readonly balance: string;
+  readonly held: string;
+  readonly created_at: number;
+}
+
+const ACCOUNT_COLUMNS = "id, name, CAST(balance AS TEXT) AS balance, CAST(held AS TEXT) AS held, created_at";
+
+/** Accounts, their balances, credits and journals. An account nobody wrote to has 0 and no entries. */
+export function createAccounts(
+  db: Database.Database,
+): Pick<
+  Handlers,
+  "createAccount" | "accounts" | "account" | "balance" | "journal" | "creditAccount" | "keyBySecret"
+> {
+  const select = db.prepare<[string], AccountRow>(`SELECT ${ACCOUNT_COLUMNS} FROM account WHERE id = ?`);
+  const selectAll = db.prepare<[], AccountRow>(
+    `SELECT ${ACCOUNT_COLUMNS} FROM account ORDER BY created_at, id`,
+  );
+  const insert = db.prepare<[string, string, number]>(
+    "INSERT INTO account (id, balance, name, created_at) VALUES (?, 0, ?, ?) ON CONFLICT (id) DO NOTHING",
+  );
   const entries = db.prepare<[string], JournalRow>(
     `SELECT account, reference, kind, CAST(amount AS TEXT) AS amount, CAST(balance AS TEXT) AS balance, at
      FROM journal WHERE account = ? ORDER BY seq`,
   );
+  const selectKey = db.prepare<[string, number], KeyRow>(
+    `SELECT ${KEY_COLUMNS} FROM key_secret s JOIN api_key k ON k.seq = s.key
+     WHERE s.hash = ? AND (s.valid_until IS NULL OR s.valid_until > ?)`,
+  );
+  const credit = createCredit(db);
+  const read = (id: string): AccountRecord | undefined => {
+    const row = select.get(id);
+    return row === undefined ? undefined : toAccount(row);
+  };
   return {
-    balance: (_now, account) => BigInt(balance.get(account) ?? 0),
+    createAccount: (now, id, name) => (insert.run(id, name, now).changes === 1 ? "created" : "exists"),
+    accounts: () => selectAll.all().map(toAccount),
+    account: (_now, id) => read(id),
+    balance: (_now, account) => read(account)?.balance ?? 0n,
     journal: (_now, account) =>
       entries
         .all(account)
         .map((row) => ({ ...row, amount: BigInt(row.amount), balance: BigInt(row.balance) })),
+    creditAccount(now, account, amount, reference) {
+      const known = read(account);
+      if (known === undefined) return { outcome: "not_found", balance: 0n };
+      return credit(now, { account, amount, reference: `credit:${reference}`, kind: "credit" });
+    },
+    keyBySecret(now, hash) {
+      const row = selectKey.get(hash, now);
+      const account = row === undefined ? undefined : read(row.account);
+      return row === undefined || account === undefined ? "unknown" : { key: toKeyRecord(row, now), account };
+    },
+  };
+}
+
+function toAccount({ id, name, balance, held, created_at }: AccountRow): AccountRecord {
+  return { id, name, balance: BigInt(balance), held: BigInt(held), createdAt: created_at };
+}
+
+interface Credit {
+  readonly account: string;
+  readonly amount: MicroUsd;
+  readonly reference: string;
+  readonly kind: "owed_credit" | "credit";
+}
+
+interface Credited {
+  readonly outcome: "credited" | "repeated" | "conflict";
+  readonly balance: MicroUsd;
+}
+
+/** Adds money once for each (account, reference): one journal entry and the new balance, in the caller's transaction. */
+function createCredit(db: Database.Database): (now: number, credit: Credit) => Credited {
+  const balanceOf = db
+    .prepare<[string], string>("SELECT CAST(balance AS TEXT) FROM account WHERE id = ?")
+    .pluck();
+  const earlier = db
+    .prepare<[string, string], string>(
+      "SELECT CAST(amount AS TEXT) FROM journal WHERE account = ? AND reference = ?",
+    )
+    .pluck();
+  const setBalance = db.prepare<[string, bigint, number]>(
+    `INSERT INTO account (id, balance, created_at) VALUES (?, ?, ?)
+     ON CONFLICT (id) DO UPDATE SET balance = excluded.balance`,
+  );
+  const write = db.prepare<[string, string, string, bigint, bigint, number]>(
+    "INSERT INTO journal (account, reference, kind, amount, balance, at) VALUES (?, ?, ?, ?, ?, ?)",
+  );
+  return (now, { account, amount, reference, kind }) => {
+    const before = BigInt(balanceOf.get(account) ?? 0);
+    const written = earlier.get(account, reference);
+    if (written !== undefined) {
+      return { outcome: BigInt(written) === amount ? "repeated" : "conflict", balance: before };
+    }
+    const balance = before + amount;
+    setBalance.run(account, balance, now);
+    write.run(account, reference, kind, amount, balance, now);
+    return { outcome: "credited", balance };
   };
 }
 
@@ -36,30 +126,12 @@ export interface OwedCredit {
 }
 
 /**
- * Writes what is owed for a payment onto `wallet:<payer>`: one journal entry with reference `payment:<id>` and the new
- * balance, in the caller's transaction. A reference that is in the journal already changes nothing.
+ * Writes what is owed for a payment onto `wallet:<payer>`, under the reference `payment:<id>`. A reference that is in the
+ * journal already changes nothing.
  */
 export function createCrediter(db: Database.Database): (now: number, owed: OwedCredit) => void {
-  const balance = selectBalance(db);
-  const written = db
-    .prepare<[string, string], number>("SELECT 1 FROM journal WHERE account = ? AND reference = ?")
-    .pluck();
-  const setBalance = db.prepare<[string, bigint]>(
-    "INSERT INTO account (id, balance) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET balance = excluded.balance",
-  );
-  const write = db.prepare<[string, string, bigint, bigint, number]>(
-    "INSERT INTO journal (account, reference, kind, amount, balance, at) VALUES (?, ?, 'owed_credit', ?, ?, ?)",
-  );
+  const credit = createCredit(db);
   return (now, { id, payer, amount }) => {
-    const account = `wallet:${payer}`;
-    const reference = `payment:${id}`;
-    if (written.get(account, reference) !== undefined) return;
-    const after = BigInt(balance.get(account) ?? 0) + amount;
-    setBalance.run(account, after);
-    write.run(account, reference, amount, after, now);
+    credit(now, { account: `wallet:${payer}`, amount, reference: `payment:${id}`, kind: "owed_credit" });
   };
-}
-
-function selectBalance(db: Database.Database): Database.Statement<[string], string> {
-  return db.prepare<[string], string>("SELECT CAST(balance AS TEXT) FROM account WHERE id = ?").pluck();
 }

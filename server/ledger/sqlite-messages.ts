@@ -52,6 +52,15 @@ const DURABLE: ReadonlySet<Method> = new Set<Method>([
   "credit",
   "decide",
   "ping",
+  "capture",
+  "createAccount",
+  "creditAccount",
+  "createKey",
+  "revokeKey",
+  "rotateKey",
+  "changeKey",
+  "setProviderKey",
+  "deleteProviderKey",
 ]);
 
 /** True if the caller must not hear of this call's success before it survives a power cut. */

@@ -1,5 +1,6 @@
 import type Database from "better-sqlite3";
-import type { PaymentRecord, PaymentState, SealedResponse } from "./ledger.ts";
+import type { PaymentRecord, PaymentState } from "./ledger.ts";
+import type { SealedResponse } from "./sealed-response.ts";
 
 /** A payment as it is stored. int64 columns that hold money or heights are read as text, so that none is rounded. */
 export interface PaymentRow {

@@ -1,5 +1,6 @@
 import type Database from "better-sqlite3";
-import type { KeepResponse, PaymentState, Step } from "./ledger.ts";
+import type { PaymentState, Step } from "./ledger.ts";
+import type { KeepResponse } from "./sealed-response.ts";
 import { createCrediter } from "./sqlite-accounts.ts";
 import type { Handlers } from "./sqlite-messages.ts";
 import { PAYMENT_COLUMNS, type PaymentRow, selectPayment, selectTwin } from "./sqlite-rows.ts";

@@ -1,7 +1,12 @@
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import type Database from "better-sqlite3";
 import { createAccounts } from "./sqlite-accounts.ts";
+import { createAlerts } from "./sqlite-alerts.ts";
+import { createCaptures } from "./sqlite-captures.ts";
+import { createCheck } from "./sqlite-check.ts";
 import { createClaims } from "./sqlite-claims.ts";
+import { createHolds } from "./sqlite-holds.ts";
+import { createKeys } from "./sqlite-keys.ts";
 import {
   type Answer,
   type Call,
@@ -13,6 +18,7 @@ import {
   type ToWorker,
   type WorkerOptions,
 } from "./sqlite-messages.ts";
+import { createProviderKeys } from "./sqlite-provider-keys.ts";
 import { createReconcile } from "./sqlite-reconcile.ts";
 import { selectPayment, toRecord } from "./sqlite-rows.ts";
 import { openDatabase } from "./sqlite-schema.ts";
@@ -36,6 +42,12 @@ function createHandlers(db: Database.Database): Handlers {
     ...createSteps(db),
     ...createReconcile(db),
     ...createAccounts(db),
+    ...createKeys(db),
+    ...createHolds(db),
+    ...createCaptures(db),
+    ...createProviderKeys(db),
+    ...createAlerts(db),
+    ...createCheck(db),
     payment(now, id) {
       const row = select.get(id);
       return row === undefined ? undefined : toRecord(row, now);

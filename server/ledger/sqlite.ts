@@ -1,3 +1,5 @@
+import type { AccountLedger } from "./account-ledger.ts";
+import type { CallLedger } from "./call-ledger.ts";
 import type { Ledger } from "./ledger.ts";
 import { type Link, openLink } from "./sqlite-link.ts";
 
@@ -43,11 +45,54 @@ export async function openSqliteLedger(options: SqliteLedgerOptions): Promise<Le
     takeAbandoned: (idleMs, leaseMs, limit) =>
       link.call({ method: "takeAbandoned", args: [idleMs, leaseMs, limit] }),
     payment: (id) => link.call({ method: "payment", args: [id] }),
-    balance: (account) => link.call({ method: "balance", args: [account] }),
-    journal: (account) => link.call({ method: "journal", args: [account] }),
+    ...accountCalls(link),
+    ...callCalls(link),
     sweepResponses: () => sweep(link),
     ping: () => link.call({ method: "ping", args: [] }),
     close: () => link.close(),
+  };
+}
+
+function accountCalls(link: Link): AccountLedger {
+  return {
+    createAccount: (id, name) => link.call({ method: "createAccount", args: [id, name] }),
+    accounts: () => link.call({ method: "accounts", args: [] }),
+    account: (id) => link.call({ method: "account", args: [id] }),
+    balance: (account) => link.call({ method: "balance", args: [account] }),
+    journal: (account) => link.call({ method: "journal", args: [account] }),
+    creditAccount: (account, amount, reference) =>
+      link.call({ method: "creditAccount", args: [account, amount, reference] }),
+    createKey: (id, account, secret, settings, repeatable) =>
+      link.call({ method: "createKey", args: [id, account, secret, settings, repeatable] }),
+    keys: (account) => link.call({ method: "keys", args: [account] }),
+    key: (id) => link.call({ method: "key", args: [id] }),
+    keyBySecret: (hash) => link.call({ method: "keyBySecret", args: [hash] }),
+    revokeKey: (id) => link.call({ method: "revokeKey", args: [id] }),
+    rotateKey: (id, secret, graceMs, repeatable) =>
+      link.call({ method: "rotateKey", args: [id, secret, graceMs, repeatable] }),
+    changeKey: (id, change) => link.call({ method: "changeKey", args: [id, change] }),
+    setProviderKey: (account, provider, key) =>
+      link.call({ method: "setProviderKey", args: [account, provider, key] }),
+    deleteProviderKey: (account, provider) =>
+      link.call({ method: "deleteProviderKey", args: [account, provider] }),
+    providerKeys: (account) => link.call({ method: "providerKeys", args: [account] }),
+    takeAlerts: (limit, leaseMs) => link.call({ method: "takeAlerts", args: [limit, leaseMs] }),
+    endAlert: (id) => link.call({ method: "endAlert", args: [id] }),
+    postponeAlert: (id, delayMs) => link.call({ method: "postponeAlert", args: [id, delayMs] }),
+    checkAccounts: () => link.call({ method: "checkAccounts", args: [] }),
+  };
+}
+
+function callCalls(link: Link): CallLedger {
+  return {
+    hold: (request) => link.call({ method: "hold", args: [request] }),
+    renewHolds: (ids, leaseMs) => link.call({ method: "renewHolds", args: [ids, leaseMs] }),
+    capture: (request) => link.call({ method: "capture", args: [request] }),
+    keepAnswer: (holdId, keep) => link.call({ method: "keepAnswer", args: [holdId, keep] }),
+    releaseHold: (id, usage) => link.call({ method: "releaseHold", args: [id, usage] }),
+    recordUsage: (usage, charged) => link.call({ method: "recordUsage", args: [usage, charged] }),
+    usage: (filter) => link.call({ method: "usage", args: [filter] }),
+    sweepHolds: () => link.call({ method: "sweepHolds", args: [] }),
   };
 }
 

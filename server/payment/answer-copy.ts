@@ -35,6 +35,7 @@ export function createAnswerCopy(maxBytes: number): AnswerCopy {
   let kept: Pick<StoredResponse, "status" | "headers"> | undefined;
   return {
     head(res) {
+      if (overflowed) return;
       const headers = Object.entries(res.getHeaders()).flatMap(([name, value]): [string, string][] =>
         NOT_STORED.has(name) || value === undefined ? [] : [[name, String(value)]],
       );

@@ -20,8 +20,8 @@ export interface Capture {
   readonly delivered: boolean;
   /** The whole answer, when it was small enough to keep. */
   readonly response: StoredResponse | undefined;
-  /** The real cost; undefined = the quoted price. */
-  readonly cost?: MicroUsd;
+  /** Nothing of the answer has left, and nothing will if this fails: do not try for long. */
+  readonly first?: boolean;
 }
 
 /** Why a charge ended without an answer. `by` decides who bears it (design: section 3). */
@@ -48,6 +48,8 @@ export interface Charge {
   readonly settleBy: number;
   /** Settle before the handler runs (route `settle: upfront`, or a payer that has abandoned calls). */
   readonly upfront: boolean;
+  /** The whole cost is known and taken before the last byte of an answer that does not stream (keys). */
+  readonly capturesFirst: boolean;
   /** True once `settle` has begun: from here on the client's leaving no longer cancels the payment. */
   readonly settling: boolean;
   /**
@@ -60,13 +62,18 @@ export interface Charge {
    * and is not settled beside this one. Never throws.
    */
   orphan(): void;
-  /** After the last byte, or when the client left during settling. Never throws. */
-  capture(capture: Capture): Promise<void>;
+  /**
+   * After the last byte, or when the client left during settling; before the last byte where {@link capturesFirst} says so.
+   * Never throws. False: it could not be recorded. Calls after the first change nothing more.
+   */
+  capture(capture: Capture): Promise<boolean>;
   /**
    * Nothing was delivered. Unsettled: the payment is never settled and may be used again. Settled already: the payer
    * is owed and credited. Never throws.
    */
   release(release: Release): Promise<void>;
+  /** What is taken for a call that the seller's meter puts at this much; a payment by wallet is fixed. */
+  costOf(metered: MicroUsd): MicroUsd;
   /** Facts for the request log and the `billing` object; the transaction is known once settled. */
   readonly receipt: ChargeReceipt;
 }

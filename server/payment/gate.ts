@@ -48,7 +48,7 @@ export class Gate implements ResponseSink {
   readonly #held = createHeldAnswer();
   /** Set before the handler ran (CORS, an operator's own): kept when the handler's answer is discarded. */
   readonly #earlierHeaders: readonly (readonly [string, number | string | string[]])[];
-  #deadline: NodeJS.Timeout;
+  #deadline: NodeJS.Timeout | undefined;
   #phase: Phase = "waiting";
   #probe: EventProbe | undefined | "unmade" = "unmade";
   #proof: Readonly<Record<string, string>> = {};
@@ -79,8 +79,10 @@ export class Gate implements ResponseSink {
       this.#unpiped = true;
       this.#park();
     });
-    const wait = Math.max(0, charge.settleBy - options.now());
-    this.#deadline = setTimeout(() => void this.settle(), wait).unref();
+    if (Number.isFinite(charge.settleBy)) {
+      const wait = Math.max(0, charge.settleBy - options.now());
+      this.#deadline = setTimeout(() => void this.settle(), wait).unref();
+    }
     this.#response = interceptResponse(res, this);
     this.#releaseConnection = holdConnection(req, () => this.#keepConnection());
   }
@@ -130,6 +132,27 @@ export class Gate implements ResponseSink {
     } else if (this.#phase === "detached") {
       this.#park();
     }
+  }
+
+  /** The call has run for as long as any may: what streams ends here, what has not begun is refused uncharged. */
+  expire(): void {
+    if (this.#phase === "waiting" && !this.#charge.settling) {
+      void this.#fail(new GatewayError("upstream_timeout"), "time_limit");
+    } else {
+      this.cutOff();
+    }
+  }
+
+  /**
+   * Charges now where the charge wants that before the last byte of an answer that is open already. False: it could not be
+   * recorded, and the answer is broken off.
+   */
+  async chargeBeforeEnd(): Promise<boolean> {
+    if (this.#phase !== "open" || !this.#charge.capturesFirst) return true;
+    if (await this.#charge.capture({ delivered: true, response: undefined, first: true })) return true;
+    this.#localBreak = true;
+    this.#res.destroy();
+    return false;
   }
 
   /** An endless stream may end anywhere. Any other answer that is cut is broken, by us; neither is a copy to keep. */
@@ -226,13 +249,22 @@ export class Gate implements ResponseSink {
       return;
     }
     this.#proof = result.headers;
-    if (this.#clientGone) this.#detach();
+    const charged = this.#clientGone || !this.#charge.capturesFirst || (await this.#captureWhole());
+    if (!charged) this.#refuse(new GatewayError("ledger_unavailable", { retryAfterSeconds: 2 }));
+    else if (this.#clientGone) this.#detach();
     else if (this.#localBreak && !this.#ended) {
       await this.#fail(new GatewayError("upstream_failed"), BROKEN);
     } else {
       this.#phase = "open";
       this.#flush();
     }
+  }
+
+  /** An answer that is whole is paid for before any of it leaves. */
+  async #captureWhole(): Promise<boolean> {
+    if (!this.#ended) return true;
+    this.#copy.head(this.#res);
+    return this.#charge.capture({ delivered: true, response: this.#copy.take(), first: true });
   }
 
   /** The handler failed: its answer goes out as it is. Unsettled money never moves; settled money is owed. */

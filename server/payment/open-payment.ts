@@ -1,10 +1,12 @@
 import { hash } from "node:crypto";
 import type { Facilitator, FacilitatorRequest, VerifyResult } from "../../facilitator-client/types.ts";
 import { type ErrorCode, GatewayError } from "../errors.ts";
-import type { ClaimOutcome, ClaimRequest, Ledger, PaymentRecord, SealedResponse } from "../ledger/ledger.ts";
+import type { ClaimOutcome, ClaimRequest, Ledger, PaymentRecord } from "../ledger/ledger.ts";
+import type { SealedResponse } from "../ledger/sealed-response.ts";
 import type { Route } from "../routes.ts";
 import { type ArrivedPayment, withoutSecrets } from "./arrived-payment.ts";
 import type { Charge, StoredResponse } from "./charge.ts";
+import { fingerprint } from "./fingerprint.ts";
 import type { Reconciler } from "./reconcile.ts";
 import { openResponse } from "./response-store.ts";
 import { createX402Charge, type X402ChargeParts, type X402Payment } from "./x402-charge.ts";
@@ -29,6 +31,8 @@ export interface PaymentCall {
   readonly body: Buffer;
   /** Aborted when the client leaves before anything was settled. */
   readonly signal: AbortSignal;
+  /** See {@link X402Payment.onEnd}. */
+  readonly onEnd: X402Payment["onEnd"];
 }
 
 export interface OpenPaymentParts extends X402ChargeParts {
@@ -65,12 +69,6 @@ export async function openPayment(
     if (opening !== "again") return opening;
   }
   return problem("settlement_unknown", 2);
-}
-
-/** Identifies the request that a payment buys: method, path, query and body. */
-function fingerprint(call: Pick<PaymentCall, "method" | "path" | "query" | "body">): string {
-  const body = hash("sha256", call.body, "hex");
-  return hash("sha256", JSON.stringify([call.method, call.path, call.query, body]), "hex");
 }
 
 function claimRequest(parts: OpenPaymentParts, payment: ArrivedPayment, call: PaymentCall): ClaimRequest {
@@ -110,7 +108,7 @@ async function follow(
     case "claimed":
       return verifyClaim(parts, payment, call, outcome.fence, outcome.upfront);
     case "resumed":
-      return serveSettled(parts, payment, outcome.record, outcome.fence, outcome.response);
+      return serveSettled(parts, payment, call, outcome.record, outcome.fence, outcome.response);
     case "delivered":
       return replay(parts, payment, outcome.record, outcome.response);
     case "in_progress":
@@ -126,9 +124,9 @@ async function follow(
     case "identifier_conflict":
       return problem("payment_identifier_conflict");
     case "identifier_replay":
-      return serveOther(parts, payment, request, outcome.record, outcome.response);
+      return serveOther(parts, payment, call, request, outcome.record, outcome.response);
     case "twin":
-      return serveOther(parts, payment, request, outcome.record, undefined);
+      return serveOther(parts, payment, call, request, outcome.record, undefined);
     case "not_admitted":
       return { kind: "error", error: payment.refusal ?? new GatewayError("payment_mismatch") };
     case "too_many_in_flight":
@@ -153,7 +151,7 @@ async function verifyClaim(
     return refuseVerify(parts, payment, fence, result);
   }
   const upfront = strikes || call.route.settle === "upfront";
-  const terms = { id, amount, fence, upfront, settledAs: undefined };
+  const terms = { id, amount, fence, upfront, settledAs: undefined, onEnd: call.onEnd };
   return { kind: "charge", charge: charge(parts, payment, request, terms) };
 }
 
@@ -198,6 +196,7 @@ const MAX_SERVINGS = 5;
 async function serveSettled(
   parts: OpenPaymentParts,
   payment: ArrivedPayment,
+  call: PaymentCall,
   record: PaymentRecord,
   fence: number,
   sealed: SealedResponse | undefined,
@@ -218,6 +217,7 @@ async function serveSettled(
     fence,
     upfront: true,
     settledAs: transaction,
+    onEnd: call.onEnd,
   });
   const replayedV1 = payment.x402Version === 1 && payment.transfer.id === id;
   if (!replayedV1 && record.servings <= MAX_SERVINGS) return { kind: "charge", charge: opened };
@@ -241,6 +241,7 @@ function replay(
 async function serveOther(
   parts: OpenPaymentParts,
   payment: ArrivedPayment,
+  call: PaymentCall,
   request: ClaimRequest,
   record: PaymentRecord,
   sealed: SealedResponse | undefined,
@@ -264,7 +265,7 @@ async function serveOther(
     case "settled": {
       const resumed = await parts.ledger.resume(record.id, request.fingerprint, parts.leaseMs);
       if (resumed === "lost") return problem("payment_in_progress", 1);
-      return serveSettled(parts, payment, resumed.record, resumed.fence, sealed);
+      return serveSettled(parts, payment, call, resumed.record, resumed.fence, sealed);
     }
   }
 }
@@ -273,7 +274,7 @@ function charge(
   parts: OpenPaymentParts,
   payment: ArrivedPayment,
   request: FacilitatorRequest,
-  claim: Pick<X402Payment, "id" | "amount" | "fence" | "upfront" | "settledAs">,
+  claim: Pick<X402Payment, "id" | "amount" | "fence" | "upfront" | "settledAs" | "onEnd">,
 ): Charge {
   return createX402Charge(parts, {
     ...claim,

@@ -1,34 +1,21 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { answerPreflight, setCorsHeaders } from "../cors.ts";
+import { answerPreflight } from "../cors.ts";
 import { type ErrorCode, GatewayError } from "../errors.ts";
 import type { RouteMatch } from "../route-table.ts";
 import type { Tier } from "../routes.ts";
-import type { ArrivedPayment, PaymentReader } from "./arrived-payment.ts";
+import type { PaymentReader } from "./arrived-payment.ts";
 import type { Challenges } from "./challenge.ts";
-import type { Charge } from "./charge.ts";
-import { Gate, type GateOptions } from "./gate.ts";
-import { type OpenPaymentParts, openPayment } from "./open-payment.ts";
+import { createDeliveries } from "./deliver.ts";
+import type { GateOptions } from "./gate.ts";
+import type { OpenPaymentParts } from "./open-payment.ts";
+import { type KeyParts, payByKey } from "./pay-by-key.ts";
+import { payByWallet, type WalletParts } from "./pay-by-wallet.ts";
+import { createPricedRoutes } from "./priced-route.ts";
 import { readBody } from "./read-body.ts";
+import type { Sale, Seller } from "./sale.ts";
 import { createTurns } from "./turns.ts";
-import { writeChallenge, writeError, writeStored } from "./write-answer.ts";
-
-/** A request whose charge is open: run it, and write the answer to `res` as if nobody were in between. */
-export interface PaidCall {
-  readonly req: IncomingMessage;
-  readonly res: ServerResponse;
-  readonly body: Buffer;
-  readonly charge: Charge;
-  readonly gate: Gate;
-}
-
-/**
- * What is sold behind the paywall. It checks the request before anything is claimed, so a bad one is refused and costs
- * nothing; a good one yields what is to be run once the charge is open.
- */
-export type Seller = (
-  req: IncomingMessage,
-  body: Buffer,
-) => GatewayError | ((call: PaidCall) => void | Promise<void>);
+import { beginVisit, type Visit } from "./visit.ts";
+import { writeChallenge, writeError, writeRefusal } from "./write-answer.ts";
 
 /** One line of the request log, and one observation of the metrics. */
 export interface RequestFacts {
@@ -39,6 +26,7 @@ export interface RequestFacts {
   readonly ms: number;
   readonly code: ErrorCode | undefined;
   readonly payer: string | undefined;
+  readonly account: string | undefined;
   readonly transaction: string | undefined;
 }
 
@@ -46,9 +34,17 @@ export interface PaywallParts {
   readonly challenges: Challenges;
   readonly reader: PaymentReader;
   readonly payments: OpenPaymentParts;
+  /** Undefined: no credentials are accepted, wallets only. */
+  readonly keys: Omit<KeyParts, "check" | "deliveries" | "bodyLimitBytes" | "keepResponses"> | undefined;
   readonly gate: Pick<GateOptions, "streamingTypes" | "gateBytes" | "keepBytes">;
   readonly bodyLimitBytes: number;
+  /** Whether a call's price depends on its body. */
+  readonly isQuoted: (match: RouteMatch) => boolean;
+  /** The facilitator settles nothing smaller, MicroUsd. */
+  readonly minimumPayment: bigint;
   readonly observe: (facts: RequestFacts) => void;
+  /** A call that a wallet paid for is over. */
+  readonly onWalletCall: WalletParts["onEnd"];
   readonly onFault: (error: unknown) => void;
 }
 
@@ -65,34 +61,39 @@ export interface Paywall {
   cutOff(): void;
 }
 
-/** What is learnt of a request on its way, for its log line. */
-interface Trace {
-  tier: Tier | "none";
-  code: ErrorCode | undefined;
-  payer: string | undefined;
-  charge: Charge | undefined;
-}
-
 /** Payments are checked for this long in one turn of the event loop. */
 const TURN_MS = 1.5;
 
-const PIPELINED = new GatewayError("invalid_request", {
-  message: "A paid request must not be sent before the answer to the one before it on the same connection.",
-  headers: { Connection: "close" },
-});
-
-/** Conditional requests would turn a paid answer into an empty 304. */
-const CONDITIONAL = ["if-none-match", "if-modified-since", "if-match", "if-unmodified-since", "if-range"];
-
-/** Picks the tier of each request (design: section 6) and takes it through its charge. */
+/** Picks the tier of each request (design: section 6); pay-by-wallet.ts and pay-by-key.ts take it through its charge. */
 export function createPaywall(parts: PaywallParts): Paywall {
-  const { challenges, reader, observe } = parts;
-  const gates = new Set<Gate>();
+  const { challenges, reader, observe, bodyLimitBytes } = parts;
   const turns = createTurns(TURN_MS);
+  const priced = createPricedRoutes(parts.minimumPayment);
+  const deliveries = createDeliveries({
+    gate: parts.gate,
+    now: parts.payments.now,
+    refuse,
+    onFault: parts.onFault,
+  });
+  const wallet: WalletParts = {
+    reader,
+    payments: parts.payments,
+    bodyLimitBytes,
+    isQuoted: parts.isQuoted,
+    priced,
+    check,
+    deliveries,
+    onEnd: parts.onWalletCall,
+  };
+  const keys: KeyParts | undefined = parts.keys && {
+    ...parts.keys,
+    bodyLimitBytes,
+    keepResponses: parts.gate.keepBytes > 0,
+    check,
+    deliveries,
+  };
 
   function handle(req: IncomingMessage, res: ServerResponse, match: RouteMatch, seller: Seller): void {
-    const started = performance.now();
-    const trace: Trace = { tier: "none", code: undefined, payer: undefined, charge: undefined };
     const { headers } = req;
     const asked = headers["access-control-request-method"];
     if (req.method === "OPTIONS" && asked !== undefined && /^[A-Z-]+$/.test(asked)) {
@@ -100,186 +101,105 @@ export function createPaywall(parts: PaywallParts): Paywall {
       answerPreflight(res, [asked]);
       return;
     }
+    const visit = beginVisit(req, res, match, seller);
     if (reader.carries(headers)) {
-      trace.tier = "x402";
-      res.once("close", () => report(res, match, trace, started));
-      const pay = () => payByWallet(req, res, match, seller, trace);
-      turns.run(
-        () =>
-          void pay().catch((error: unknown) => {
-            // A middleware before us failed while an answer of our own left.
-            parts.onFault(error);
-            res.destroy();
-          }),
-      );
-      return;
+      visit.tier = "x402";
+      res.once("close", () => report(visit));
+      turns.run(() => void follow(visit, payByWallet(wallet, visit)));
+    } else if (isBearer(headers.authorization)) {
+      res.once("close", () => report(visit));
+      void follow(visit, keys === undefined ? noCredentials() : payByKey(keys, visit));
+    } else if (parts.isQuoted(match)) {
+      res.once("close", () => report(visit));
+      void follow(visit, quote(visit));
+    } else {
+      visit.code = ask(res, match);
+      report(visit);
     }
-    const { authorization } = headers;
-    const error = authorization === undefined ? undefined : refuseCredential(match, authorization);
-    trace.code = error === undefined ? ask(res, match) : refuse(res, match, error);
-    report(res, match, trace, started);
   }
 
-  async function payByWallet(
-    req: IncomingMessage,
-    res: ServerResponse,
-    match: RouteMatch,
-    seller: Seller,
-    trace: Trace,
-  ): Promise<void> {
+  /** Answers what is left to be answered. */
+  async function follow(visit: Visit, paying: Promise<GatewayError | undefined>): Promise<void> {
     try {
-      const error = await serve(req, res, match, seller, trace);
-      if (error !== undefined) trace.code = refuse(res, match, error);
-    } catch (cause) {
-      // Only the ledger rejects (LedgerFault): nothing was served, and what was claimed is decided by its lease.
-      parts.onFault(cause);
-      const unavailable = new GatewayError("ledger_unavailable", { cause, retryAfterSeconds: 2 });
-      trace.code = refuse(res, match, unavailable);
+      const error = await paying.catch((cause: unknown) => {
+        // Only the ledger rejects (LedgerFault): nothing was served, and what was claimed is decided by its lease.
+        parts.onFault(cause);
+        return new GatewayError("ledger_unavailable", { cause, retryAfterSeconds: 2 });
+      });
+      if (error !== undefined) refuse(visit, error);
+    } catch (error) {
+      // A middleware before us failed while an answer of our own left.
+      parts.onFault(error);
+      visit.res.destroy();
     }
   }
 
-  async function serve(
-    req: IncomingMessage,
-    res: ServerResponse,
-    match: RouteMatch,
-    seller: Seller,
-    trace: Trace,
-  ): Promise<GatewayError | undefined> {
-    // Node tells a response that waits behind another on its connection neither that it finished nor that the client left.
-    if (res.socket === null) return PIPELINED;
-    if (req.method === "HEAD")
-      return new GatewayError("method_not_allowed", { headers: { Allow: match.route.method } });
-    if (!match.route.tiers.includes("x402")) return new GatewayError("tier_not_accepted");
-    const payment = reader.read(req.headers, match);
-    if (payment instanceof GatewayError) return payment;
-    trace.payer = payment.transfer.payer;
-    const body = await readBody(req, parts.bodyLimitBytes);
-    if (body instanceof GatewayError) return body;
-    const run = check(seller, req, body);
-    if (run instanceof GatewayError) return run;
-    const opening = await open(req, res, match, payment, body);
-    if (opening.kind === "error") return opening.error;
-    if (opening.kind === "replay") {
-      writeStored(res, opening.response, opening.proof);
-      return undefined;
-    }
-    trace.charge = opening.charge;
-    return deliver(req, res, match, run, body, opening.charge, trace);
+  /** What this very request costs; the flat price if it cannot be read. */
+  async function quote(visit: Visit): Promise<GatewayError> {
+    const body = await readBody(visit.req, bodyLimitBytes);
+    const sale = body instanceof GatewayError || body.length === 0 ? undefined : check(visit, body);
+    if (sale !== undefined && !(sale instanceof GatewayError)) visit.match = priced(visit.match, sale);
+    return new GatewayError("payment_required");
   }
 
   /** The check is the seller's code and may throw; nothing is claimed yet. */
-  function check(seller: Seller, req: IncomingMessage, body: Buffer): ReturnType<Seller> {
+  function check(visit: Visit, body: Buffer): GatewayError | Sale {
     try {
-      return seller(req, body);
+      return visit.seller(visit.req, body);
     } catch (cause) {
       parts.onFault(cause);
       return new GatewayError("internal_error", { cause });
     }
   }
 
-  async function open(
-    req: IncomingMessage,
-    res: ServerResponse,
-    match: RouteMatch,
-    payment: ArrivedPayment,
-    body: Buffer,
-  ): ReturnType<typeof openPayment> {
-    const left = new AbortController();
-    const onClose = (): void => left.abort();
-    res.once("close", onClose);
-    const url = req.url ?? "/";
-    const start = url.indexOf("?");
-    const query = start === -1 ? "" : url.slice(start);
-    const { route, path } = match;
-    try {
-      return await openPayment(parts.payments, payment, {
-        route,
-        method: route.method,
-        path,
-        query,
-        body,
-        signal: left.signal,
-      });
-    } finally {
-      res.off("close", onClose);
-    }
-  }
-
-  async function deliver(
-    req: IncomingMessage,
-    res: ServerResponse,
-    match: RouteMatch,
-    run: (call: PaidCall) => void | Promise<void>,
-    body: Buffer,
-    charge: Charge,
-    trace: Trace,
-  ): Promise<GatewayError | undefined> {
-    if (charge.upfront) {
-      const orphan = (): void => charge.orphan();
-      res.once("close", orphan);
-      const settled = await charge.settle(() => res.closed);
-      res.off("close", orphan);
-      if (settled.outcome === "failed") return settled.error;
-    }
-    if (res.closed) {
-      if (charge.settling) await charge.capture({ delivered: false, response: undefined });
-      else await charge.release({ reason: "client_left", by: "client", worked: false });
-      return undefined;
-    }
-    if (req.headers["if-range"] !== undefined) delete req.headers.range;
-    for (const name of CONDITIONAL) delete req.headers[name];
-    setCorsHeaders(res);
-    const gate = new Gate(req, res, charge, {
-      ...parts.gate,
-      now: parts.payments.now,
-      answer: (error) => {
-        trace.code = refuse(res, match, error);
-      },
-      over: () => gates.delete(gate),
-    });
-    gates.add(gate);
-    try {
-      await run({ req, res, body, charge, gate });
-    } catch (error) {
-      parts.onFault(error);
-      // Through the gate: an answer of 500 releases the charge.
-      if (!res.headersSent) writeError(res, match.route.dialect, new GatewayError("internal_error"));
-      else if (!res.writableEnded) res.destroy();
-    }
-    return undefined;
-  }
-
-  function report(res: ServerResponse, match: RouteMatch, trace: Trace, started: number): void {
+  function report(visit: Visit): void {
+    const { res, match, tier, code, payer, account, charge, started } = visit;
     const { route } = match;
     observe({
       route: `${route.method} ${route.path}`,
-      tier: trace.tier,
-      price: route.price,
+      tier,
+      price: charge?.amount ?? route.price,
       status: res.statusCode,
       ms: performance.now() - started,
-      code: trace.code,
-      payer: trace.payer,
-      transaction: trace.charge?.receipt.transaction,
+      code,
+      payer,
+      account,
+      transaction: charge?.receipt.transaction,
     });
   }
 
   /** The hottest path: no credentials, so terms are all there is to say. */
   function ask(res: ServerResponse, match: RouteMatch): ErrorCode {
     const challenge = challenges.make(match.route, match.path);
-    if (challenge === undefined) return refuse(res, match, new GatewayError("payment_required"));
-    writeChallenge(res, challenge);
-    return "payment_required";
+    if (challenge !== undefined) {
+      writeChallenge(res, challenge);
+      return "payment_required";
+    }
+    const error = new GatewayError("terms_unavailable", { retryAfterSeconds: 2 });
+    if (!res.headersSent && !res.closed) writeError(res, match.route.dialect, error);
+    return error.code;
   }
 
-  function refuse(res: ServerResponse, match: RouteMatch, error: GatewayError): ErrorCode {
-    if (res.headersSent || res.closed) return error.code;
-    const challenge = error.status === 402 ? challenges.make(match.route, match.path, error.code) : undefined;
-    if (error.status === 402 && challenge === undefined) {
-      return refuse(res, match, new GatewayError("terms_unavailable", { retryAfterSeconds: 2 }));
+  function refuse(visit: Visit, error: GatewayError): void {
+    const { res, match } = visit;
+    visit.code = error.code;
+    if (res.headersSent || res.closed) return;
+    const { route } = match;
+    const sellsByCall = error.status === 402 && route.tiers.includes("x402");
+    const challenge = sellsByCall ? challenges.make(route, match.path, error.code) : undefined;
+    const keyed = visit.tier === "key" || visit.tier === "jwt";
+    if (keyed) {
+      // In the dialect that the caller's SDK reads; by wallet this one call can be paid all the same.
+      writeRefusal(res, route.dialect, error, challenge);
+    } else if (error.status !== 402) {
+      writeError(res, route.dialect, error);
+    } else if (challenge !== undefined) {
+      writeChallenge(res, challenge);
+    } else {
+      const unavailable = new GatewayError("terms_unavailable", { retryAfterSeconds: 2 });
+      visit.code = unavailable.code;
+      writeError(res, route.dialect, unavailable);
     }
-    if (challenge === undefined) writeError(res, match.route.dialect, error);
-    else writeChallenge(res, challenge);
-    return error.code;
   }
 
   return {
@@ -291,18 +211,17 @@ export function createPaywall(parts: PaywallParts): Paywall {
       writeError(res, "openai", new GatewayError("invalid_request", { message }));
     },
     get active() {
-      return gates.size;
+      return deliveries.active;
     },
-    cutOff() {
-      for (const gate of gates) gate.cutOff();
-    },
+    cutOff: deliveries.cutOff,
   };
 }
 
-function refuseCredential(match: RouteMatch, authorization: string): GatewayError | undefined {
-  if (!/^bearer\b/i.test(authorization)) return undefined;
-  const sold = match.route.tiers.some((tier) => tier !== "x402");
-  return new GatewayError(sold ? "invalid_api_key" : "tier_not_accepted", {
-    headers: { "WWW-Authenticate": "Bearer" },
-  });
+/** Another scheme is no credential of ours: the answer is the price. */
+function isBearer(authorization: string | undefined): boolean {
+  return authorization !== undefined && /^\s*bearer\b/i.test(authorization);
+}
+
+async function noCredentials(): Promise<GatewayError> {
+  return new GatewayError("tier_not_accepted", { headers: { "WWW-Authenticate": "Bearer" } });
 }

@@ -1,6 +1,6 @@
 import { createCipheriv, createDecipheriv, randomBytes } from "node:crypto";
 import { z } from "zod";
-import type { SealedResponse } from "../ledger/ledger.ts";
+import type { SealedResponse } from "../ledger/sealed-response.ts";
 import type { StoredResponse } from "./charge.ts";
 
 const IV_BYTES = 12;

@@ -7,11 +7,12 @@ import type { StoredResponse } from "./charge.ts";
 
 /** A 402 with its terms. */
 export function writeChallenge(res: ServerResponse, { headers, body }: Challenge): void {
-  if (!Object.hasOwn(res, "writeHead")) {
+  if (!Object.hasOwn(res, "writeHead") && res.getHeaderNames().length === 0) {
     res.writeHead(402, headers).end(body, "latin1");
     return;
   }
-  // Whoever before us has wrapped `writeHead` may not know flat lists (on-headers before 1.1 does not).
+  // Whoever before us has wrapped `writeHead` may not know flat lists (on-headers before 1.1 does not). And where headers are
+  // set already (Express's own), Node removes and appends each of a list: setting them is a third of the work.
   for (let index = 0; index + 1 < headers.length; index += 2) {
     res.setHeader(headers[index] ?? "", headers[index + 1] ?? "");
   }
@@ -29,6 +30,22 @@ export function writeError(res: ServerResponse, dialect: Dialect, error: Gateway
   res.setHeader("Content-Length", Buffer.byteLength(body));
   res.statusCode = error.status;
   res.end(body);
+}
+
+/** A 402 in a mount's dialect that also says how this one call can be paid by wallet. */
+export function writeRefusal(
+  res: ServerResponse,
+  dialect: Dialect,
+  error: GatewayError,
+  challenge: Challenge | undefined,
+): void {
+  const terms = challenge === undefined ? undefined : paymentRequiredOf(challenge);
+  if (terms !== undefined) res.setHeader("PAYMENT-REQUIRED", terms);
+  writeError(res, dialect, error);
+}
+
+function paymentRequiredOf({ headers }: Challenge): string | undefined {
+  return headers[headers.indexOf("PAYMENT-REQUIRED") + 1];
 }
 
 /** A stored answer again, with its proof of payment. */

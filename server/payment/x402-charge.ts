@@ -1,7 +1,8 @@
 import { setTimeout } from "node:timers/promises";
 import type { Facilitator, FacilitatorRequest } from "../../facilitator-client/types.ts";
 import { GatewayError } from "../errors.ts";
-import type { KeepResponse, Ledger } from "../ledger/ledger.ts";
+import type { Ledger } from "../ledger/ledger.ts";
+import type { KeepResponse } from "../ledger/sealed-response.ts";
 import type { MicroUsd } from "../money.ts";
 import type { Capture, Charge, ChargeReceipt, Release, SettleResult, StoredResponse } from "./charge.ts";
 import type { LeaseKeeper } from "./leases.ts";
@@ -43,6 +44,8 @@ export interface X402Payment {
   readonly responseKeys: readonly Buffer[];
   /** Set when the payment was settled earlier and is only to be served. */
   readonly settledAs: string | undefined;
+  /** Called once, when the charge is over: what the payer bears for this call, or why it bears nothing. */
+  readonly onEnd: (charged: MicroUsd, notCharged: string | undefined) => void;
 }
 
 /** Before each try of a charge's last step. */
@@ -55,6 +58,7 @@ export function createX402Charge(parts: X402ChargeParts, payment: X402Payment): 
 
 class X402Charge implements Charge {
   readonly tier = "x402";
+  readonly capturesFirst = false;
   readonly amount: MicroUsd;
   readonly settleBy: number;
   readonly upfront: boolean;
@@ -76,6 +80,10 @@ class X402Charge implements Charge {
       this.#transaction = payment.settledAs;
       this.#settlement = Promise.resolve(this.#settled(payment.settledAs));
     }
+  }
+
+  costOf(): MicroUsd {
+    return this.amount;
   }
 
   get settling(): boolean {
@@ -102,9 +110,9 @@ class X402Charge implements Charge {
     });
   }
 
-  async capture(capture: Capture): Promise<void> {
+  async capture(capture: Capture): Promise<boolean> {
     const step = await this.#end();
-    if (step !== "settled") return;
+    if (step !== "settled") return step === "over";
     const { id, fence } = this.#payment;
     const keep = this.#seal(capture.response);
     await this.#attempt(async () => {
@@ -113,6 +121,8 @@ class X402Charge implements Charge {
       this.#parts.onState(capture.delivered ? "delivered" : "parked");
     });
     this.#letGo();
+    this.#payment.onEnd(this.amount, undefined);
+    return true;
   }
 
   async release(release: Release): Promise<void> {
@@ -135,6 +145,8 @@ class X402Charge implements Charge {
       }
     });
     this.#letGo();
+    const parked = state === "settled" && release.by === "client";
+    this.#payment.onEnd(parked ? this.amount : 0n, parked ? undefined : release.reason);
   }
 
   /** Ends the charge: what it was by then. `over`: ended before, or the settlement failed and has said so itself. */
@@ -149,7 +161,10 @@ class X402Charge implements Charge {
   /** A charge that could not be settled ends here: a lease kept alive would keep its record from the reconciler. */
   async #settleAndLetGo(isGone: () => boolean): Promise<SettleResult> {
     const result = await this.#settleOnce(isGone).catch((error: unknown) => this.#ledgerFault(error));
-    if (result.outcome === "failed") this.#letGo();
+    if (result.outcome === "failed") {
+      this.#letGo();
+      this.#payment.onEnd(0n, result.error.code);
+    }
     return result;
   }
 

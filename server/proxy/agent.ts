@@ -1,12 +1,16 @@
 import { GatewayError } from "../errors.ts";
+import type { MicroUsd } from "../money.ts";
 import { beginEventStream, finish, writeChunk, writeJson } from "./answer.ts";
-import { estimateUsage, readChatAnswer, type TokenUsage } from "./chat-answer.ts";
-import { type ChatEvent, isMediaType, readChatStream } from "./chat-stream.ts";
+import { askModel } from "./ask-model.ts";
+import { readChatAnswer, type TokenUsage } from "./chat-answer.ts";
+import { type ChatEvent, mediaType, meterEvents, readChatStream } from "./chat-stream.ts";
+import { estimateUsage } from "./estimate-usage.ts";
 import type { ModelCatalog, OfferedModel } from "./model-catalog.ts";
+import { quoteModel } from "./pricing.ts";
+import { chatPrompt, type Prompt } from "./prompt-bound.ts";
 import type { Prepared, ProxyCall } from "./proxy-call.ts";
-import { type AgentRequest, readAgentRequest } from "./request-fields.ts";
+import { type AgentRequest, type ChatRequest, readAgentRequest } from "./request-fields.ts";
 import type { JsonObject } from "./request-json.ts";
-import { answerRefusal } from "./upstream-refusal.ts";
 
 /** A reply larger than this is not one that a capped model gave. */
 const MAX_ANSWER_BYTES = 4_194_304;
@@ -16,50 +20,59 @@ const MAX_ANSWER_BYTES = 4_194_304;
  * call is settled when the upstream's answer is complete and good, and the reply is written after that. As a stream the text
  * comes as `{"delta"}` events, and `{"done": true, usage, model, provider, billing}` is the last one before `[DONE]`.
  */
-export function prepareAgent(body: JsonObject, catalog: ModelCatalog): GatewayError | Prepared {
+export function prepareAgent(
+  body: JsonObject,
+  catalog: ModelCatalog,
+  price: MicroUsd,
+): GatewayError | Prepared {
   const request = readAgentRequest(body);
   if (request instanceof GatewayError) return request;
   const model = catalog.find(request.model ?? undefined);
   if (model instanceof GatewayError) return model;
-  const chat = chatRequest(request, model);
-  const prompt = `${request.system ?? ""}${request.prompt}`;
+  const messages = messagesOf(request);
+  const prompt = chatPrompt(messages, {});
+  const { maxOutput } = model.config;
+  const quote = quoteModel(model.config, price, { prompt, outputLimit: maxOutput, fixesOutput: false });
   return {
     model: model.config.name,
-    execute: (call) =>
-      request.stream === true
+    provider: model.backend.provider,
+    quote,
+    execute(call) {
+      const chat = {
+        model: model.config.model,
+        messages,
+        [model.backend.outputLimitField]: quote.outputLimit(call.budget),
+        ...(request.stream === true ? { stream: true, stream_options: { include_usage: true } } : {}),
+      };
+      return request.stream === true
         ? answerStream(call, model, chat, prompt)
-        : answerWhole(call, model, chat, prompt),
+        : answerWhole(call, model, chat, prompt);
+    },
   };
 }
 
-function chatRequest(
-  { prompt, system, stream }: AgentRequest,
-  { config, backend }: OfferedModel,
-): JsonObject {
-  const instructions = system == null ? [] : [{ role: "system", content: system }];
-  return {
-    model: config.model,
-    messages: [...instructions, { role: "user", content: prompt }],
-    [backend.outputLimitField]: config.maxOutput,
-    ...(stream === true ? { stream: true, stream_options: { include_usage: true } } : {}),
-  };
+function messagesOf({ prompt, system }: AgentRequest): ChatRequest["messages"] {
+  const asked = { role: "user", content: prompt } as const;
+  return system == null ? [asked] : [{ role: "system", content: system }, asked];
 }
 
 async function answerWhole(
   call: ProxyCall,
   model: OfferedModel,
   chat: JsonObject,
-  prompt: string,
+  prompt: Prompt,
 ): Promise<void> {
-  const answer = await model.backend.generate("chat", chat, call.signal);
-  if (answer.status !== 200) return answerRefusal(call, answer, model.backend);
-  if (!isMediaType(answer, "application/json")) {
+  const answer = await askModel(call, model, "chat", chat);
+  if (answer === undefined) return;
+  if (mediaType(answer) !== "application/json") {
     answer.discard();
     throw new GatewayError("upstream_failed");
   }
-  const { text, usage } = readChatAnswer(await readWhole(answer.body));
+  const { text, usage, produced } = readChatAnswer(await readWhole(answer.body));
+  call.meter.produced(produced);
+  if (usage !== undefined) call.meter.usage(usage);
   if (text === "") throw new GatewayError("upstream_failed");
-  const facts = factsOf(model, usage, prompt, text);
+  const facts = await factsOf(model, usage, prompt, produced);
   if (call.signal.aborted || !(await call.settle())) return;
   const reply = { success: true, reply: text, ...facts, billing: call.billing() };
   await writeJson(call, 200, JSON.stringify(reply));
@@ -69,16 +82,22 @@ async function answerStream(
   call: ProxyCall,
   model: OfferedModel,
   chat: JsonObject,
-  prompt: string,
+  prompt: Prompt,
 ): Promise<void> {
-  const answer = await model.backend.generate("chat", chat, call.signal);
-  if (answer.status !== 200) return answerRefusal(call, answer, model.backend);
+  const answer = await askModel(call, model, "chat", chat);
+  if (answer === undefined) return;
   let reply = "";
+  let produced = "";
   let usage: TokenUsage | undefined;
   for await (const events of readChatStream(answer)) {
+    meterEvents(call.meter, events);
     const added = events.map(textOf).join("");
     reply += added;
-    for (const event of events) if (event.kind === "chunk") usage = event.chunk.usage ?? usage;
+    for (const event of events) {
+      if (event.kind !== "chunk") continue;
+      produced += event.chunk.produced;
+      usage = event.chunk.usage ?? usage;
+    }
     if (added !== "") {
       if (!call.res.headersSent) beginEventStream(call);
       if (!(await writeChunk(call, dataEvent({ delta: added })))) return;
@@ -87,7 +106,8 @@ async function answerStream(
     if (reply === "") throw new GatewayError("upstream_failed");
     // A short stream can be whole before its first event was settled, and the last one names the transaction.
     if (!(await call.settle())) return;
-    const last = { done: true, ...factsOf(model, usage, prompt, reply), billing: call.billing() };
+    const facts = await factsOf(model, usage, prompt, produced);
+    const last = { done: true, ...facts, billing: call.billing() };
     await finish(call, `${dataEvent(last)}data: [DONE]\n\n`);
   }
 }
@@ -96,14 +116,14 @@ function textOf(event: ChatEvent): string {
   return event.kind === "chunk" ? event.chunk.text : "";
 }
 
-function factsOf(
+async function factsOf(
   { config, backend }: OfferedModel,
   usage: TokenUsage | undefined,
-  prompt: string,
-  reply: string,
-): { readonly usage: TokenUsage; readonly model: string; readonly provider: string } {
+  prompt: Prompt,
+  produced: string,
+): Promise<{ readonly usage: TokenUsage; readonly model: string; readonly provider: string }> {
   return {
-    usage: usage ?? estimateUsage(prompt, reply),
+    usage: usage ?? (await estimateUsage(prompt, produced)),
     model: config.name,
     provider: backend.provider,
   };

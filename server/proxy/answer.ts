@@ -36,6 +36,20 @@ export async function relay(call: Answering, body: AsyncIterable<Uint8Array>): P
   await finish(call);
 }
 
+/** The same, and the call is charged before the last chunk: nobody has a whole answer that could not be paid for. */
+export async function relayCharged(
+  call: Answering & Pick<ProxyCall, "chargeBeforeEnd">,
+  body: AsyncIterable<Uint8Array>,
+): Promise<void> {
+  let last: Uint8Array | undefined;
+  for await (const chunk of body) {
+    if (last !== undefined && !(await writeChunk(call, last))) return;
+    last = chunk;
+  }
+  if (call.signal.aborted || !(await call.chargeBeforeEnd())) return;
+  await finish(call, last);
+}
+
 /** A whole JSON answer. */
 export function writeJson(call: Answering, status: number, json: string | Uint8Array): Promise<void> {
   const { res } = call;

@@ -1,22 +1,25 @@
 import { z } from "zod";
 import { GatewayError } from "../errors.ts";
-import { type JsonObject, parseJsonObject } from "./request-json.ts";
+import { isJsonObject, type JsonObject, parseJsonObject } from "./request-json.ts";
 
 const count = z.int().nonnegative();
 
-const usageSchema = z.object({ prompt_tokens: count, completion_tokens: count.default(0) });
+const usageSchema = z.object({
+  prompt_tokens: count,
+  completion_tokens: count.default(0),
+  total_tokens: count.default(0).catch(0),
+});
+const usageField = usageSchema.nullish().catch(undefined);
+
+const part = z.custom<JsonObject>(isJsonObject).nullish();
 
 /** What we read of a chat completion, whole or in chunks. Everything else is passed on unread. */
-const choiceSchema = z.object({
-  finish_reason: z.unknown().optional(),
-  delta: z.record(z.string(), z.unknown()).nullish(),
-  message: z.object({ content: z.unknown().optional(), refusal: z.unknown().optional() }).nullish(),
-});
+const choiceSchema = z.object({ finish_reason: z.unknown().optional(), delta: part, message: part });
 
 const answerSchema = z.object({
   error: z.unknown().optional(),
   choices: z.array(choiceSchema).default([]),
-  usage: usageSchema.nullish().catch(undefined),
+  usage: usageField,
 });
 
 /** Tokens as the upstream counted them. */
@@ -33,6 +36,8 @@ export interface ChatAnswer {
   /** The text of the first choice: the whole, or what this chunk adds. */
   readonly text: string;
   readonly choices: number;
+  /** Everything that the model wrote, of all choices: content, reasoning, refusals, calls of functions. */
+  readonly produced: string;
   /** There is more in it than a role: from here on something has been delivered. */
   readonly hasSubstance: boolean;
   /** The model said why it stopped. */
@@ -49,40 +54,56 @@ export function readChatAnswer(text: string): ChatAnswer {
   }
   const { choices, usage } = parsed.data;
   const [first] = choices;
-  const content = first?.message?.content ?? first?.message?.refusal ?? first?.delta?.["content"];
+  const content = first?.message?.["content"] ?? first?.message?.["refusal"] ?? first?.delta?.["content"];
   const isFinished = first?.finish_reason != null && first.finish_reason !== "";
   return {
     json,
     text: typeof content === "string" ? content : "",
     choices: choices.length,
-    hasSubstance: isFinished || usage != null || Object.entries(first?.delta ?? {}).some(isSubstance),
+    produced: choices.map(({ message, delta }) => producedText(message ?? delta ?? {})).join(""),
+    hasSubstance: isFinished || Object.entries(first?.delta ?? {}).some(isSubstance),
     isFinished,
-    usage:
-      usage == null
-        ? undefined
-        : {
-            promptTokens: usage.prompt_tokens,
-            completionTokens: usage.completion_tokens,
-            totalTokens: usage.prompt_tokens + usage.completion_tokens,
-          },
+    usage: usage == null ? undefined : tokenUsage(usage),
   };
+}
+
+/** The usage that an answer reports; undefined for none, and for one that makes no sense. */
+export function readUsage(usage: unknown): TokenUsage | undefined {
+  const parsed = usageField.parse(usage);
+  return parsed == null ? undefined : tokenUsage(parsed);
+}
+
+/** Some servers leave what was reasoned out of `completion_tokens`, but not out of the total. */
+function tokenUsage(usage: z.output<typeof usageSchema>): TokenUsage {
+  const { prompt_tokens: promptTokens, completion_tokens, total_tokens } = usage;
+  const completionTokens = Math.max(completion_tokens, total_tokens - promptTokens);
+  return { promptTokens, completionTokens, totalTokens: promptTokens + completionTokens };
+}
+
+function producedText(part: JsonObject): string {
+  const { content, reasoning_content, reasoning, refusal, tool_calls, function_call } = part;
+  // Some servers send their reasoning under both names.
+  const spoken = `${textOf(reasoning_content ?? reasoning)}${textOf(content)}${textOf(refusal)}`;
+  if (tool_calls == null && function_call == null) return spoken;
+  const calls = Array.isArray(tool_calls) ? tool_calls : [];
+  return `${spoken}${calls.map((call) => callText(field(call, "function"))).join("")}${callText(function_call)}`;
+}
+
+function callText(call: unknown): string {
+  return `${textOf(field(call, "name"))}${textOf(field(call, "arguments"))}`;
+}
+
+/** Text, or the text of parts. */
+function textOf(value: unknown): string {
+  if (typeof value === "string") return value;
+  return Array.isArray(value) ? value.map((item) => textOf(field(item, "text"))).join("") : "";
+}
+
+function field(value: unknown, name: string): unknown {
+  return isJsonObject(value) ? value[name] : undefined;
 }
 
 function isSubstance([name, value]: readonly [string, unknown]): boolean {
   if (name === "role" || value === null || value === undefined || value === "") return false;
   return !(Array.isArray(value) && value.length === 0);
-}
-
-/** Bytes of UTF-8 for one token, where an upstream reports no usage: the usual estimate, rounded up. */
-const BYTES_PER_TOKEN = 4;
-
-/** The documented estimate for an upstream that counts nothing. */
-export function estimateUsage(prompt: string, reply: string): TokenUsage {
-  const promptTokens = estimateTokens(prompt);
-  const completionTokens = estimateTokens(reply);
-  return { promptTokens, completionTokens, totalTokens: promptTokens + completionTokens };
-}
-
-export function estimateTokens(text: string): number {
-  return Math.ceil(Buffer.byteLength(text) / BYTES_PER_TOKEN);
 }

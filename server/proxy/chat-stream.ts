@@ -1,6 +1,7 @@
 import { createParser } from "eventsource-parser";
 import { GatewayError } from "../errors.ts";
 import { type ChatAnswer, readChatAnswer } from "./chat-answer.ts";
+import type { Meter } from "./proxy-call.ts";
 import type { UpstreamAnswer } from "./upstream.ts";
 
 /** One thing that a chat stream said. `data` is the chunk's text as it came. */
@@ -19,7 +20,7 @@ const MAX_EVENT = 1_048_576;
  * Throws `upstream_failed` for an error frame, for anything that is no chunk, and for a stream that ends early.
  */
 export async function* readChatStream(answer: UpstreamAnswer): AsyncGenerator<readonly ChatEvent[]> {
-  if (!isMediaType(answer, "text/event-stream")) {
+  if (mediaType(answer) !== "text/event-stream") {
     answer.discard();
     throw new GatewayError("upstream_failed");
   }
@@ -38,10 +39,19 @@ export async function* readChatStream(answer: UpstreamAnswer): AsyncGenerator<re
   yield [{ kind: "done" }];
 }
 
-/** Whether the answer is of this media type. */
-export function isMediaType(answer: UpstreamAnswer, mediaType: string): boolean {
+/** The answer's media type, without parameters, in lower case; empty if it does not say. */
+export function mediaType(answer: UpstreamAnswer): string {
   const [type = ""] = (answer.headers["content-type"] ?? "").split(";", 1);
-  return type.trim().toLowerCase() === mediaType;
+  return type.trim().toLowerCase();
+}
+
+/** Tells the meter what these events say. Before any of them is passed on: a reader may leave while it is written to. */
+export function meterEvents(meter: Meter, events: readonly ChatEvent[]): void {
+  for (const event of events) {
+    if (event.kind !== "chunk") continue;
+    meter.produced(event.chunk.produced);
+    if (event.chunk.usage !== undefined) meter.usage(event.chunk.usage);
+  }
 }
 
 interface EventReader {

@@ -1,12 +1,13 @@
 import { createHash } from "node:crypto";
 import { z } from "zod";
 import { ECHO_MODEL } from "../config-models.ts";
-import { estimateTokens } from "./chat-answer.ts";
 import type { JsonObject } from "./request-json.ts";
 import type { ModelBackend, UpstreamAnswer } from "./upstream.ts";
 
 /** Pieces of at most 12 characters that add up to the text again; each counts as a token. */
 const PIECES = /\S{1,12}\s?|\s{1,12}/gu;
+/** Bytes of UTF-8 that count as a token of a prompt. */
+const BYTES_PER_TOKEN = 4;
 const DIMENSIONS = 16;
 const MAX_DIMENSIONS = 1_536;
 
@@ -37,10 +38,10 @@ export function createEchoModel(): ModelBackend {
     provider: ECHO_MODEL,
     outputLimitField: "max_tokens",
     secrets: [],
-    generate: (endpoint, request) =>
-      Promise.resolve(
-        endpoint === "chat" ? chat(request) : json(embeddings(embeddingsSchema.parse(request))),
-      ),
+    async generate(endpoint, request, { onSending }) {
+      onSending();
+      return endpoint === "chat" ? chat(request) : json(embeddings(embeddingsSchema.parse(request)));
+    },
   };
 }
 
@@ -126,6 +127,10 @@ function eventStream(values: readonly JsonObject[]): UpstreamAnswer {
 
 function answerOf(contentType: string, parts: readonly string[]): UpstreamAnswer {
   return { status: 200, headers: { "content-type": contentType }, body: spoken(parts), discard: () => {} };
+}
+
+function estimateTokens(text: string): number {
+  return Math.ceil(Buffer.byteLength(text) / BYTES_PER_TOKEN);
 }
 
 /** One part each turn of the event loop, as a network would deliver them. */

@@ -1,6 +1,9 @@
 import { GatewayError } from "../errors.ts";
-import { relay } from "./answer.ts";
+import type { MicroUsd } from "../money.ts";
+import { relay, relayCharged } from "./answer.ts";
+import { mediaType } from "./chat-stream.ts";
 import { forwardedRequestHeaders, forwardedResponseHeaders } from "./headers.ts";
+import { quoteFlat } from "./pricing.ts";
 import type { Prepared, ProxyCall } from "./proxy-call.ts";
 import type { HttpUpstream, UpstreamAnswer } from "./upstream.ts";
 
@@ -12,41 +15,65 @@ const BODILESS: ReadonlySet<string> = new Set(["GET", "HEAD"]);
  * Forwards a request as it is: path, query and body unchanged, headers without those of headers.ts. Statuses below 500 come
  * back as they are, redirects included, except those that concern the operator's account; the rest is `upstream_failed`.
  */
-export function prepareForward(upstream: HttpUpstream, method: string, url: string): GatewayError | Prepared {
+export function prepareForward(
+  upstream: HttpUpstream,
+  method: string,
+  url: string,
+  price: MicroUsd,
+  streamingTypes: readonly string[],
+): GatewayError | Prepared {
   const path = forwardedPath(url);
   if (path === undefined) {
     return new GatewayError("invalid_request", { message: "The path is not one that can be forwarded." });
   }
-  return { model: undefined, execute: (call) => forward(upstream, method, path, call) };
+  return {
+    model: undefined,
+    provider: upstream.name,
+    quote: quoteFlat(price),
+    async execute(call) {
+      const answer = await forward(upstream, method, path, call);
+      if (call.signal.aborted) answer.discard();
+      else await passOn(call, answer, upstream, streamingTypes);
+    },
+  };
 }
 
-async function forward(upstream: HttpUpstream, method: string, path: string, call: ProxyCall): Promise<void> {
-  const { req, body, signal } = call;
+async function forward(
+  upstream: HttpUpstream,
+  method: string,
+  path: string,
+  call: ProxyCall,
+): Promise<UpstreamAnswer> {
+  const { req, body, signal, meter, upstreamKey } = call;
   const answer = await upstream.send({
     method,
     path,
-    headers: forwardedRequestHeaders(req.rawHeaders, upstream.apiKey),
+    headers: forwardedRequestHeaders(req.rawHeaders, upstreamKey ?? upstream.apiKey),
     body: BODILESS.has(method) || body.length === 0 ? null : body,
     signal,
+    onSending: () => signal.aborted || meter.begun(),
   });
   if (answer.status >= 500 || OPERATORS_FAULT.has(answer.status)) {
     answer.discard();
-    throw new GatewayError("upstream_failed");
+    const isOwnKey = upstreamKey !== undefined && answer.status < 500;
+    throw new GatewayError(isOwnKey ? "provider_key_unusable" : "upstream_failed");
   }
-  await passOn(call, answer, upstream);
+  return answer;
 }
 
-async function passOn(call: ProxyCall, answer: UpstreamAnswer, upstream: HttpUpstream): Promise<void> {
-  const { res, signal } = call;
-  if (signal.aborted) {
-    answer.discard();
-    return;
-  }
+async function passOn(
+  call: ProxyCall,
+  answer: UpstreamAnswer,
+  upstream: HttpUpstream,
+  streamingTypes: readonly string[],
+): Promise<void> {
+  const { res } = call;
   for (const [name, value] of forwardedResponseHeaders(answer.headers, upstream.base)) {
     res.setHeader(name, value);
   }
   res.writeHead(answer.status);
-  await relay(call, answer.body);
+  if (streamingTypes.includes(mediaType(answer))) await relay(call, answer.body);
+  else await relayCharged(call, answer.body);
 }
 
 /**

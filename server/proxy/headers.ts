@@ -91,10 +91,7 @@ const WRITABLE_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
  * The caller's headers as the upstream gets them: a flat list of names and values. Accept-Encoding stays, since the body is
  * passed on as it comes. `Host` is left to the connection.
  */
-export function forwardedRequestHeaders(
-  rawHeaders: readonly string[],
-  apiKey: string | undefined,
-): readonly string[] {
+export function forwardedRequestHeaders(rawHeaders: readonly string[], apiKey: string | undefined): string[] {
   const named = connectionTokens(
     rawHeaders.filter((_, index) => rawHeaders[index - 1]?.toLowerCase() === "connection" && index % 2 === 1),
   );

@@ -1,4 +1,4 @@
-import type { ModelConfig } from "../config.ts";
+import type { ModelConfig, ModelPricing } from "../config.ts";
 import { GatewayError } from "../errors.ts";
 import { formatUsd, type MicroUsd } from "../money.ts";
 import type { ModelBackend } from "./upstream.ts";
@@ -16,6 +16,12 @@ export interface OfferedModel {
   readonly backend: ModelBackend;
 }
 
+/** What is charged, in decimal USD: for a call, by endpoint, or for a million tokens. */
+export type PublishedPricing = { readonly currency: "USD" } & (
+  | ({ readonly unit: "call" } & Readonly<Record<string, string>>)
+  | { readonly unit: "token-million"; readonly input: string; readonly output: string }
+);
+
 /** OpenAI's list of models, with prices. */
 export interface ModelList {
   readonly object: "list";
@@ -27,8 +33,7 @@ export interface ModelList {
     /** The upstream that runs it. */
     readonly owned_by: string;
     readonly max_output_tokens: number;
-    /** Decimal USD per call, by endpoint. */
-    readonly pricing: { readonly currency: "USD"; readonly unit: "call" } & Readonly<Record<string, string>>;
+    readonly pricing: PublishedPricing;
   }[];
 }
 
@@ -63,9 +68,6 @@ export function createModelCatalog(
       );
     },
     list(prices) {
-      const perCall = Object.entries(prices).flatMap(([endpoint, price]: [string, MicroUsd | undefined]) =>
-        price === undefined ? [] : [[endpoint, formatUsd(price)]],
-      );
       return {
         object: "list",
         data: [...offered.values()].map(({ config, backend }) => ({
@@ -74,9 +76,20 @@ export function createModelCatalog(
           created: createdSeconds,
           owned_by: backend.provider,
           max_output_tokens: config.maxOutput,
-          pricing: { currency: "USD", unit: "call", ...Object.fromEntries(perCall) },
+          pricing: published(config.pricing, prices),
         })),
       };
     },
   };
+}
+
+function published(pricing: ModelPricing | undefined, prices: CallPrices): PublishedPricing {
+  if (pricing?.kind === "tokens") {
+    const { input, output } = pricing;
+    return { currency: "USD", unit: "token-million", input: formatUsd(input), output: formatUsd(output) };
+  }
+  const perCall = Object.entries(prices).flatMap(([endpoint, price]: [string, MicroUsd | undefined]) =>
+    price === undefined ? [] : [[endpoint, formatUsd(pricing?.price ?? price)]],
+  );
+  return { currency: "USD", unit: "call", ...Object.fromEntries(perCall) };
 }

@@ -1,13 +1,24 @@
 import { GatewayError } from "../errors.ts";
+import type { MicroUsd } from "../money.ts";
 import { beginEventStream, finish, writeChunk, writeJson } from "./answer.ts";
-import { readChatAnswer } from "./chat-answer.ts";
-import { type ChatEvent, isMediaType, readChatStream } from "./chat-stream.ts";
+import { askModel } from "./ask-model.ts";
+import { readChatAnswer, readUsage, type TokenUsage } from "./chat-answer.ts";
+import { type ChatEvent, mediaType, meterEvents, readChatStream } from "./chat-stream.ts";
 import type { ModelCatalog, OfferedModel } from "./model-catalog.ts";
-import type { Prepared, ProxyCall } from "./proxy-call.ts";
-import { clampedChat, mappedEmbeddings, readChatRequest, readEmbeddingsRequest } from "./request-fields.ts";
+import { type ModelQuote, quoteModel } from "./pricing.ts";
+import { chatPrompt, embeddingsPrompt } from "./prompt-bound.ts";
+import type { Meter, Prepared, ProxyCall } from "./proxy-call.ts";
+import { underPublicName } from "./public-name.ts";
+import {
+  clampedChat,
+  mappedEmbeddings,
+  outputLimit,
+  readChatRequest,
+  readEmbeddingsRequest,
+} from "./request-fields.ts";
 import { type JsonObject, parseJsonObject } from "./request-json.ts";
+import { createUnreadUsage } from "./unread-usage.ts";
 import type { ModelEndpoint } from "./upstream.ts";
-import { answerRefusal } from "./upstream-refusal.ts";
 
 /** A JSON answer up to this size is read and checked before it is sent; a larger one (a batch of vectors) passes unread. */
 const CHECKED_BYTES = 1_048_576;
@@ -19,29 +30,55 @@ export function prepareOpenai(
   endpoint: ModelEndpoint,
   body: JsonObject,
   catalog: ModelCatalog,
+  price: MicroUsd,
 ): GatewayError | Prepared {
-  if (endpoint === "embeddings") {
-    const request = readEmbeddingsRequest(body);
-    if (request instanceof GatewayError) return request;
-    const model = catalog.find(request.model);
-    if (model instanceof GatewayError) return model;
-    const mapped = mappedEmbeddings(request, model.config);
-    return prepared(model, (call) => answerWhole(call, model, endpoint, mapped));
-  }
+  return endpoint === "embeddings"
+    ? prepareEmbeddings(body, catalog, price)
+    : prepareChat(body, catalog, price);
+}
+
+function prepareEmbeddings(
+  body: JsonObject,
+  catalog: ModelCatalog,
+  price: MicroUsd,
+): GatewayError | Prepared {
+  const request = readEmbeddingsRequest(body);
+  if (request instanceof GatewayError) return request;
+  const model = catalog.find(request.model);
+  if (model instanceof GatewayError) return model;
+  const mapped = mappedEmbeddings(request, model.config);
+  const prompt = embeddingsPrompt(request.input);
+  const quote = quoteModel(model.config, price, { prompt, outputLimit: 0, fixesOutput: true });
+  return prepared(model, quote, (call) => answerWhole(call, model, "embeddings", mapped, undefined));
+}
+
+function prepareChat(body: JsonObject, catalog: ModelCatalog, price: MicroUsd): GatewayError | Prepared {
   const request = readChatRequest(body);
   if (request instanceof GatewayError) return request;
   const model = catalog.find(request.model);
   if (model instanceof GatewayError) return model;
-  const clamped = clampedChat(request, model.config, model.backend.outputLimitField);
-  return prepared(model, (call) =>
-    request.stream === true
-      ? answerStream(call, model, clamped)
-      : answerWhole(call, model, endpoint, clamped),
-  );
+  const { config, backend } = model;
+  const clamped = clampedChat(request, config, backend.outputLimitField);
+  const quote = quoteModel(config, price, {
+    prompt: chatPrompt(request.messages, clamped),
+    outputLimit: outputLimit(request, config.maxOutput),
+    fixesOutput: request.max_tokens != null || request.max_completion_tokens != null,
+  });
+  const showsUsage = request.stream_options?.include_usage === true;
+  return prepared(model, quote, (call) => {
+    const affordable = { ...clamped, [backend.outputLimitField]: quote.outputLimit(call.budget) };
+    return request.stream === true
+      ? answerStream(call, model, affordable, showsUsage)
+      : answerWhole(call, model, "chat", affordable, quote.most);
+  });
 }
 
-function prepared(model: OfferedModel, execute: Prepared["execute"]): Prepared {
-  return { model: model.config.name, execute };
+function prepared(
+  { config, backend }: OfferedModel,
+  quote: ModelQuote,
+  execute: Prepared["execute"],
+): Prepared {
+  return { model: config.name, provider: backend.provider, quote, execute };
 }
 
 async function answerWhole(
@@ -49,67 +86,92 @@ async function answerWhole(
   model: OfferedModel,
   endpoint: ModelEndpoint,
   request: JsonObject,
+  most: TokenUsage | undefined,
 ): Promise<void> {
-  const answer = await model.backend.generate(endpoint, request, call.signal);
-  if (answer.status !== 200) return answerRefusal(call, answer, model.backend);
-  if (!isMediaType(answer, "application/json")) {
+  const answer = await askModel(call, model, endpoint, request);
+  if (answer === undefined) return;
+  if (mediaType(answer) !== "application/json") {
     answer.discard();
     throw new GatewayError("upstream_failed");
   }
   const held: Uint8Array[] = [];
+  const unread = createUnreadUsage();
   let size = 0;
   for await (const chunk of answer.body) {
     size += chunk.length;
     held.push(chunk);
     if (size <= CHECKED_BYTES) continue;
     if (!call.res.headersSent) call.res.setHeader("Content-Type", "application/json; charset=utf-8");
-    for (const earlier of held.splice(0)) {
+    unread.add(chunk);
+    // The last one waits until the call is charged.
+    for (const earlier of held.splice(0, held.length - 1)) {
       if (!(await writeChunk(call, earlier))) return;
     }
   }
-  if (size > CHECKED_BYTES) return finish(call);
-  const bytes = Buffer.concat(held, size);
-  return writeJson(call, 200, checked(bytes, endpoint, model));
+  if (size <= CHECKED_BYTES) {
+    return writeJson(call, 200, checked(Buffer.concat(held, size), endpoint, model, call.meter));
+  }
+  const usage = unread.find() ?? most;
+  if (usage !== undefined) call.meter.usage(usage);
+  if (!call.signal.aborted && (await call.chargeBeforeEnd())) await finish(call, held[0]);
 }
 
 /** The answer under the public model name. Throws `upstream_failed` if it is none, such as an error inside a 200. */
-function checked(bytes: Buffer, endpoint: ModelEndpoint, model: OfferedModel): Buffer | string {
-  const json = endpoint === "chat" ? chatJson(bytes) : embeddingsJson(bytes);
-  // Unless a name must be changed the bytes stay as they are: writing JSON anew can round its numbers.
-  return json["model"] === model.config.name ? bytes : JSON.stringify({ ...json, model: model.config.name });
+function checked(bytes: Buffer, endpoint: ModelEndpoint, model: OfferedModel, meter: Meter): Buffer | string {
+  const text = bytes.toString();
+  const json = endpoint === "chat" ? chatJson(text, meter) : embeddingsJson(text, meter);
+  // As it came, byte for byte, where the name is the same.
+  return json["model"] === model.config.name ? bytes : underPublicName(text, json, model.config.name);
 }
 
-function chatJson(bytes: Buffer): JsonObject {
-  const { json, choices } = readChatAnswer(bytes.toString());
+function chatJson(text: string, meter: Meter): JsonObject {
+  const { json, choices, produced, usage } = readChatAnswer(text);
+  meter.produced(produced);
+  if (usage !== undefined) meter.usage(usage);
   if (choices === 0) throw new GatewayError("upstream_failed");
   return json;
 }
 
-function embeddingsJson(bytes: Buffer): JsonObject {
-  const json = parseJsonObject(bytes.toString());
+function embeddingsJson(text: string, meter: Meter): JsonObject {
+  const json = parseJsonObject(text);
   if (json === undefined || json["error"] != null || !Array.isArray(json["data"])) {
     throw new GatewayError("upstream_failed");
   }
+  const usage = readUsage(json["usage"]);
+  if (usage !== undefined) meter.usage(usage);
   return json;
 }
 
-async function answerStream(call: ProxyCall, model: OfferedModel, request: JsonObject): Promise<void> {
-  const answer = await model.backend.generate("chat", request, call.signal);
-  if (answer.status !== 200) return answerRefusal(call, answer, model.backend);
+async function answerStream(
+  call: ProxyCall,
+  model: OfferedModel,
+  request: JsonObject,
+  showsUsage: boolean,
+): Promise<void> {
+  const answer = await askModel(call, model, "chat", request);
+  if (answer === undefined) return;
   let prelude = "";
   let hasBegun = false;
   for await (const events of readChatStream(answer)) {
-    const text = prelude + events.map((event) => written(event, model.config.name)).join("");
+    meterEvents(call.meter, events);
+    const shown = showsUsage ? events : events.filter((event) => !isUsageOnly(event));
+    const text = prelude + shown.map((event) => written(event, model.config.name)).join("");
     hasBegun ||= beginsAnswer(events, text);
     if (!hasBegun) {
       prelude = text;
       continue;
     }
     prelude = "";
+    if (text === "") continue;
     if (!call.res.headersSent) beginEventStream(call);
     if (events.some(({ kind }) => kind === "done")) await finish(call, text);
     else if (!(await writeChunk(call, text))) return;
   }
+}
+
+/** The chunk that was asked for on our own account: the caller's SDK may not expect one without choices. */
+function isUsageOnly(event: ChatEvent): boolean {
+  return event.kind === "chunk" && event.chunk.choices === 0 && event.chunk.json["usage"] != null;
 }
 
 /** A stream that is whole before it said anything has failed: there is nothing to sell. */
@@ -122,10 +184,7 @@ function beginsAnswer(events: readonly ChatEvent[], text: string): boolean {
 function written(event: ChatEvent, publicName: string): string {
   if (event.kind === "done") return "data: [DONE]\n\n";
   if (event.kind === "comment") return `: ${event.text}\n\n`;
-  const { json } = event.chunk;
-  const data =
-    json["model"] === publicName ? oneLine(event.data) : JSON.stringify({ ...json, model: publicName });
-  return `data: ${data}\n\n`;
+  return `data: ${oneLine(underPublicName(event.data, event.chunk.json, publicName))}\n\n`;
 }
 
 /** An event may be spread over several `data:` lines, which the parser joined. */

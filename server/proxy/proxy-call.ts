@@ -1,5 +1,8 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { HoldRange } from "../ledger/call-ledger.ts";
+import type { MicroUsd } from "../money.ts";
 import type { Route } from "../routes.ts";
+import type { TokenUsage } from "./chat-answer.ts";
 
 /** What `POST /agent` says of the payment; `transaction` and `payer` are null where the tier has none. */
 export interface Billing {
@@ -30,12 +33,53 @@ export interface ProxyCall {
    */
   readonly settle: () => Promise<boolean>;
   readonly billing: () => Billing;
+  /**
+   * Charges what the meter says now: awaited before the last byte of an answer that does not stream, in case the gate has opened
+   * already. False: it could not be charged, write nothing more.
+   */
+  readonly chargeBeforeEnd: () => Promise<boolean>;
+  /** Told what the upstream did, as it does it; what it says decides the charge. */
+  readonly meter: Meter;
+  /** What the call may cost: a request that fixes no output limit of its own is clamped to it. Undefined: its quote's most. */
+  readonly budget: MicroUsd | undefined;
+  /** Sent upstream in the place of the operator's key (the customer's own). */
+  readonly upstreamKey: string | undefined;
+}
+
+/** Follows one call at its upstream. Every method may be called at any time and in any order; none throws. */
+export interface Meter {
+  /** The request left for the upstream: from here on a call that is abandoned costs something. */
+  begun(): void;
+  /** As the upstream reports it; the last report counts. */
+  usage(usage: TokenUsage): void;
+  /** Text that the upstream produced (content, reasoning, tool arguments), for the estimate if it reports no usage. */
+  produced(text: string): void;
+}
+
+/** What a metered call came to. */
+export interface Reading {
+  readonly begun: boolean;
+  readonly usage: TokenUsage | undefined;
+  /** The upstream reported nothing: counted by a tokenizer. */
+  readonly estimated: boolean;
+  /** At our prices, rounded up. */
+  readonly cost: MicroUsd;
+}
+
+/** What a checked request will cost, before it is sent. */
+export interface Quote {
+  readonly range: HoldRange;
+  /** A meter for one call, to be given to `execute`; `read` may be called any number of times, also while the call runs. */
+  readonly meter: () => Meter & { read(): Promise<Reading> };
 }
 
 /** A request that was checked. Run it with `UpstreamProxy.run`, which also answers its failures. */
 export interface Prepared {
   /** The public name of the model it asks; undefined for a plain forward. */
   readonly model: string | undefined;
+  /** The upstream that runs it. */
+  readonly provider: string;
+  readonly quote: Quote;
   /** Throws `GatewayError` when the upstream fails. */
   readonly execute: (call: ProxyCall) => Promise<void>;
 }

@@ -18,6 +18,8 @@ export interface ProxyOptions {
   readonly models: readonly ModelConfig[];
   /** Used by `/agent` when it names no model. */
   readonly defaultModel: string;
+  /** Media types of forwarded answers that stream. */
+  readonly streamingTypes?: readonly string[];
   /** Hears why an upstream failed, for the log: the caller is told only that it did. */
   readonly onFault?: (error: unknown) => void;
 }
@@ -48,11 +50,13 @@ export interface UpstreamProxy {
   close(): Promise<void>;
 }
 
+const STREAMING_TYPES = ["text/event-stream", "application/x-ndjson"];
 const PROBE_TIMEOUT_MS = 2_000;
 const PROBE_EVERY_MS = 3_000;
 
 /** Throws if a model names an upstream that is not there. */
 export function createProxy(options: ProxyOptions): UpstreamProxy {
+  const { streamingTypes = STREAMING_TYPES } = options;
   const upstreams = new Map<string, HttpUpstream>();
   const backends = new Map<string, ModelBackend>();
   for (const config of options.upstreams) {
@@ -69,11 +73,11 @@ export function createProxy(options: ProxyOptions): UpstreamProxy {
   const probe = createProbe([...backends.keys()], upstreams);
 
   return {
-    prepare({ target }, method, url, headers, body) {
+    prepare({ target, price }, method, url, headers, body) {
       if (target.kind === "forward") {
         const upstream = upstreams.get(target.upstream);
         if (upstream === undefined) return new GatewayError("upstream_unreachable");
-        return prepareForward(upstream, method, url);
+        return prepareForward(upstream, method, url, price, streamingTypes);
       }
       if (target.kind === "handler") return new GatewayError("not_found");
       const coding = headers["content-encoding"] ?? "identity";
@@ -83,8 +87,8 @@ export function createProxy(options: ProxyOptions): UpstreamProxy {
       const json = parseJsonBody(body);
       if (json instanceof GatewayError) return json;
       return target.kind === "agent"
-        ? prepareAgent(json, catalog)
-        : prepareOpenai(target.endpoint, json, catalog);
+        ? prepareAgent(json, catalog, price)
+        : prepareOpenai(target.endpoint, json, catalog, price);
     },
     async run(prepared, call) {
       try {

@@ -138,12 +138,16 @@ export function clampedChat(
   model: { readonly model: string; readonly maxOutput: number },
   limitField: ModelBackend["outputLimitField"],
 ): JsonObject {
-  const { tools, n, max_tokens, max_completion_tokens, tool_choice, parallel_tool_calls, ...free } = request;
+  const { tools, n, max_tokens, max_completion_tokens, tool_choice, parallel_tool_calls, ...others } =
+    request;
+  const { stream_options: _, ...free } = others;
   const functions = tools?.filter(({ type }) => type === "function") ?? [];
-  const limit = Math.min(model.maxOutput, max_tokens ?? Infinity, max_completion_tokens ?? Infinity);
+  const limit = outputLimit(request, model.maxOutput);
   return {
     ...withoutNulls(free),
     model: model.model,
+    // What it counted is what is charged, whether the caller asked to see it or not.
+    ...(request.stream === true ? { stream_options: { include_usage: true } } : {}),
     ...(n == null ? {} : { n: Math.min(n, MAX_CHOICES) }),
     [limitField]: limit,
     ...(functions.length === 0
@@ -153,6 +157,11 @@ export function clampedChat(
           ...withoutNulls({ tool_choice: functionChoice(tool_choice), parallel_tool_calls }),
         }),
   };
+}
+
+/** The most output tokens that a request may get. */
+export function outputLimit({ max_tokens, max_completion_tokens }: ChatRequest, maxOutput: number): number {
+  return Math.min(maxOutput, max_tokens ?? Infinity, max_completion_tokens ?? Infinity);
 }
 
 export function mappedEmbeddings(request: EmbeddingsRequest, model: { readonly model: string }): JsonObject {

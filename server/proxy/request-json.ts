@@ -31,7 +31,8 @@ export function parseJsonObject(text: string): JsonObject | undefined {
   }
 }
 
-function isJsonObject(value: unknown): value is JsonObject {
+/** Neither null nor an array. */
+export function isJsonObject(value: unknown): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 

@@ -9,6 +9,8 @@ import type { ModelBackend, UpstreamAnswer } from "./upstream.ts";
 
 /** Credentials, account and access are between the operator and the upstream. A 402 of theirs would even ask for a payment. */
 const OPERATORS_FAULT: ReadonlySet<number> = new Set([401, 402, 403, 407]);
+/** The same of a customer's own key: the customer must hear of it. */
+const KEY_REFUSED: ReadonlySet<number> = new Set([401, 402, 403]);
 const MAX_BODY_BYTES = 65_536;
 const MAX_MESSAGE = 1_000;
 /** A shorter "key" is a placeholder, as local model servers like them, and could be any word. */
@@ -32,7 +34,8 @@ type Refusal = z.output<typeof refusalSchema>["error"];
 
 /**
  * Answers a call that a model server did not serve. What the caller can mend (a 4xx about its request) is passed on, uncharged,
- * in the mount's dialect and without secrets; anything else throws `upstream_failed`.
+ * in the mount's dialect and without secrets; anything else throws `upstream_failed`, and `provider_key_unusable` where it was the
+ * customer's own key that was refused.
  */
 export async function answerRefusal(
   call: ProxyCall,
@@ -40,12 +43,20 @@ export async function answerRefusal(
   backend: ModelBackend,
 ): Promise<void> {
   const { status } = answer;
+  const { upstreamKey } = call;
+  if (upstreamKey !== undefined && KEY_REFUSED.has(status)) {
+    answer.discard();
+    throw new GatewayError("provider_key_unusable");
+  }
   if (status < 400 || status >= 500 || OPERATORS_FAULT.has(status)) {
     answer.discard();
     throw new GatewayError("upstream_failed");
   }
   const refusal = await readRefusal(answer);
-  const message = withoutSecrets(refusal?.message ?? "The model refused the request.", backend.secrets);
+  const message = withoutSecrets(refusal?.message ?? "The model refused the request.", [
+    ...backend.secrets,
+    ...(upstreamKey === undefined ? [] : [upstreamKey]),
+  ]);
   const retryAfter = answer.headers["retry-after"];
   if (retryAfter !== undefined && /^\d{1,6}$/.test(retryAfter)) call.res.setHeader("Retry-After", retryAfter);
   const body = refusalBody(status, { ...refusal, message }, call.route.dialect);

@@ -1,8 +1,8 @@
 import type { IncomingHttpHeaders } from "node:http";
-import { Pool } from "../../facilitator-client/http-pool.ts";
 import type { UpstreamConfig } from "../config.ts";
 import { GatewayError } from "../errors.ts";
 import { decodedBody } from "./content-coding.ts";
+import { type SendingOptions, SendingPool } from "./sending-pool.ts";
 
 /** The endpoints of an OpenAI-compatible server that we sell. */
 export type ModelEndpoint = "chat" | "embeddings";
@@ -17,6 +17,14 @@ export interface UpstreamAnswer {
   discard(): void;
 }
 
+export interface GenerateOptions {
+  readonly signal: AbortSignal;
+  /** Sent in the place of the operator's key; undefined: that one. */
+  readonly apiKey: string | undefined;
+  /** The request is on its way. */
+  readonly onSending: () => void;
+}
+
 /** What runs a model: an OpenAI-compatible server, or the built-in one. */
 export interface ModelBackend {
   /** Named in answers as the provider. */
@@ -29,7 +37,7 @@ export interface ModelBackend {
   generate(
     endpoint: ModelEndpoint,
     request: Readonly<Record<string, unknown>>,
-    signal: AbortSignal,
+    options: GenerateOptions,
   ): Promise<UpstreamAnswer>;
 }
 
@@ -38,9 +46,11 @@ export interface ForwardRequest {
   /** Path and query below the upstream's URL, beginning with a slash. */
   readonly path: string;
   /** Flat list of names and values. */
-  readonly headers: readonly string[];
+  readonly headers: string[];
   readonly body: Buffer | null;
   readonly signal: AbortSignal;
+  /** The request is on its way. */
+  readonly onSending: () => void;
 }
 
 /** One upstream over HTTP, on a pool of its own. */
@@ -66,16 +76,17 @@ export function createHttpUpstream(config: UpstreamConfig, url: string): HttpUps
   const prefix = base.pathname.replace(/\/+$/, "");
   // As with the OpenAI SDK's baseURL a path is the whole prefix; a bare host gets the usual one.
   const modelPrefix = prefix === "" ? "/v1" : prefix;
-  const pool = new Pool(base.origin, {
+  const operatorsHeaders = modelHeaders(config.apiKey);
+  const pool = new SendingPool(base.origin, {
     connect: { timeout: CONNECT_TIMEOUT_MS },
     headersTimeout: config.headersTimeoutMs,
     bodyTimeout: config.bodyTimeoutMs,
   });
 
   async function request(path: string, options: Omit<ForwardRequest, "path">): Promise<UpstreamAnswer> {
-    const { method, body, signal } = options;
+    const sent: SendingOptions = { ...options, path };
     try {
-      const answer = await pool.request({ path, method, headers: [...options.headers], body, signal });
+      const answer = await pool.request(sent);
       return {
         status: answer.statusCode,
         headers: answer.headers,
@@ -90,13 +101,14 @@ export function createHttpUpstream(config: UpstreamConfig, url: string): HttpUps
   async function generate(
     endpoint: ModelEndpoint,
     payload: Readonly<Record<string, unknown>>,
-    signal: AbortSignal,
+    { signal, apiKey, onSending }: GenerateOptions,
   ): Promise<UpstreamAnswer> {
     const answer = await request(`${modelPrefix}${MODEL_PATHS[endpoint]}`, {
       method: "POST",
-      headers: modelHeaders(config.apiKey),
+      headers: apiKey === undefined ? operatorsHeaders : modelHeaders(apiKey),
       body: Buffer.from(JSON.stringify(payload)),
       signal,
+      onSending,
     });
     const body = decodedBody(answer.body, answer.headers["content-encoding"]);
     if (body !== undefined) return { ...answer, body };
@@ -107,7 +119,13 @@ export function createHttpUpstream(config: UpstreamConfig, url: string): HttpUps
   async function isAlive(timeoutMs: number): Promise<boolean> {
     try {
       const signal = AbortSignal.timeout(timeoutMs);
-      const answer = await request(`${prefix}/`, { method: "HEAD", headers: [], body: null, signal });
+      const answer = await request(`${prefix}/`, {
+        method: "HEAD",
+        headers: [],
+        body: null,
+        signal,
+        onSending: () => {},
+      });
       answer.discard();
       // 501: alive, and does not know HEAD.
       return answer.status < 500 || answer.status === 501;
@@ -131,7 +149,7 @@ export function createHttpUpstream(config: UpstreamConfig, url: string): HttpUps
 }
 
 /** None of the caller's: some select a paid feature or another account of the operator's. */
-function modelHeaders(apiKey: string | undefined): readonly string[] {
+function modelHeaders(apiKey: string | undefined): string[] {
   return [
     "content-type",
     "application/json",

@@ -60,7 +60,7 @@ test("check --json tells what is sold and no secret", async () => {
     network: "solana",
     models: ["gpt"],
     routes: expect.arrayContaining([
-      { method: "POST", path: "/v1/embeddings", price: "0.002", tiers: ["x402"], settle: "after" },
+      { method: "POST", path: "/v1/embeddings", price: "0.002", tiers: ["x402", "key"], settle: "after" },
     ]),
   });
   for (const secret of [MEMO_SECRET, "planted-upstream-key", "api-key=abc"])

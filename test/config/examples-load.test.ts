@@ -49,7 +49,17 @@ test("the example environment names every variable there is, and no other", () =
 test("the defaults the example file shows are the defaults", () => {
   const shown = loaded(yaml, { ...SOLANA_ENV, ...FILLED_IN });
   const bare = loaded("models: { m: {} }", SOLANA_ENV);
-  for (const key of ["payment", "verifyTimeoutMs", "settleTimeoutMs", "bodyLimitBytes", "drainMs"] as const) {
+  for (const key of [
+    "payment",
+    "verifyTimeoutMs",
+    "settleTimeoutMs",
+    "bodyLimitBytes",
+    "drainMs",
+    "keys",
+    "ownKeys",
+    "alerts",
+    "flood",
+  ] as const) {
     expect(shown[key]).toEqual(bare[key]);
   }
   expect(shown.routes.slice(0, 7)).toEqual(bare.routes);

@@ -164,16 +164,20 @@ routes:
   ]);
 });
 
-test("a tier that is not there yet, and a schema that indexes refuse", () => {
+test("a tier that is none, one that is not configured, and a schema that indexes refuse", () => {
   const yaml = `
 upstreams: { a: { url: "http://a" } }
 routes:
-  "GET /a": { upstream: a, price: "$1", tiers: [x402, key] }
+  "GET /a": { upstream: a, price: "$1", tiers: [x402, cash] }
+  "GET /c": { upstream: a, price: "$1", tiers: [jwt] }
+  "GET /d": { upstream: a, price: "$1", tiers: [key, key] }
   "GET /b": { upstream: a, price: "$1", input: { properties: { q: { pattern: "^(?!x)" } } } }
 `;
   expect(problems(yaml)).toEqual([
-    'routes["GET /a"].tiers[1]: Invalid input: expected "x402"',
+    'routes["GET /a"].tiers[1]: Invalid option: expected one of "x402"|"key"|"jwt"',
+    'routes["GET /d"].tiers: names a tier twice',
     'routes["GET /b"].input: has a pattern with look-ahead or look-behind, which indexes refuse',
+    'routes["GET /c"].tiers: lists jwt, but jwt: is not configured',
   ]);
 });
 

@@ -62,7 +62,7 @@ describe.each(["/v1", "/ai", "/api/v1"])("the openai package at %s, keyless", (m
   });
 });
 
-test("with a key that the route does not sell for it is refused, and neither charged nor served", async () => {
+test("with a key that is none of ours it is refused, and neither charged nor served", async () => {
   const before = tally(shop);
   const keyed = new OpenAI({
     baseURL: `${shop.url}/v1`,
@@ -74,6 +74,6 @@ test("with a key that the route does not sell for it is refused, and neither cha
     model: "gpt-test",
     messages: [{ role: "user", content: "Hi" }],
   });
-  await expect(asked).rejects.toMatchObject({ status: 401, code: "tier_not_accepted" });
+  await expect(asked).rejects.toMatchObject({ status: 401, code: "invalid_api_key" });
   expect(since(shop, before)).toMatchObject({ transfers: 0, settled: 0, upstreamCalls: 0 });
 });

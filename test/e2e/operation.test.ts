@@ -115,7 +115,7 @@ test("no line of the log holds a payment header, a token, a credential, a key, a
   expect((await buyer.fetch(`${shop.url}/agent`, init)).status).toBe(503);
   const keyed = await fetch(`${shop.url}/agent`, { ...init, headers: { authorization: `Bearer ${bearer}` } });
   expect(keyed.status).toBe(401);
-  await shop.line({ code: "tier_not_accepted" });
+  await shop.line({ code: "invalid_api_key" });
   const text = JSON.stringify(shop.lines);
   expect(text).toContain(buyer.address);
   const [header = ""] = Object.values(payment);

@@ -28,7 +28,7 @@ describe("a file that is not this ledger", () => {
   test("made by a newer version is refused", async () => {
     await (await file.open()).close();
     file.meddle("PRAGMA user_version = 999");
-    await expect(file.open()).rejects.toThrow("made by a newer Farebox (schema 999, known 1)");
+    await expect(file.open()).rejects.toThrow("made by a newer Farebox (schema 999, known 2)");
   });
 
   test.each(["", "PRAGMA user_version = 1;"])("some other SQLite database (%s) is refused", async (sql) => {

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { expect } from "vitest";
-import type { ClaimOutcome, ClaimRequest, KeepResponse, Ledger } from "../../server/ledger/ledger.ts";
+import type { ClaimOutcome, ClaimRequest, Ledger } from "../../server/ledger/ledger.ts";
+import type { KeepResponse } from "../../server/ledger/sealed-response.ts";
 
 export const LEASE_MS = 15_000;
 export const HEIGHT = 1_000n;

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { createAdminServer, createMetrics } from "../../server/metrics.ts";
+import { createAdminServer } from "../../server/admin/admin-server.ts";
+import { createMetrics } from "../../server/metrics.ts";
 
 test("what happened is in the text, by its labels", async () => {
   const metrics = createMetrics();
@@ -59,6 +60,8 @@ test("the admin port serves the metrics and nothing else", async () => {
       ["/metrics", "POST"],
       ["/metrics/x", "GET"],
       ["/agent", "POST"],
+      ["/admin/accounts", "GET"],
+      ["/admin", "POST"],
     ] as const) {
       const response = await fetch(base + path, { method });
       expect([path, method, response.status]).toEqual([path, method, 404]);

@@ -31,6 +31,9 @@ test.each([
   "token",
   "accessToken",
   "password",
+  "adminToken",
+  "pepper",
+  "masterKeys",
 ])("the value of %s is in no line, wherever it stands", (key) => {
   const { logger, lines } = capture();
   logger.info({ [key]: SECRET });
@@ -56,6 +59,43 @@ test.each([
   logger.error({ url: URL.canParse(text) ? new URL(text) : text });
   expect(lines).toHaveLength(4);
   expect(lines.join("")).not.toContain(SECRET);
+});
+
+const TAIL = "7Qm2ZxV9cKpL4tRw8NbY1sHdJ6fGaE3uXyToiB";
+const HEADER = Buffer.from('{"alg":"EdDSA","typ":"farebox+jwt"}').toString("base64url");
+const JWT = `${HEADER}.${Buffer.from('{"iss":"me"}').toString("base64url")}.c2lnbmF0dXJl-X_`;
+
+test.each([
+  `sk_farebox_${TAIL}`,
+  `sr_${TAIL}`,
+  `sk_solrouter_${TAIL}`,
+  `sk-srt-${TAIL}`,
+  `sk-sr-${TAIL}`,
+  JWT,
+])("a credential by its look alone is in no line: %s", (credential) => {
+  const { logger, lines } = capture();
+  logger.info(`refused ${credential}`);
+  logger.warn(
+    { text: `{"key":"${credential}"}`, list: [`x=${credential};`] },
+    `${"x".repeat(60)}_${credential}`,
+  );
+  logger.error({ err: new Error("outer", { cause: new Error(credential) }) });
+  expect(lines).toHaveLength(3);
+  for (const part of credential.split(".").concat(TAIL)) expect(lines.join("")).not.toContain(part);
+});
+
+test("ids, addresses, signatures and host names are no credentials", () => {
+  const { logger, lines } = capture();
+  const plain = [
+    "key_0123456789abcdef0123",
+    "acct_0123456789abcdef0123",
+    "wallet:9WzDXwBbmkg8ZTbNMqUxvQRAyrZzDsGYdLVL9zYtAWWM",
+    "5eykt4UsFv8P8NJdTREpY1vzqKqZKvdpFv8P8NJdTREpY1vzqKqZKvdp5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp",
+    "3f2504e0-4f89-41d3-9a0c-0305e82c3301",
+    "https://eyewear.example.com/v1/chat/completions",
+  ];
+  logger.info({ plain });
+  expect(JSON.parse(lines[0] ?? "")).toMatchObject({ plain });
 });
 
 test("what is no secret stays: errors with code and cause, amounts, token counts", () => {

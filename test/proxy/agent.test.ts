@@ -68,7 +68,9 @@ describe("POST /agent", () => {
       stand.upstream.next(answers.chat("12345678", null));
       const reply = await post(stand.url, "/agent", { prompt: "12345", stream });
       const { usage } = stream ? eventsOf(reply.body).at(-2) : reply.json;
-      expect(usage).toEqual({ promptTokens: 2, completionTokens: 2, totalTokens: 4 });
+      const billed = lastCall()?.billed;
+      expect(billed).toMatchObject({ promptTokens: 9, completionTokens: 3 });
+      expect(usage).toEqual({ promptTokens: 9, completionTokens: 3, totalTokens: 12 });
     },
   );
 

@@ -63,6 +63,8 @@ it("is not ready while the upstream fails, or is not there", async () => {
 });
 
 it("refuses to be made of models without an upstream", () => {
-  const models = [{ name: "a", upstream: "none", model: "a", maxOutput: 1 }];
+  const models = [
+    { name: "a", upstream: "none", model: "a", maxOutput: 1, pricing: undefined, imageTokens: 1 },
+  ];
   expect(() => createProxy({ upstreams: [], models, defaultModel: "a" })).toThrow("none");
 });

@@ -7,14 +7,29 @@ import {
   type ServerResponse,
 } from "node:http";
 import type { AddressInfo } from "node:net";
-import type { UpstreamConfig } from "../../server/config.ts";
+import type { ModelConfig, UpstreamConfig } from "../../server/config.ts";
 import { errorBody, GatewayError } from "../../server/errors.ts";
+import type { HoldRange } from "../../server/ledger/call-ledger.ts";
+import type { ReadableMeter } from "../../server/proxy/meter.ts";
 import { createProxy, type UpstreamProxy } from "../../server/proxy/proxy.ts";
 import type { Billing } from "../../server/proxy/proxy-call.ts";
 import type { Dialect, Route, Target } from "../../server/routes.ts";
 import { type ModelUpstream, startModelUpstream } from "../support/model-upstream.ts";
 
 export const SECRET_KEY = "operator-key-4711";
+
+const SHARED = { upstream: "main", model: "internal-model", maxOutput: 100, imageTokens: 1_000 };
+/** One token of input costs 1, one of output 3 micro-dollars. */
+const BY_TOKEN = { kind: "tokens", input: 1_000_000n, output: 3_000_000n } as const;
+
+const MODELS: readonly ModelConfig[] = [
+  { ...SHARED, name: "public/model", pricing: undefined },
+  { ...SHARED, name: "same-name", model: "same-name", pricing: undefined },
+  { ...SHARED, name: "farebox/echo", upstream: "echo", model: "farebox/echo", pricing: undefined },
+  { ...SHARED, name: "by/token", pricing: BY_TOKEN },
+  { ...SHARED, name: "long/by-token", maxOutput: 10_000, pricing: BY_TOKEN },
+  { ...SHARED, name: "by/call", pricing: { kind: "call", price: 7_000n } },
+];
 
 const BILLING: Billing = {
   tier: "x402",
@@ -35,6 +50,14 @@ export interface Stand {
   settle: (res: ServerResponse) => Promise<boolean>;
   /** How often it was asked to settle. */
   settled: number;
+  /** Charges an answer before its last byte; replaced by tests of it. */
+  chargeBeforeEnd: (res: ServerResponse) => Promise<boolean>;
+  /** What is held for the calls that follow, and the customer's own key at the upstream. */
+  budget: bigint | undefined;
+  upstreamKey: string | undefined;
+  /** Of each call that was prepared, in their order. */
+  readonly quotes: HoldRange[];
+  readonly meters: ReadableMeter[];
   /** Sees each response before the proxy does. */
   onResponse: (res: ServerResponse) => void;
   close(): Promise<void>;
@@ -51,11 +74,7 @@ export async function startStand(upstreamOptions: Partial<UpstreamConfig> = {}):
       { ...shared, name: "main", url },
       { ...timeouts, name: "echo", url: undefined, apiKey: undefined },
     ],
-    models: [
-      { name: "public/model", upstream: "main", model: "internal-model", maxOutput: 100 },
-      { name: "same-name", upstream: "main", model: "same-name", maxOutput: 100 },
-      { name: "farebox/echo", upstream: "echo", model: "farebox/echo", maxOutput: 100 },
-    ],
+    models: MODELS,
     defaultModel: "public/model",
     onFault: (error) => faults.push(error),
   });
@@ -77,6 +96,9 @@ export async function startStand(upstreamOptions: Partial<UpstreamConfig> = {}):
       res.end(JSON.stringify(errorBody(prepared, route.dialect)));
       return;
     }
+    const meter = prepared.quote.meter();
+    stand.quotes.push(prepared.quote.range);
+    stand.meters.push(meter);
     const left = new AbortController();
     res.once("close", () => res.writableFinished || left.abort());
     await proxy.run(prepared, {
@@ -90,6 +112,10 @@ export async function startStand(upstreamOptions: Partial<UpstreamConfig> = {}):
         return stand.settle(res);
       },
       billing: () => BILLING,
+      chargeBeforeEnd: () => stand.chargeBeforeEnd(res),
+      meter,
+      budget: stand.budget,
+      upstreamKey: stand.upstreamKey,
     });
   });
   server.listen(0, "127.0.0.1");
@@ -101,6 +127,11 @@ export async function startStand(upstreamOptions: Partial<UpstreamConfig> = {}):
     faults,
     settle: async () => true,
     settled: 0,
+    chargeBeforeEnd: async () => true,
+    budget: undefined,
+    upstreamKey: undefined,
+    quotes: [],
+    meters: [],
     onResponse: () => {},
     async close() {
       const closed = once(server, "close");

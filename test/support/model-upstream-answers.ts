@@ -1,5 +1,7 @@
 import type { IncomingHttpHeaders, ServerResponse } from "node:http";
 import { gzipSync } from "node:zlib";
+import { encode } from "gpt-tokenizer/encoding/o200k_base";
+import type { Billed } from "./model-upstream-billing.ts";
 
 /** A request as the upstream got it. */
 export interface UpstreamCall {
@@ -15,6 +17,8 @@ export interface UpstreamCall {
   readonly connection: number | undefined;
   /** Resolves when the other side closes the connection before the answer was complete. */
   readonly aborted: Promise<void>;
+  /** What a model server would bill for it by now. */
+  readonly billed: Billed;
 }
 
 /** Answers one call. */
@@ -45,6 +49,19 @@ export const answers = {
       call.json["stream"] === true
         ? void res.writeHead(200, SSE).end(events(call, text.match(/\S+\s*/g) ?? [], usage))
         : sendJson(res, 200, completion(call, text, usage));
+  },
+  /** A completion of this text that reports what is billed for it. */
+  metered: (text: string): Behaviour => {
+    return (call, res) => {
+      const { promptTokens } = call.billed;
+      const completionTokens = encode(text).length;
+      const usage = {
+        prompt_tokens: promptTokens,
+        completion_tokens: completionTokens,
+        total_tokens: promptTokens + completionTokens,
+      };
+      return answers.chat(text, usage)(call, res);
+    };
   },
   json: (status: number, body: unknown, headers: Record<string, string> = {}): Behaviour => {
     return (_, res) => sendJson(res, status, body, headers);

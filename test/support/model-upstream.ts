@@ -14,6 +14,7 @@ import {
   type UpstreamCall,
   type Usage,
 } from "./model-upstream-answers.ts";
+import { openBill } from "./model-upstream-billing.ts";
 
 export { answers, type Behaviour, type UpstreamCall } from "./model-upstream-answers.ts";
 
@@ -78,15 +79,17 @@ export async function startModelUpstream(): Promise<ModelUpstream> {
     for await (const part of req) chunks.push(part);
     const body = Buffer.concat(chunks);
     const { method = "", url = "", headers, rawHeaders } = req;
+    const json = parse(body);
     const call: UpstreamCall = {
       method,
       path: url,
       headers,
       rawHeaders,
       body,
-      json: parse(body),
+      json,
       connection: req.socket.remotePort,
       aborted: gone.promise,
+      billed: openBill(json, res),
     };
     res.once("close", () => {
       if (res.writableFinished || brokenByUs.has(res)) return;

@@ -34,6 +34,8 @@ export interface Shop {
 export interface ShopOptions {
   /** YAML beside the upstream, network and prices. */
   readonly yaml?: string;
+  /** YAML of the models, in the place of the one flat-priced `gpt-test`. */
+  readonly models?: string;
   readonly env?: Readonly<Record<string, string>>;
   /** Do not start a gateway in this process (the test runs one as a child, or calls `restart`). */
   readonly noGateway?: boolean;
@@ -70,7 +72,8 @@ export async function openShop(options: ShopOptions = {}): Promise<Shop> {
     LOG_LEVEL: "info",
     ...options.env,
   };
-  const configText = `${BASE_YAML}${options.yaml ?? ""}`;
+  const base = `${BASE_YAML}${options.models ?? MODELS_YAML}`;
+  const configText = `${base}${options.yaml ?? ""}`;
   const { lines, line, destination } = keepLines();
   async function start(config: Config): Promise<RunningGateway> {
     const gateway = await startGateway({
@@ -98,7 +101,7 @@ export async function openShop(options: ShopOptions = {}): Promise<Shop> {
     gateway: options.noGateway === true ? (undefined as unknown as RunningGateway) : await start(config),
     async restart(yaml) {
       await shop.gateway?.close();
-      if (yaml !== undefined) shop.config = load(env, dataDir, `${BASE_YAML}${yaml}`);
+      if (yaml !== undefined) shop.config = load(env, dataDir, `${base}${yaml}`);
       shop.gateway = await start(shop.config);
     },
     async close() {
@@ -129,9 +132,12 @@ async function untilReady({ payments }: RunningGateway): Promise<void> {
 
 const BASE_YAML = `
 service: { name: Test shop, description: A shop for tests, contactEmail: shop@example.com }
+drain: 1s
+timeouts: { verify: 2s, settle: 2s }
+`;
+
+const MODELS_YAML = `
 models:
   gpt-test: { upstream: default, model: upstream-model, maxOutput: 1000 }
 defaultModel: gpt-test
-drain: 1s
-timeouts: { verify: 2s, settle: 2s }
 `;

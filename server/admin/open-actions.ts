@@ -1,0 +1,18 @@
+import type { Config } from "../config.ts";
+import type { Ledger } from "../ledger/ledger.ts";
+import { createProviderKeyBox } from "../provider-keys.ts";
+import { type Actions, createActions } from "./actions.ts";
+
+/** The operator's actions as this configuration allows them, on this ledger. */
+export function openActions(config: Pick<Config, "keys" | "ownKeys" | "upstreams">, ledger: Ledger): Actions {
+  const { keys, ownKeys, upstreams } = config;
+  const box = ownKeys.masterKeys.length === 0 ? undefined : createProviderKeyBox(ownKeys.masterKeys);
+  return createActions({
+    ledger,
+    prefixes: keys.prefixes,
+    pepper: keys.pepper,
+    seal: box && ((account, provider, secret) => box.seal(account, provider, secret)),
+    providers: upstreams.map(({ name }) => name),
+    clock: Date.now,
+  });
+}

@@ -1,0 +1,102 @@
+import type { AccountRecord, Discrepancy, KeyRecord, ProviderKeyRecord } from "../ledger/account-ledger.ts";
+import type { UsageRecord } from "../ledger/call-ledger.ts";
+import { formatUsd, type MicroUsd } from "../money.ts";
+
+/**
+ * Records as JSON. An amount is there twice, both times as an exact string: dollars under `*_usd`, whole micro-dollars
+ * under `*_micro_usd`. Times are ISO 8601 in UTC. What is not set is null.
+ */
+type View = Readonly<Record<string, unknown>>;
+
+/** An account with its balance. */
+export function accountView({ id, name, balance, held, createdAt }: AccountRecord): View {
+  return {
+    id,
+    name,
+    ...money("balance", balance),
+    ...money("held", held),
+    ...money("available", balance - held),
+    created_at: iso(createdAt),
+  };
+}
+
+/** A key; of its secret only the ends. */
+export function keyView(key: KeyRecord): View {
+  return {
+    id: key.id,
+    account: key.account,
+    label: key.label,
+    prefix: key.prefix,
+    last4: key.last4,
+    status: key.status,
+    permissions: key.permissions,
+    models: key.models ?? null,
+    providers: key.providers ?? null,
+    ...money("limit", key.limit),
+    limit_reset: key.limitReset,
+    limit_resets_at: iso(key.limitResetsAt),
+    ...money("limit_remaining", key.limitRemaining),
+    ...money("usage", key.usage),
+    ...money("spent", key.spent),
+    ...money("held", key.held),
+    rpm: key.rpm ?? null,
+    concurrency: key.concurrency ?? null,
+    expires_at: iso(key.expiresAt),
+    created_at: iso(key.createdAt),
+    last_used_at: iso(key.lastUsedAt),
+  };
+}
+
+/** One call, with what it cost and why it cost nothing. */
+export function usageView(record: UsageRecord): View {
+  return {
+    id: record.id,
+    at: iso(record.at),
+    tier: record.tier,
+    account: record.account ?? null,
+    key_id: record.keyId ?? null,
+    key_label: record.keyLabel ?? null,
+    payer: record.payer ?? null,
+    route: record.route,
+    model: record.model ?? null,
+    provider: record.provider ?? null,
+    prompt_tokens: record.promptTokens ?? null,
+    completion_tokens: record.completionTokens ?? null,
+    estimated: record.estimated,
+    ...money("held", record.held),
+    ...money("charged", record.charged),
+    ...money("upstream_cost", record.upstreamCost),
+    status: record.status ?? null,
+    ms: record.ms,
+    transaction: record.transaction ?? null,
+    not_charged: record.notCharged ?? null,
+  };
+}
+
+/** A customer's own provider key; of it only the last four characters. */
+export function providerKeyView({ account, provider, last4, createdAt }: ProviderKeyRecord): View {
+  return { account, provider, last4, created_at: iso(createdAt) };
+}
+
+/** What does not add up. */
+export function discrepancyView({ account, keyId, problem, recorded, computed }: Discrepancy): View {
+  return {
+    account,
+    key_id: keyId ?? null,
+    problem,
+    ...money("recorded", recorded),
+    ...money("computed", computed),
+  };
+}
+
+/** `{name}_usd` and `{name}_micro_usd`. */
+export function money(name: string, amount: MicroUsd | undefined): View {
+  return {
+    [`${name}_usd`]: amount === undefined ? null : formatUsd(amount),
+    [`${name}_micro_usd`]: amount === undefined ? null : amount.toString(),
+  };
+}
+
+function iso(ms: number | undefined): string | null {
+  return ms === undefined ? null : new Date(ms).toISOString();
+}

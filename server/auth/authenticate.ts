@@ -1,0 +1,133 @@
+import { createHash } from "node:crypto";
+import type { IncomingMessage } from "node:http";
+import { GatewayError } from "../errors.ts";
+import type { CallPayer } from "../ledger/call-ledger.ts";
+import { hashSecret, parseKey } from "../ledger/keys.ts";
+import { readBearer } from "./credential.ts";
+import type { FloodGuard } from "./flood.ts";
+import type { JwtVerifier } from "./jwt.ts";
+
+/** Who calls, as far as the credential itself can tell; whether a key is good is for the ledger to say. */
+export interface Caller {
+  readonly tier: "key" | "jwt";
+  /** Undefined: a first-party call that nobody is billed for. */
+  readonly payer: CallPayer | undefined;
+  /** Seals answers so that only this credential's holder can open them. */
+  answerKey(): Buffer;
+}
+
+export interface Authenticator {
+  /** Reads the `Authorization` header. `invalid_api_key`, `invalid_token`, `jwks_unavailable`, or `too_many_failed_logins`. */
+  authenticate(req: IncomingMessage): Promise<Caller | GatewayError>;
+  /** The ledger knows no such key: counts against the client's address. */
+  refused(req: IncomingMessage): void;
+  /** The ledger knows the key: its holder is heard also when others at the same address are not. */
+  accepted(caller: Caller): void;
+}
+
+export interface AuthenticatorParts {
+  readonly prefixes: readonly string[];
+  readonly pepper: string | undefined;
+  /** Undefined: no first-party tokens here. */
+  readonly jwt: JwtVerifier | undefined;
+  /** Nobody is billed for first-party calls. */
+  readonly jwtIsFree: boolean;
+  readonly flood: FloodGuard;
+  readonly clientAddress: (req: IncomingMessage) => string;
+}
+
+/** Keys known to be good, by their whole hash; only for whom to hear in a flood. */
+const REMEMBERED = 10_000;
+
+/** Reads and checks credentials as far as that needs no ledger. A credential never falls through to another tier. */
+export function createAuthenticator(parts: AuthenticatorParts): Authenticator {
+  const { flood, jwt } = parts;
+  const good = new Set<string>();
+
+  function bad(req: IncomingMessage, error: GatewayError): GatewayError {
+    const address = parts.clientAddress(req);
+    const blockedMs = flood.blockedForMs(address);
+    if (blockedMs > 0) return tooMany(blockedMs);
+    flood.punish(address);
+    return error;
+  }
+
+  function authenticateKey(req: IncomingMessage, token: string): Caller | GatewayError {
+    const parsed = parseKey(token, parts.prefixes);
+    if (parsed.kind === "foreign") return bad(req, foreignKey(parts.prefixes));
+    if (parsed.kind === "malformed") return bad(req, invalidKey());
+    const hash = hashSecret(token, parts.pepper);
+    if (!good.has(hash)) {
+      const blockedMs = flood.blockedForMs(parts.clientAddress(req));
+      if (blockedMs > 0) return tooMany(blockedMs);
+    }
+    return { tier: "key", payer: { kind: "key", hash }, answerKey: () => answerKey(token) };
+  }
+
+  async function authenticateJwt(req: IncomingMessage, token: string): Promise<Caller | GatewayError> {
+    if (jwt === undefined) return bad(req, foreignKey(parts.prefixes));
+    const blockedMs = flood.blockedForMs(parts.clientAddress(req));
+    if (blockedMs > 0) return tooMany(blockedMs);
+    const verified = await jwt.verify(token);
+    if (verified.kind === "unavailable")
+      return new GatewayError("jwks_unavailable", { retryAfterSeconds: 2 });
+    if (verified.kind === "invalid") return bad(req, new GatewayError("invalid_token", CHALLENGE));
+    const { account, subject } = verified;
+    if (account === undefined && !parts.jwtIsFree)
+      return bad(req, new GatewayError("invalid_token", CHALLENGE));
+    return {
+      tier: "jwt",
+      payer: parts.jwtIsFree || account === undefined ? undefined : { kind: "account", account },
+      // Tokens are short-lived: a retry may come with the next one of the same subject.
+      answerKey: () => answerKey(JSON.stringify([account ?? "", subject ?? ""])),
+    };
+  }
+
+  return {
+    async authenticate(req) {
+      const bearer = readBearer(req.headers.authorization);
+      if (carriesSeveral(req.rawHeaders)) return bad(req, invalidKey());
+      if (bearer.kind === "key") return authenticateKey(req, bearer.token);
+      if (bearer.kind === "jwt") return authenticateJwt(req, bearer.token);
+      return bad(req, invalidKey());
+    },
+    refused: (req) => flood.punish(parts.clientAddress(req)),
+    accepted({ payer }) {
+      if (payer?.kind !== "key" || good.has(payer.hash)) return;
+      if (good.size >= REMEMBERED) good.clear();
+      good.add(payer.hash);
+    },
+  };
+}
+
+/** Node keeps the first of several; a proxy before us may have looked at another. */
+function carriesSeveral(rawHeaders: readonly string[]): boolean {
+  let seen = 0;
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    const name = rawHeaders[index];
+    if (name?.length === 13 && name.toLowerCase() === "authorization") seen += 1;
+  }
+  return seen > 1;
+}
+
+const CHALLENGE = { headers: { "WWW-Authenticate": 'Bearer error="invalid_token"' } };
+
+function invalidKey(): GatewayError {
+  return new GatewayError("invalid_api_key", { headers: { "WWW-Authenticate": "Bearer" } });
+}
+
+function foreignKey(prefixes: readonly string[]): GatewayError {
+  const expected = prefixes.map((prefix) => `${prefix}…`).join(" or ");
+  return new GatewayError("invalid_api_key", {
+    message: `Invalid API key provided: keys of this service look like ${expected}`,
+    headers: { "WWW-Authenticate": 'Bearer error="invalid_token"' },
+  });
+}
+
+function tooMany(blockedMs: number): GatewayError {
+  return new GatewayError("too_many_failed_logins", { retryAfterSeconds: Math.ceil(blockedMs / 1_000) });
+}
+
+function answerKey(secret: string): Buffer {
+  return createHash("sha256").update("farebox stored answer\n").update(secret).digest();
+}

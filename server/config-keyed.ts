@@ -1,0 +1,78 @@
+import { resolve } from "node:path";
+import type { Config, JwtConfig } from "./config.ts";
+import type { Problems } from "./config-problems.ts";
+import type { ConfigInput } from "./config-schema.ts";
+import { isPlainHttp } from "./config-values.ts";
+
+/** The settings of keys, first-party tokens and the operator's API. */
+type KeyedSettings = Pick<Config, "keys" | "jwt" | "ownKeys" | "alerts" | "flood" | "adminToken">;
+
+/** Settings of file and variables together; what one of them lacks because of another is reported. */
+export function resolveKeyedTier(input: ConfigInput, cwd: string, problems: Problems): KeyedSettings {
+  const { env, file } = input;
+  reportAlerts(input, problems);
+  if (
+    env.FAREBOX_ADMIN_TOKEN !== undefined &&
+    env.ADMIN_PORT === undefined &&
+    !problems.touches("ADMIN_PORT")
+  ) {
+    problems.add("ADMIN_PORT", "is missing: FAREBOX_ADMIN_TOKEN opens the admin API, which listens there");
+  }
+  return {
+    keys: {
+      prefixes: file.keys.prefixes,
+      pepper: env.FAREBOX_KEY_PEPPER,
+      holdLeaseMs: file.keys.holdLease,
+      callTimeoutMs: file.keys.callTimeout,
+    },
+    jwt: file.jwt === undefined ? undefined : resolveJwt(file.jwt, cwd, problems),
+    ownKeys: { masterKeys: env.FAREBOX_MASTER_KEY ?? [], fee: file.byok.fee },
+    alerts: {
+      webhookUrl: file.alerts.webhookUrl,
+      webhookSecret: env.FAREBOX_WEBHOOK_SECRET,
+      allowPrivate: file.alerts.allowPrivate,
+      lowBalance: file.alerts.lowBalance ?? undefined,
+    },
+    flood: {
+      badCredentialsPerMinute: file.limits.badCredentialsPerMinute,
+      trustedProxies: file.limits.trustedProxies,
+    },
+    adminToken: env.FAREBOX_ADMIN_TOKEN,
+  };
+}
+
+/** Whoever can change the answer of the JWKS URL can issue tokens, so it is not fetched over plain http. */
+function resolveJwt(
+  jwt: NonNullable<ConfigInput["file"]["jwt"]>,
+  cwd: string,
+  problems: Problems,
+): JwtConfig {
+  const { jwksUrl, jwksFile, issuer, audience, typ, billing, accountClaim } = jwt;
+  const broken = problems.touches("jwt.jwksUrl") || problems.touches("jwt.jwksFile");
+  if (!broken && (jwksUrl === undefined) === (jwksFile === undefined)) {
+    problems.add("jwt", "needs one of jwksUrl and jwksFile");
+  }
+  if (jwksUrl !== undefined && isPlainHttp(jwksUrl)) {
+    problems.add("jwt.jwksUrl", "must be https unless it is loopback");
+  }
+  return {
+    jwksUrl,
+    jwksFile: jwksFile === undefined ? undefined : resolve(cwd, jwksFile),
+    issuer,
+    audience,
+    typ,
+    billing,
+    accountClaim,
+  };
+}
+
+function reportAlerts({ env, file }: ConfigInput, problems: Problems): void {
+  const { webhookUrl, allowPrivate } = file.alerts;
+  if (webhookUrl === undefined) return;
+  if (isPlainHttp(webhookUrl) && !allowPrivate) {
+    problems.add("alerts.webhookUrl", "must be https, unless allowPrivate is on");
+  }
+  if (env.FAREBOX_WEBHOOK_SECRET === undefined && !problems.touches("FAREBOX_WEBHOOK_SECRET")) {
+    problems.add("FAREBOX_WEBHOOK_SECRET", "is missing: alerts.webhookUrl needs it to sign with");
+  }
+}

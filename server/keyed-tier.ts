@@ -1,0 +1,78 @@
+import { createAlertDelivery } from "./alerts/deliver-alerts.ts";
+import { type Authenticator, createAuthenticator } from "./auth/authenticate.ts";
+import { createClientAddress } from "./auth/client-address.ts";
+import { createFloodGuard } from "./auth/flood.ts";
+import { createJwtVerifier } from "./auth/jwt.ts";
+import type { Config } from "./config.ts";
+import type { Ledger } from "./ledger/ledger.ts";
+import type { Logger } from "./log.ts";
+import { type MicroUsd, shareOf } from "./money.ts";
+import { createHoldKeeper, type HoldKeeper } from "./payment/holds.ts";
+import type { PaywallParts } from "./payment/paywall.ts";
+import { createProviderKeyBox } from "./provider-keys.ts";
+
+export type KeyedTierSettings = Pick<Config, "keys" | "jwt" | "ownKeys" | "alerts" | "flood" | "payment">;
+
+/** What keys and first-party tokens need beside the payments. */
+export interface KeyedTier {
+  readonly paywall: NonNullable<PaywallParts["keys"]>;
+  readonly authenticator: Authenticator;
+  readonly holds: HoldKeeper;
+  close(): Promise<void>;
+}
+
+const SWEEP_EVERY_MS = 5_000;
+
+/** Puts the parts of the keyed tier together and begins to sweep the holds that crashes left. */
+export function openKeyedTier(settings: KeyedTierSettings, ledger: Ledger, log: Logger): KeyedTier {
+  const onFault = (error: unknown, holdId?: string): void =>
+    log.error({ err: error, holdId }, "keyed call's step failed");
+  const { keys, jwt, ownKeys, alerts, flood, payment } = settings;
+  const authenticator = createAuthenticator({
+    prefixes: keys.prefixes,
+    pepper: keys.pepper,
+    jwt: jwt === undefined ? undefined : createJwtVerifier(jwt, { onFault }),
+    jwtIsFree: jwt?.billing === "free",
+    flood: createFloodGuard(flood),
+    clientAddress: createClientAddress(flood.trustedProxies),
+  });
+  const holds = createHoldKeeper(ledger, keys.holdLeaseMs, onFault);
+  const box = createProviderKeyBox(ownKeys.masterKeys);
+  const delivery = createAlertDelivery({
+    ledger,
+    config: alerts,
+    onFault,
+    onFailed: ({ id, kind, attempt }, reason, givenUp) =>
+      log.warn({ alert: id, kind, attempt, reason, givenUp }, "alert webhook failed"),
+  });
+  delivery?.start();
+  const sweep = setInterval(() => void ledger.sweepHolds().catch(onFault), SWEEP_EVERY_MS).unref();
+  return {
+    authenticator,
+    holds,
+    paywall: {
+      authenticator,
+      ledger,
+      charges: {
+        ledger,
+        holds,
+        storeTtlMs: payment.storeResponseTtlMs,
+        lowBalance: alerts.lowBalance,
+        onFault,
+      },
+      holdLeaseMs: keys.holdLeaseMs,
+      callTimeoutMs: keys.callTimeoutMs,
+      ownKeyFee: feeOf(ownKeys.fee),
+      openProviderKey: (account, provider, sealed) => box.open(account, provider, sealed),
+    },
+    async close() {
+      clearInterval(sweep);
+      holds.close();
+      await delivery?.close();
+    },
+  };
+}
+
+function feeOf(fee: Config["ownKeys"]["fee"]): (metered: MicroUsd) => MicroUsd {
+  return fee.kind === "call" ? () => fee.price : (metered) => shareOf(metered, fee.basisPoints);
+}

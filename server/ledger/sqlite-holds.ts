@@ -1,0 +1,234 @@
+import type Database from "better-sqlite3";
+import type { Hold, HoldOutcome, HoldRange, HoldRequest, RateState } from "./call-ledger.ts";
+import { limitPeriod } from "./limit-period.ts";
+import { KEY_COLUMNS, type KeyRow, readNames, spentNow, statusOf } from "./sqlite-key-rows.ts";
+import type { Handlers } from "./sqlite-messages.ts";
+
+const WINDOW_MS = 60_000;
+/** Holds freed in one step; a sweep asks again while it gets this many. */
+const SWEEP_BATCH = 200;
+const IDEMPOTENCY_MS = 86_400_000;
+
+interface AccountRow {
+  readonly balance: string;
+  readonly account_held: string;
+}
+
+type PayerRow = AccountRow & { readonly key: KeyRow | undefined; readonly account: string };
+
+/** The steps that admit calls and let go of those that nobody ended: hold, renewHolds, sweepHolds. */
+export function createHolds(db: Database.Database): Pick<Handlers, "hold" | "renewHolds" | "sweepHolds"> {
+  const findPayer = createPayerLookup(db);
+  const free = createFreeing(db);
+  const replay = createIdempotency(db);
+  const existing = db.prepare<[string], string>("SELECT CAST(amount AS TEXT) FROM hold WHERE id = ?").pluck();
+  const lapsed = db
+    .prepare<[string, number, number], string>(
+      "SELECT id FROM hold WHERE account = ? AND lease_until <= ? LIMIT ?",
+    )
+    .pluck();
+  const allLapsed = db
+    .prepare<[number, number], string>("SELECT id FROM hold WHERE lease_until <= ? LIMIT ?")
+    .pluck();
+  const forgetCalls = db.prepare<[number]>("DELETE FROM idempotent_call WHERE expires_at <= ?");
+  const forgetAnswers = db.prepare<[number]>(
+    "UPDATE idempotent_call SET sealed = NULL, sealed_until = NULL WHERE sealed_until <= ?",
+  );
+  const renew = db.prepare<[number, string]>("UPDATE hold SET lease_until = ? WHERE id = ?");
+  const insert = db.prepare<[string, string, string | null, bigint, number, string | null]>(
+    "INSERT INTO hold (id, account, key, amount, lease_until, idempotency) VALUES (?, ?, ?, ?, ?, ?)",
+  );
+  const take = db.prepare<[bigint, string]>("UPDATE account SET held = held + ? WHERE id = ?");
+  const takeOfKey = db.prepare<[bigint, number, number, number, string]>(
+    `UPDATE api_key SET held = held + ?, running = running + 1, last_used_at = ?, window_start = ?, window_count = ?
+     WHERE id = ?`,
+  );
+  const ownKey = db.prepare<[string, string], { masterKeyId: string; sealed: Uint8Array; last4: string }>(
+    "SELECT master_key AS masterKeyId, sealed, last4 FROM provider_key WHERE account = ? AND provider = ?",
+  );
+
+  function admit(now: number, request: HoldRequest, payer: PayerRow): HoldOutcome {
+    const { account, key } = payer;
+    const refusal = key === undefined ? undefined : refuse(key, request, now);
+    if (refusal !== undefined) return refusal;
+    const idempotency = request.idempotency && `${account}\n${request.idempotency.hash}`;
+    const earlier = idempotency === undefined ? undefined : replay.find(now, idempotency, request);
+    if (earlier !== undefined) return earlier;
+    const rate = key === undefined ? undefined : rateOf(key, now);
+    if (rate !== undefined && rate.remaining < 0)
+      return { outcome: "rate_limited", rate: { ...rate, remaining: 0 } };
+    if (key?.concurrency != null && key.running >= key.concurrency) {
+      return { outcome: "too_many_concurrent", limit: key.concurrency };
+    }
+    const own =
+      request.provider === undefined || request.ownKeyRange === undefined
+        ? undefined
+        : ownKey.get(account, request.provider);
+    const range = own === undefined ? request.range : (request.ownKeyRange ?? request.range);
+    const amount = affordable(range, payer, now);
+    if (typeof amount !== "bigint") return amount;
+    insert.run(request.id, account, key?.id ?? null, amount, now + request.leaseMs, idempotency ?? null);
+    take.run(amount, account);
+    if (key !== undefined) {
+      const window = windowOf(key, now);
+      takeOfKey.run(amount, now, window.start, window.count + 1, key.id);
+    }
+    if (idempotency !== undefined) replay.begin(idempotency, request, now);
+    return { outcome: "held", hold: holdOf(request.id, payer, amount, rate, own) };
+  }
+
+  /** Its answer was lost on the way: applied once. */
+  function again(request: HoldRequest, payer: PayerRow, amount: bigint): HoldOutcome {
+    const own = request.provider === undefined ? undefined : ownKey.get(payer.account, request.provider);
+    return { outcome: "held", hold: holdOf(request.id, payer, amount, undefined, own) };
+  }
+
+  return {
+    hold(now, request) {
+      const payer = findPayer(request, now);
+      if (payer === "unknown") return { outcome: payer };
+      const known = existing.get(request.id);
+      if (known !== undefined) return again(request, payer, BigInt(known));
+      const stale = lapsed.all(payer.account, now, SWEEP_BATCH);
+      if (stale.length === 0) return admit(now, request, payer);
+      for (const id of stale) free(id);
+      const fresh = findPayer(request, now);
+      return fresh === "unknown" ? { outcome: fresh } : admit(now, request, fresh);
+    },
+    renewHolds: (now, ids, leaseMs) => ids.filter((id) => renew.run(now + leaseMs, id).changes === 0),
+    sweepHolds(now) {
+      const stale = allLapsed.all(now, SWEEP_BATCH);
+      for (const id of stale) free(id);
+      forgetAnswers.run(now);
+      forgetCalls.run(now);
+      return stale.length;
+    },
+  };
+}
+
+function refuse(key: KeyRow, request: HoldRequest, now: number): HoldOutcome | undefined {
+  const status = statusOf(key, now);
+  if (status !== "active") return { outcome: status };
+  if (!(readNames(key.permissions) ?? []).includes(request.permission)) return { outcome: "not_permitted" };
+  const models = readNames(key.models);
+  if (models !== undefined && request.model !== undefined && !models.includes(request.model)) {
+    return { outcome: "model_not_allowed" };
+  }
+  const providers = readNames(key.providers);
+  if (providers !== undefined && request.provider !== undefined && !providers.includes(request.provider)) {
+    return { outcome: "provider_not_allowed" };
+  }
+  return undefined;
+}
+
+/** What can be set aside, at most `most`; or which purse is too short for `least`. */
+function affordable(
+  range: HoldRange,
+  { key, balance, account_held }: PayerRow,
+  now: number,
+): bigint | HoldOutcome {
+  const ofAccount = BigInt(balance) - BigInt(account_held);
+  const limit = key?.spend_limit == null ? undefined : BigInt(key.spend_limit);
+  const left =
+    key === undefined || limit === undefined ? ofAccount : limit - spentNow(key, now) - BigInt(key.held);
+  const ofKey = left < 0n ? 0n : left;
+  const most = ofKey < ofAccount ? ofKey : ofAccount;
+  if (most >= range.least) return most < range.most ? most : range.most;
+  if (key === undefined || limit === undefined || ofKey >= ofAccount) {
+    return { outcome: "insufficient_credits", affordable: most };
+  }
+  const resetsAt = limitPeriod(key.limit_reset, now).end;
+  return { outcome: "key_limit_reached", affordable: most, limit, resetsAt };
+}
+
+function windowOf(key: KeyRow, now: number): { readonly start: number; readonly count: number } {
+  const over = now >= key.window_start + WINDOW_MS || now < key.window_start;
+  return over ? { start: now, count: 0 } : { start: key.window_start, count: key.window_count };
+}
+
+/** The state after this request; `remaining` -1: it is one too many. */
+function rateOf(key: KeyRow, now: number): RateState | undefined {
+  if (key.rpm === null) return undefined;
+  const { start, count } = windowOf(key, now);
+  return { limit: key.rpm, remaining: key.rpm - count - 1, resetsInMs: start + WINDOW_MS - now };
+}
+
+function holdOf(
+  id: string,
+  { account, key }: PayerRow,
+  amount: bigint,
+  rate: RateState | undefined,
+  providerKey: Hold["providerKey"],
+): Hold {
+  return { id, account, keyId: key?.id, keyLabel: key?.label, amount, rate, providerKey };
+}
+
+function createPayerLookup(
+  db: Database.Database,
+): (request: HoldRequest, now: number) => PayerRow | "unknown" {
+  const bySecret = db.prepare<[string], KeyRow & AccountRow & { readonly valid_until: number | null }>(
+    `SELECT ${KEY_COLUMNS}, s.valid_until, CAST(a.balance AS TEXT) AS balance, CAST(a.held AS TEXT) AS account_held
+     FROM key_secret s JOIN api_key k ON k.seq = s.key JOIN account a ON a.id = k.account WHERE s.hash = ?`,
+  );
+  const byAccount = db.prepare<[string], AccountRow>(
+    "SELECT CAST(balance AS TEXT) AS balance, CAST(held AS TEXT) AS account_held FROM account WHERE id = ?",
+  );
+  return ({ payer }, now) => {
+    if (payer.kind === "account") {
+      const row = byAccount.get(payer.account);
+      return row === undefined ? "unknown" : { ...row, account: payer.account, key: undefined };
+    }
+    const row = bySecret.get(payer.hash);
+    if (row === undefined || (row.valid_until !== null && row.valid_until <= now)) return "unknown";
+    return { key: row, account: row.account, balance: row.balance, account_held: row.account_held };
+  };
+}
+
+/** Frees a hold as if it had never been: nothing is charged, and its idempotency key may be used again. */
+export function createFreeing(db: Database.Database): (id: string) => boolean {
+  const remove = db.prepare<
+    [string],
+    { account: string; key: string | null; amount: string; idempotency: string | null }
+  >("DELETE FROM hold WHERE id = ? RETURNING account, key, CAST(amount AS TEXT) AS amount, idempotency");
+  const give = db.prepare<[bigint, string]>("UPDATE account SET held = held - ? WHERE id = ?");
+  const giveToKey = db.prepare<[bigint, string]>(
+    "UPDATE api_key SET held = held - ?, running = running - 1 WHERE id = ?",
+  );
+  const forget = db.prepare<[string]>("DELETE FROM idempotent_call WHERE hold = ? AND captured = 0");
+  return (id) => {
+    const row = remove.get(id);
+    if (row === undefined) return false;
+    const amount = BigInt(row.amount);
+    give.run(amount, row.account);
+    if (row.key !== null) giveToKey.run(amount, row.key);
+    if (row.idempotency !== null) forget.run(id);
+    return true;
+  };
+}
+
+function createIdempotency(db: Database.Database) {
+  const select = db.prepare<
+    [number, string, number],
+    { fingerprint: string; captured: 0 | 1; sealed: Uint8Array | null }
+  >(
+    `SELECT fingerprint, captured, CASE WHEN sealed_until > ? THEN sealed END AS sealed
+     FROM idempotent_call WHERE id = ? AND expires_at > ?`,
+  );
+  const write = db.prepare<[string, string, string, number]>(
+    `INSERT INTO idempotent_call (id, fingerprint, hold, expires_at) VALUES (?, ?, ?, ?)
+     ON CONFLICT (id) DO UPDATE SET fingerprint = excluded.fingerprint, hold = excluded.hold, captured = 0,
+       sealed = NULL, sealed_until = NULL, expires_at = excluded.expires_at`,
+  );
+  return {
+    find(now: number, id: string, { idempotency }: HoldRequest): HoldOutcome | undefined {
+      const row = select.get(now, id, now);
+      if (row === undefined) return undefined;
+      if (row.fingerprint !== idempotency?.fingerprint) return { outcome: "idempotency_conflict" };
+      if (row.captured === 0) return { outcome: "in_progress" };
+      return { outcome: "replay", response: row.sealed === null ? undefined : { sealed: row.sealed } };
+    },
+    begin(id: string, { id: hold, idempotency }: HoldRequest, now: number): void {
+      write.run(id, idempotency?.fingerprint ?? "", hold, now + IDEMPOTENCY_MS);
+    },
+  };
+}

@@ -1,0 +1,18 @@
+import { hash } from "node:crypto";
+
+/** Identifies the request that a payment or an idempotency key stands for, SHA-256 (hex). `query` with its `?`, or empty. */
+export function fingerprint(call: {
+  readonly method: string;
+  readonly path: string;
+  readonly query: string;
+  readonly body: Buffer;
+}): string {
+  const body = hash("sha256", call.body, "hex");
+  return hash("sha256", JSON.stringify([call.method, call.path, call.query, body]), "hex");
+}
+
+/** The query of a request target with its `?`, or empty. */
+export function queryOf(url: string | undefined): string {
+  const start = url?.indexOf("?") ?? -1;
+  return url === undefined || start === -1 ? "" : url.slice(start);
+}

@@ -1,0 +1,72 @@
+import type { Caller } from "../auth/authenticate.ts";
+import { GatewayError } from "../errors.ts";
+import type { HoldOutcome, RateState } from "../ledger/call-ledger.ts";
+import { formatUsd } from "../money.ts";
+import type { Sale } from "./sale.ts";
+
+type Refusal = Exclude<HoldOutcome, { readonly outcome: "held" | "replay" }>;
+
+/** The error for each outcome of a hold that admits nothing. 402s say which purse is short, and what it could bear. */
+export function refuseHold(refusal: Refusal, caller: Caller, sale: Sale): GatewayError {
+  switch (refusal.outcome) {
+    case "unknown":
+      return unauthorized(caller, undefined);
+    case "revoked":
+      return unauthorized(caller, "Invalid API key provided: it has been revoked.");
+    case "expired":
+      return unauthorized(caller, "Invalid API key provided: it has expired.");
+    case "not_permitted":
+      return new GatewayError("insufficient_permissions");
+    case "model_not_allowed":
+    case "provider_not_allowed":
+      return new GatewayError(refusal.outcome);
+    case "in_progress":
+      return new GatewayError("request_in_progress", { retryAfterSeconds: 1 });
+    case "idempotency_conflict":
+      return new GatewayError("idempotency_key_reused");
+    case "rate_limited":
+      return new GatewayError("rate_limit_exceeded", {
+        headers: Object.fromEntries(rateHeaders(refusal.rate)),
+        retryAfterSeconds: seconds(refusal.rate.resetsInMs),
+      });
+    case "too_many_concurrent":
+      return new GatewayError("concurrency_limit_exceeded", {
+        details: { limit: refusal.limit },
+        retryAfterSeconds: 1,
+      });
+    case "key_limit_reached":
+      return new GatewayError("key_limit_reached", {
+        details: {
+          ...amounts(refusal.affordable, sale),
+          limit: formatUsd(refusal.limit),
+          resets_at: refusal.resetsAt === undefined ? null : new Date(refusal.resetsAt).toISOString(),
+        },
+      });
+    case "insufficient_credits":
+      return new GatewayError("insufficient_credits", { details: amounts(refusal.affordable, sale) });
+  }
+}
+
+/** IETF draft `RateLimit-*`, as the clients of other APIs know it. */
+export function rateHeaders(rate: RateState | undefined): readonly (readonly [string, string])[] {
+  if (rate === undefined) return [];
+  return [
+    ["RateLimit-Limit", String(rate.limit)],
+    ["RateLimit-Remaining", String(rate.remaining)],
+    ["RateLimit-Reset", String(seconds(rate.resetsInMs))],
+  ];
+}
+
+function amounts(affordable: bigint, { range }: Sale): Readonly<Record<string, string>> {
+  return { currency: "USD", needed: formatUsd(range.least), affordable: formatUsd(affordable) };
+}
+
+function unauthorized(caller: Caller, message: string | undefined): GatewayError {
+  const code = caller.tier === "jwt" ? "invalid_token" : "invalid_api_key";
+  const headers = { "WWW-Authenticate": 'Bearer error="invalid_token"' };
+  return new GatewayError(code, message === undefined ? { headers } : { message, headers });
+}
+
+function seconds(ms: number): number {
+  return Math.max(1, Math.ceil(ms / 1_000));
+}

@@ -1,0 +1,243 @@
+import { setTimeout } from "node:timers/promises";
+import type { CallLedger, Hold, UsageFacts } from "../ledger/call-ledger.ts";
+import type { MicroUsd } from "../money.ts";
+import type { Capture, Charge, ChargeReceipt, Release, SettleResult, StoredResponse } from "./charge.ts";
+import type { HoldKeeper } from "./holds.ts";
+import { sealResponse } from "./response-store.ts";
+import type { Sale, SaleReading } from "./sale.ts";
+
+export interface KeyChargeParts {
+  readonly ledger: CallLedger & {
+    creditAccount(account: string, amount: MicroUsd, reference: string): Promise<unknown>;
+  };
+  readonly holds: HoldKeeper;
+  readonly storeTtlMs: number;
+  /** An account below this is low. */
+  readonly lowBalance: MicroUsd | undefined;
+  /** Something failed that the caller must not see but the operator must. */
+  readonly onFault: (error: unknown, holdId: string | undefined) => void;
+}
+
+/** One admitted call. */
+export interface KeyedCall {
+  readonly tier: "key" | "jwt";
+  /** Undefined: a first-party call that nobody is billed for. */
+  readonly hold: Hold | undefined;
+  readonly route: string;
+  readonly sale: Sale;
+  /** What the call really costs, of what the meter says (a platform's fee on a customer's own key). */
+  readonly costOf: (metered: MicroUsd) => MicroUsd;
+  /** Seals the answer for the caller's Idempotency-Key; undefined: none is kept. */
+  readonly answerKey: Buffer | undefined;
+  /** The answer's status, and the milliseconds so far. */
+  readonly facts: () => { readonly status: number; readonly ms: number };
+}
+
+/** Before each try of a charge's last step. */
+const RETRY_WAITS_MS = [0, 250, 1_000, 4_000];
+
+/** The charge of a call whose cost is held on an account. `settle` costs nothing; `capture` turns the hold into the debit. */
+export function createKeyCharge(parts: KeyChargeParts, call: KeyedCall): Charge {
+  return new KeyCharge(parts, call);
+}
+
+class KeyCharge implements Charge {
+  readonly tier: "key" | "jwt";
+  readonly amount: MicroUsd;
+  readonly settleBy = Number.POSITIVE_INFINITY;
+  readonly upfront = false;
+  readonly capturesFirst = true;
+  /** Nothing is settled elsewhere, so a client that leaves is never waited for. */
+  readonly settling = false;
+  readonly #parts: KeyChargeParts;
+  readonly #call: KeyedCall;
+  #end: Promise<boolean> | undefined;
+  #captured = false;
+  #kept = false;
+
+  constructor(parts: KeyChargeParts, call: KeyedCall) {
+    this.#parts = parts;
+    this.#call = call;
+    this.tier = call.tier;
+    this.amount = call.hold?.amount ?? 0n;
+    if (call.hold !== undefined) parts.holds.keep(call.hold.id);
+  }
+
+  get receipt(): ChargeReceipt {
+    return { payer: undefined, transaction: undefined };
+  }
+
+  async settle(): Promise<SettleResult> {
+    return { outcome: "settled", headers: {} };
+  }
+
+  orphan(): void {}
+
+  costOf(metered: MicroUsd): MicroUsd {
+    const cost = this.#call.costOf(metered);
+    if (cost > this.amount) return this.amount;
+    return cost;
+  }
+
+  /** False: whether it was charged is not known, and nothing may be served; what was charged all the same is given back. */
+  async capture(capture: Capture): Promise<boolean> {
+    if (this.#end !== undefined) {
+      const done = await this.#end;
+      if (done && this.#captured && !this.#kept) await this.#keep(capture.response);
+      return done;
+    }
+    this.#end = capture.first === true ? this.#captureOrUndo(capture) : this.#captureLate(capture);
+    return this.#end;
+  }
+
+  async release(release: Release): Promise<void> {
+    if (this.#end !== undefined) return;
+    this.#end = this.#endUndelivered(release);
+    await this.#end;
+  }
+
+  /** Nobody has the answer yet: one try, and if it fails the call is refused. */
+  async #captureOrUndo(capture: Capture): Promise<boolean> {
+    const reading = await this.#call.sale.read();
+    try {
+      await this.#capture(this.costOf(reading.cost), reading, capture.response);
+    } catch (error) {
+      this.#parts.onFault(error, this.#call.hold?.id);
+      void this.#undo(reading);
+      return false;
+    }
+    this.#letGo();
+    return true;
+  }
+
+  /** The answer is out: the debit is tried until it is recorded, while the hold is kept. */
+  async #captureLate(capture: Capture): Promise<boolean> {
+    const reading = await this.#call.sale.read();
+    const done = await this.#attempt(() =>
+      this.#capture(this.costOf(reading.cost), reading, capture.response),
+    );
+    this.#letGo();
+    return done;
+  }
+
+  /** A caller that left pays for what the upstream did until it was cancelled; our failure and the upstream's cost nothing. */
+  async #endUndelivered({ by, worked, reason }: Release): Promise<boolean> {
+    const reading = await this.#call.sale.read();
+    const cost = by === "client" && worked && reading.begun ? this.costOf(reading.cost) : 0n;
+    const done = await this.#attempt(() =>
+      cost > 0n ? this.#capture(cost, reading, undefined) : this.#release(reading, reason),
+    );
+    this.#letGo();
+    return done;
+  }
+
+  async #capture(cost: MicroUsd, reading: SaleReading, response: StoredResponse | undefined): Promise<void> {
+    const { ledger, lowBalance, storeTtlMs } = this.#parts;
+    const { hold } = this.#call;
+    const usage = this.#usage(reading, undefined);
+    if (hold === undefined) {
+      await ledger.recordUsage(usage, 0n);
+      return;
+    }
+    const sealed = this.#seal(response);
+    await ledger.capture({
+      id: hold.id,
+      account: hold.account,
+      keyId: hold.keyId,
+      cost,
+      usage,
+      keep: sealed === undefined ? undefined : { ...sealed, ttlMs: storeTtlMs },
+      lowBalance,
+    });
+    this.#captured = true;
+    this.#kept = sealed !== undefined;
+  }
+
+  async #release(reading: SaleReading, reason: string): Promise<void> {
+    const { ledger } = this.#parts;
+    const { hold } = this.#call;
+    const usage = this.#usage(reading, reason);
+    if (hold === undefined) await ledger.recordUsage(usage, 0n);
+    else await ledger.releaseHold(hold.id, usage);
+  }
+
+  /**
+   * A capture that failed may have been written all the same. Capturing nothing under the same id ends the hold if it was not,
+   * and says what was taken if it was; that is credited again, once.
+   */
+  async #undo(reading: SaleReading): Promise<void> {
+    const { hold } = this.#call;
+    const { ledger } = this.#parts;
+    if (hold !== undefined) {
+      await this.#attempt(async () => {
+        const { charged } = await ledger.capture({
+          id: hold.id,
+          account: hold.account,
+          keyId: hold.keyId,
+          cost: 0n,
+          usage: this.#usage(reading, "ledger_unavailable"),
+          keep: undefined,
+          lowBalance: undefined,
+        });
+        if (charged > 0n) await ledger.creditAccount(hold.account, charged, `refund:${hold.id}`);
+      });
+    }
+    this.#letGo();
+  }
+
+  async #keep(response: StoredResponse | undefined): Promise<void> {
+    const sealed = this.#seal(response);
+    const { hold } = this.#call;
+    if (sealed === undefined || hold === undefined) return;
+    await this.#attempt(() =>
+      this.#parts.ledger.keepAnswer(hold.id, { ...sealed, ttlMs: this.#parts.storeTtlMs }),
+    );
+  }
+
+  #seal(response: StoredResponse | undefined) {
+    const { answerKey } = this.#call;
+    if (response === undefined || answerKey === undefined) return undefined;
+    return sealResponse(response, [answerKey]);
+  }
+
+  #usage(reading: SaleReading, notCharged: string | undefined): UsageFacts {
+    const { tier, hold, route, sale } = this.#call;
+    const { status, ms } = this.#call.facts();
+    return {
+      tier: tier === "jwt" ? "internal" : "key",
+      account: hold?.account,
+      keyId: hold?.keyId,
+      keyLabel: hold?.keyLabel,
+      payer: undefined,
+      route,
+      model: sale.model,
+      provider: sale.provider,
+      promptTokens: reading.promptTokens,
+      completionTokens: reading.completionTokens,
+      estimated: reading.estimated,
+      held: this.amount,
+      upstreamCost: hold?.providerKey === undefined ? undefined : reading.cost,
+      status,
+      ms: Math.round(ms),
+      transaction: undefined,
+      notCharged: notCharged ?? (hold === undefined ? "not_billed" : undefined),
+    };
+  }
+
+  #letGo(): void {
+    if (this.#call.hold !== undefined) this.#parts.holds.drop(this.#call.hold.id);
+  }
+
+  async #attempt(step: () => Promise<void>): Promise<boolean> {
+    for (const waitMs of RETRY_WAITS_MS) {
+      if (waitMs > 0) await setTimeout(waitMs, undefined, { ref: false });
+      try {
+        await step();
+        return true;
+      } catch (error) {
+        this.#parts.onFault(error, this.#call.hold?.id);
+      }
+    }
+    return false;
+  }
+}

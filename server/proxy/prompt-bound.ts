@@ -1,0 +1,89 @@
+import type { ChatRequest, EmbeddingsRequest } from "./request-fields.ts";
+import type { JsonObject } from "./request-json.ts";
+
+/** Everything of a request that becomes prompt tokens. */
+export interface Prompt {
+  /** Put before the model as it is. */
+  readonly texts: readonly string[];
+  /** JSON that a chat template may write anew: indented, with blanks, escaped. */
+  readonly json: readonly string[];
+  /** Messages of a chat, inputs of an embedding. */
+  readonly parts: number;
+  readonly images: number;
+  /** Tokens that the caller has made itself. */
+  readonly tokenIds: number;
+  readonly isChat: boolean;
+}
+
+/** A template's own preamble: the date, the model's name, its default instructions. Tokens. */
+const CHAT_FRAME = 256;
+/** What tells a model how to call functions. Tokens. */
+const TOOLS_FRAME = 512;
+/** Marks around a message or an input, its role included. Tokens. */
+const PART_FRAME = 16;
+/** Indented JSON has at most one more token for each of its bytes. */
+const JSON_FACTOR = 2;
+/** Fields beside the messages that are put before the model. */
+const PROMPT_FIELDS = ["tools", "functions", "tool_choice", "function_call", "response_format"] as const;
+
+/** What a chat puts before its model. `sent` is the request as the upstream gets it. */
+export function chatPrompt(messages: ChatRequest["messages"], sent: JsonObject): Prompt {
+  const texts: string[] = [];
+  const json: string[] = [];
+  let images = 0;
+  const add = (text: string | null | undefined): void => {
+    if (typeof text === "string" && text !== "") texts.push(text);
+  };
+  for (const message of messages) {
+    if (Array.isArray(message.content)) {
+      for (const part of message.content) {
+        if (part.type === "text") add(part.text);
+        else if (part.type === "refusal") add(part.refusal);
+        else images++;
+      }
+    } else add(message.content);
+    add(message.name);
+    add(message.refusal);
+    add(message.reasoning_content);
+    add(message.tool_call_id);
+    if (message.tool_calls != null) json.push(JSON.stringify(message.tool_calls));
+    if (message.function_call != null) json.push(JSON.stringify(message.function_call));
+  }
+  for (const field of PROMPT_FIELDS) {
+    if (sent[field] !== undefined) json.push(JSON.stringify(sent[field]));
+  }
+  return { texts, json, parts: messages.length, images, tokenIds: 0, isChat: true };
+}
+
+/** What is embedded. */
+export function embeddingsPrompt(input: EmbeddingsRequest["input"]): Prompt {
+  const inputs = typeof input === "string" ? [input] : input;
+  const texts: string[] = [];
+  let tokenIds = 0;
+  for (const item of inputs) {
+    if (typeof item === "string") texts.push(item);
+    else tokenIds += typeof item === "number" ? 1 : item.length;
+  }
+  const parts = typeof inputs[0] === "number" ? 1 : inputs.length;
+  return { texts, json: [], parts, images: 0, tokenIds, isChat: false };
+}
+
+/**
+ * No model counts more prompt tokens than this: a token of a byte-level vocabulary stands for at least one byte of UTF-8, and
+ * special tokens that are written as text are text.
+ */
+export function promptBound(prompt: Prompt, imageTokens: number): number {
+  const { texts, json, parts, images, tokenIds, isChat } = prompt;
+  let bound = isChat ? CHAT_FRAME : 0;
+  if (json.length > 0) bound += TOOLS_FRAME;
+  for (const text of texts) bound += mostBytes(text);
+  for (const text of json) bound += JSON_FACTOR * mostBytes(text);
+  return bound + parts * PART_FRAME + images * imageTokens + tokenIds;
+}
+
+/** Some tokenizers normalise first, which makes a few characters longer (U+FDFA: from 3 bytes to 33). */
+function mostBytes(text: string): number {
+  const bytes = Buffer.byteLength(text);
+  if (bytes === text.length) return bytes;
+  return Math.max(bytes, Buffer.byteLength(text.normalize("NFC")), Buffer.byteLength(text.normalize("NFKC")));
+}

@@ -1,0 +1,37 @@
+import type { CallLedger } from "./ledger/call-ledger.ts";
+import type { MicroUsd } from "./money.ts";
+import type { Visit } from "./payment/visit.ts";
+
+/** Writes the usage record of a call that a wallet paid for, or would have. */
+export async function recordWalletCall(
+  ledger: Pick<CallLedger, "recordUsage">,
+  visit: Visit,
+  charged: MicroUsd,
+  notCharged: string | undefined,
+): Promise<void> {
+  const { match, sale, charge, payer, res, started } = visit;
+  const { route } = match;
+  const reading = await sale?.read();
+  await ledger.recordUsage(
+    {
+      tier: "x402",
+      account: payer === undefined ? undefined : `wallet:${payer}`,
+      keyId: undefined,
+      keyLabel: undefined,
+      payer,
+      route: `${route.method} ${route.path}`,
+      model: sale?.model,
+      provider: sale?.provider,
+      promptTokens: reading?.promptTokens,
+      completionTokens: reading?.completionTokens,
+      estimated: reading?.estimated ?? false,
+      held: 0n,
+      upstreamCost: undefined,
+      status: res.statusCode,
+      ms: Math.round(performance.now() - started),
+      transaction: charge?.receipt.transaction,
+      notCharged,
+    },
+    charged,
+  );
+}

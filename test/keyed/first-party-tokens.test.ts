@@ -1,0 +1,78 @@
+import { writeFileSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { exportJWK, generateKeyPair, SignJWT } from "jose";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { type Customer, chat, type KeyedShop, openKeyedShop } from "./keyed-shop.ts";
+
+let directory: string;
+let shop: KeyedShop;
+let customer: Customer;
+let privateKey: Awaited<ReturnType<typeof generateKeyPair>>["privateKey"];
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), "farebox-jwks-"));
+  const pair = await generateKeyPair("EdDSA", { extractable: true });
+  privateKey = pair.privateKey;
+  const jwk = { ...(await exportJWK(pair.publicKey)), kid: "first", alg: "EdDSA", use: "sig" };
+  writeFileSync(join(directory, "jwks.json"), JSON.stringify({ keys: [jwk] }));
+  shop = await openKeyedShop({
+    yaml: `jwt: { jwksFile: ${join(directory, "jwks.json")}, issuer: https://first-party.example, audience: farebox }\n`,
+  });
+  customer = await shop.customer(1_000_000n);
+});
+afterAll(async () => {
+  await shop.close();
+  await rm(directory, { recursive: true, force: true });
+});
+
+function token(claims: Record<string, unknown> = {}, lifeSeconds = 300): Promise<string> {
+  const now = Math.floor(Date.now() / 1_000);
+  return new SignJWT({ account: customer.account, ...claims })
+    .setProtectedHeader({ alg: "EdDSA", kid: "first", typ: "farebox+jwt" })
+    .setIssuer("https://first-party.example")
+    .setAudience("farebox")
+    .setSubject("console")
+    .setIssuedAt(now)
+    .setExpirationTime(now + lifeSeconds)
+    .sign(privateKey);
+}
+
+function ask(bearer: string): Promise<Response> {
+  return fetch(`${shop.url}/v1/chat/completions`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${bearer}`, "content-type": "application/json" },
+    body: chat("Hi"),
+  });
+}
+
+test("a fresh token is served, billed to the account it names, and recorded as internal", async () => {
+  const answer = await ask(await token());
+  expect(answer.status).toBe(200);
+  expect((await shop.books(customer.account)).balance).toBe(1_000_000n - 7n);
+  const [usage] = await shop.usageOf(customer.account);
+  expect(usage).toMatchObject({ tier: "internal", charged: 7n, keyId: undefined });
+});
+
+test.each([
+  ["too long-lived", () => token({}, 3_600)],
+  ["expired", () => token({}, -120)],
+  ["of nobody's account", () => token({ account: "acct_nobody" })],
+  ["without an account", () => token({ account: undefined })],
+])("a token %s is refused, and the upstream is not called", async (_, make) => {
+  const before = shop.upstream.calls.length;
+  const answer = await ask(await make());
+  expect(answer.status).toBe(401);
+  expect(answer.headers.get("www-authenticate")).toMatch(/^Bearer/);
+  expect(await answer.json()).toMatchObject({
+    error: { type: "authentication_error", code: "invalid_token" },
+  });
+  expect(shop.upstream.calls.length).toBe(before);
+});
+
+test("a token may not ask for a key's status", async () => {
+  const answer = await fetch(`${shop.url}/v1/key`, {
+    headers: { authorization: `Bearer ${await token()}` },
+  });
+  expect(answer.status).toBe(401);
+});

@@ -1,0 +1,99 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { LedgerFault } from "../../server/ledger/ledger.ts";
+import { type Customer, chat, type KeyedShop, openKeyedShop } from "./keyed-shop.ts";
+
+/** The ledger that does not answer: nothing is served, and nothing stays charged that was not served. */
+let shop: KeyedShop;
+beforeAll(async () => {
+  shop = await openKeyedShop();
+});
+afterAll(() => shop.close());
+
+function post(customer: Customer, more = {}): Promise<Response> {
+  return fetch(`${shop.url}/v1/chat/completions`, {
+    method: "POST",
+    headers: customer.headers,
+    body: chat("Hi", more),
+  });
+}
+
+/** A stream whose client reads before it is whole. */
+async function streamed(customer: Customer): Promise<string> {
+  const stream = shop.upstream.stream();
+  const answering = post(customer, { stream: true });
+  await stream.delta("Hello");
+  const answer = await answering;
+  await stream.finish({ prompt_tokens: 3, completion_tokens: 2, total_tokens: 5 });
+  return answer.text();
+}
+
+/** The next call of this step fails: before it is applied, or after. */
+function failNext(step: "hold" | "capture" | "releaseHold", applied: boolean): void {
+  const ledger: Record<string, unknown> = shop.gateway.ledger as never;
+  const real = ledger[step] as (...args: unknown[]) => Promise<unknown>;
+  ledger[step] = async (...args: unknown[]) => {
+    ledger[step] = real;
+    if (applied) await real(...args);
+    throw new LedgerFault("injected");
+  };
+}
+
+test("a whole answer is charged before its first byte leaves", async () => {
+  const customer = await shop.customer(1_000_000n);
+  const { capture } = shop.gateway.ledger;
+  const order: string[] = [];
+  const ledger: Record<string, unknown> = shop.gateway.ledger as never;
+  ledger["capture"] = async (request: never) => {
+    const result = await capture(request);
+    order.push("charged");
+    return result;
+  };
+  const answer = await post(customer);
+  order.push("head");
+  ledger["capture"] = capture;
+  expect(answer.status).toBe(200);
+  expect(order).toEqual(["charged", "head"]);
+});
+
+test("no hold: 503, and the upstream is not asked", async () => {
+  const customer = await shop.customer(1_000_000n);
+  const before = shop.upstream.calls.length;
+  failNext("hold", false);
+  const answer = await post(customer);
+  expect(answer.status).toBe(503);
+  expect(await answer.json()).toMatchObject({ error: { code: "ledger_unavailable" } });
+  expect(shop.upstream.calls.length).toBe(before);
+});
+
+test.each([false, true])(
+  "no capture (written all the same: %s): 503, no answer, no money",
+  async (applied) => {
+    const customer = await shop.customer(1_000_000n);
+    failNext("capture", applied);
+    const answer = await post(customer);
+    expect(answer.status).toBe(503);
+    expect(await answer.text()).not.toContain("Hello there!");
+    await expect
+      .poll(() => shop.books(customer.account))
+      .toEqual({ balance: 1_000_000n, held: 0n, journal: 1_000_000n });
+    expect(await shop.gateway.ledger.checkAccounts()).toEqual([]);
+  },
+);
+
+test("a stream that was delivered is charged, though the ledger failed at first", async () => {
+  const customer = await shop.customer(1_000_000n);
+  failNext("capture", false);
+  expect(await streamed(customer)).toContain("[DONE]");
+  await expect
+    .poll(() => shop.books(customer.account))
+    .toEqual({ balance: 999_993n, held: 0n, journal: 999_993n });
+});
+
+test("a charge that was written, its answer lost, is not charged again", async () => {
+  const customer = await shop.customer(1_000_000n);
+  failNext("capture", true);
+  expect(await streamed(customer)).toContain("[DONE]");
+  await expect.poll(async () => (await shop.books(customer.account)).held).toBe(0n);
+  await expect.poll(async () => (await shop.usageOf(customer.account)).length).toBe(1);
+  expect(await shop.books(customer.account)).toMatchObject({ balance: 999_993n });
+});

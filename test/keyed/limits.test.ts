@@ -1,0 +1,102 @@
+import { request } from "node:http";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type Customer, chat, type KeyedShop, openKeyedShop } from "./keyed-shop.ts";
+
+let shop: KeyedShop;
+beforeAll(async () => {
+  shop = await openKeyedShop({
+    yaml: "keys: { callTimeout: 2s, holdLease: 1s }\nlimits: { badCredentialsPerMinute: 5 }\n",
+  });
+});
+afterAll(() => shop.close());
+
+function post(customer: Customer, body: string): Promise<Response> {
+  return fetch(`${shop.url}/v1/chat/completions`, { method: "POST", headers: customer.headers, body });
+}
+
+describe("a call may run for so long", () => {
+  test("one that has not begun to answer is 504, uncharged, and the upstream is cancelled", async () => {
+    const customer = await shop.customer(1_000_000n);
+    shop.upstream.hold();
+    const answer = await post(customer, chat("Hi"));
+    expect(answer.status).toBe(504);
+    await shop.upstream.waitAborted();
+    await expect.poll(() => shop.books(customer.account)).toMatchObject({ balance: 1_000_000n, held: 0n });
+    const [usage] = await shop.usageOf(customer.account);
+    expect(usage).toMatchObject({ charged: 0n, notCharged: "time_limit" });
+  });
+
+  test("one that streams ends, and costs what it produced; its hold was renewed until then", async () => {
+    const customer = await shop.customer(1_000_000n);
+    const stream = shop.upstream.stream();
+    const answering = post(customer, chat("Hi", { stream: true }));
+    await stream.arrived;
+    await stream.delta("Once upon a time");
+    const answer = await answering;
+    expect(await answer.text()).toContain("Once upon a time");
+    await expect.poll(async () => (await shop.books(customer.account)).held).toBe(0n);
+    const [usage] = await shop.usageOf(customer.account);
+    expect(usage?.estimated).toBe(true);
+    expect(usage?.charged).toBeGreaterThan(0n);
+  });
+});
+
+test("a key may run so many calls at once", async () => {
+  const customer = await shop.customer(1_000_000n, { concurrency: 1 });
+  const held = shop.upstream.hold();
+  const first = post(customer, chat("Hi"));
+  await held.arrived;
+  const second = await post(customer, chat("Hi"));
+  expect(second.status).toBe(429);
+  expect(await second.json()).toMatchObject({ error: { code: "concurrency_limit_exceeded" } });
+  held.release();
+  expect((await first).status).toBe(200);
+  expect((await post(customer, chat("Hi"))).status).toBe(200);
+});
+
+test("a server that stops refuses what has not begun, uncharged, and ends what streams", async () => {
+  const customer = await shop.customer(1_000_000n);
+  const stream = shop.upstream.stream();
+  const streaming = post(customer, chat("Hi", { stream: true }));
+  await stream.arrived;
+  await stream.delta("Once");
+  const streamed = await streaming;
+  await shop.restart();
+  expect(await streamed.text()).toContain("Once");
+  expect(await shop.books(customer.account)).toMatchObject({ held: 0n });
+  expect(await shop.gateway.ledger.checkAccounts()).toEqual([]);
+});
+
+test("two Authorization headers are refused: what is in front may have read the other", async () => {
+  const customer = await shop.customer(1_000_000n);
+  const { hostname, port } = new URL(shop.url);
+  const req = request({ hostname, port, path: "/v1/chat/completions", method: "POST" });
+  req.setHeader("authorization", [`Bearer ${customer.secret}`, "Bearer other"]);
+  req.setHeader("content-type", "application/json");
+  const status = await new Promise<number | undefined>((resolve, reject) => {
+    req.on("response", (res) => {
+      res.resume();
+      resolve(res.statusCode);
+    });
+    req.on("error", reject);
+    req.end(chat("Hi"));
+  });
+  expect(status).toBe(401);
+});
+
+test("bad credentials are heard so often a minute; a good key from the same address all the while", async () => {
+  const good = await shop.customer(1_000_000n);
+  expect((await post(good, chat("Hi"))).status).toBe(200);
+  const statuses: number[] = [];
+  for (let index = 0; index < 8; index += 1) {
+    const answer = await fetch(`${shop.url}/v1/chat/completions`, {
+      method: "POST",
+      headers: { authorization: "Bearer sk_farebox_nonsense" },
+    });
+    statuses.push(answer.status);
+    await answer.text();
+  }
+  expect(statuses).toContain(401);
+  expect(statuses.at(-1)).toBe(429);
+  expect((await post(good, chat("Hi"))).status).toBe(200);
+});

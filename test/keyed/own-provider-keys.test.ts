@@ -1,0 +1,86 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { createProviderKeyBox } from "../../server/provider-keys.ts";
+import { type Customer, chat, type KeyedShop, openKeyedShop } from "./keyed-shop.ts";
+
+/** Case 18: with the customer's own provider key only the platform's fee is charged, and the upstream's cost is shown apart. */
+const OWN_KEY = "sk-customer-own-0123456789abcdef";
+
+let shop: KeyedShop;
+let customer: Customer;
+beforeAll(async () => {
+  shop = await openKeyedShop({
+    yaml: 'byok: { fee: "10%" }\n',
+    env: { FAREBOX_MASTER_KEY: Buffer.alloc(32, 7).toString("base64"), UPSTREAM_API_KEY: "sk-operator" },
+  });
+  customer = await shop.customer(1_000_000n);
+  const box = createProviderKeyBox(shop.config.ownKeys.masterKeys);
+  const sealed = box.seal(customer.account, "default", OWN_KEY);
+  await shop.gateway.ledger.setProviderKey(customer.account, "default", sealed);
+});
+afterAll(() => shop.close());
+
+function ask(stream: boolean): Promise<Response> {
+  return fetch(`${shop.url}/v1/chat/completions`, {
+    method: "POST",
+    headers: customer.headers,
+    body: chat("Hi", stream ? { stream } : {}),
+  });
+}
+
+test.each([false, true])("the call goes out on the customer's key (stream: %s)", async (stream) => {
+  const { balance } = await shop.books(customer.account);
+  const before = shop.upstream.calls.length;
+  const answer = await ask(stream);
+  expect(answer.status).toBe(200);
+  expect(await answer.text()).not.toContain(OWN_KEY);
+  expect(shop.upstream.calls[before]?.headers.authorization).toBe(`Bearer ${OWN_KEY}`);
+  await expect.poll(async () => (await shop.books(customer.account)).held).toBe(0n);
+  const [usage] = await shop.usageOf(customer.account);
+  // A tenth of 7, rounded up.
+  expect(usage).toMatchObject({ charged: 1n, upstreamCost: 7n });
+  expect((await shop.books(customer.account)).balance).toBe(balance - 1n);
+});
+
+test("a small balance that could not pay the model itself is enough, and caps nothing", async () => {
+  const poor = await shop.customer(400n);
+  const box = createProviderKeyBox(shop.config.ownKeys.masterKeys);
+  await shop.gateway.ledger.setProviderKey(
+    poor.account,
+    "default",
+    box.seal(poor.account, "default", OWN_KEY),
+  );
+  const before = shop.upstream.calls.length;
+  const answer = await fetch(`${shop.url}/v1/chat/completions`, {
+    method: "POST",
+    headers: poor.headers,
+    body: chat("Hi"),
+  });
+  expect(answer.status).toBe(200);
+  expect(shop.upstream.calls[before]?.json["max_tokens"]).toBe(1_000);
+});
+
+test("a key sealed for another account is not used, and neither is the operator's in its place", async () => {
+  const other = await shop.customer(1_000_000n);
+  const box = createProviderKeyBox(shop.config.ownKeys.masterKeys);
+  const stolen = box.seal(customer.account, "default", OWN_KEY);
+  await shop.gateway.ledger.setProviderKey(other.account, "default", stolen);
+  const before = shop.upstream.calls.length;
+  const answer = await fetch(`${shop.url}/v1/chat/completions`, {
+    method: "POST",
+    headers: other.headers,
+    body: chat("Hi"),
+  });
+  expect(answer.status).toBe(503);
+  expect(await answer.json()).toMatchObject({ error: { code: "provider_key_unusable" } });
+  expect(shop.upstream.calls.length).toBe(before);
+  expect(await shop.books(other.account)).toMatchObject({ balance: 1_000_000n, held: 0n });
+});
+
+test("deleting it falls back to the operator's key and the full price", async () => {
+  await shop.gateway.ledger.deleteProviderKey(customer.account, "default");
+  const before = shop.upstream.calls.length;
+  expect((await ask(false)).status).toBe(200);
+  expect(shop.upstream.calls[before]?.headers.authorization).toBe("Bearer sk-operator");
+  const [usage] = await shop.usageOf(customer.account);
+  expect(usage).toMatchObject({ charged: 7n, upstreamCost: undefined });
+});
