@@ -51,6 +51,7 @@ const sellers = lanes.filter(({ sells }) => sells);
 const answering = lanes.filter(({ floor }) => floor !== true);
 const paid = lanes.filter(({ sells, floor }) => sells || floor === true);
 
+const machine = describeMachine();
 const wallets = WALLET_WORKS.some((work) => works.has(work)) ? await measureWallets() : undefined;
 const keyed = has("keyed") ? await measureKeyed(amounts) : undefined;
 const verdicts = [...(wallets ? judge(wallets) : []), ...(keyed ? judgeKeyed(keyed) : [])];
@@ -60,7 +61,7 @@ const tables = [
   describeVerdicts(verdicts),
 ];
 process.stdout.write(`${tables.filter((one) => one !== undefined).join("\n\n")}\n`);
-const results = { machine: describeMachine(), ...wallets, keyed, verdicts };
+const results = { machine, ...wallets, keyed, verdicts };
 writeFileSync(pathOf("results.json"), `${JSON.stringify(results, null, 2)}\n`);
 
 async function measureWallets(): Promise<Results> {
@@ -85,7 +86,6 @@ function install(): void {
 }
 
 async function measure(on: Ground): Promise<Results> {
-  const machine = describeMachine();
   return {
     machine,
     ...(has("unpaid") && { unpaid: await measureUnpaid(on, answering, amounts) }),

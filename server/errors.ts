@@ -223,7 +223,11 @@ export class GatewayError extends Error {
   readonly headers: Readonly<Record<string, string>>;
 
   constructor(code: ErrorCode, options: GatewayErrorOptions = {}) {
+    // A refusal says all in its code; collecting the stack of each would be a good part of what a flood of them costs.
+    const { stackTraceLimit } = Error;
+    if (ERRORS[code].status < 500) Error.stackTraceLimit = 0;
     super(options.message ?? ERRORS[code].message, { cause: options.cause });
+    Error.stackTraceLimit = stackTraceLimit;
     this.name = "GatewayError";
     this.code = code;
     this.status = ERRORS[code].status;

@@ -36,6 +36,8 @@ export interface RequestLine {
   /** Milliseconds from the request's arrival to the end of the answer. */
   readonly ms: number;
   readonly payer?: string | undefined;
+  /** Whose balance pays. */
+  readonly account?: string | undefined;
   readonly transaction?: string | undefined;
   /** The code of the error that was answered. */
   readonly code?: string | undefined;

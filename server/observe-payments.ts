@@ -9,7 +9,7 @@ export function observePayments(log: Logger, metrics: Metrics): PaymentObserver 
   const price = rememberPrices();
   return {
     request(facts) {
-      const { route, tier, status, ms, payer, transaction, code } = facts;
+      const { route, tier, status, ms, payer, account, transaction, code } = facts;
       metrics.request(route, tier, status, ms / 1000);
       requestLine(log, {
         method: route.slice(0, route.indexOf(" ")),
@@ -19,6 +19,7 @@ export function observePayments(log: Logger, metrics: Metrics): PaymentObserver 
         status,
         ms: Math.round(ms * 100) / 100,
         payer,
+        account,
         transaction,
         code,
       });

@@ -21,7 +21,7 @@ export const farebox: KeyedLane = lane("farebox", "Farebox, keyed", "");
 export const fareboxUnguarded: KeyedLane = lane(
   "farebox-unguarded",
   "Farebox, flood guard at its widest",
-  "limits: { badCredentialsPerMinute: 1_000_000 }",
+  "limits: { badCredentialsPerMinute: 1000000 }",
 );
 
 /** A key of the right form that was never made: its checksum is wrong. */

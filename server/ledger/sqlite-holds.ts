@@ -1,13 +1,13 @@
 import type Database from "better-sqlite3";
 import type { Hold, HoldOutcome, HoldRange, HoldRequest, RateState } from "./call-ledger.ts";
 import { limitPeriod } from "./limit-period.ts";
+import { createForgetting, createIdempotency } from "./sqlite-idempotency.ts";
 import { KEY_COLUMNS, type KeyRow, readNames, spentNow, statusOf } from "./sqlite-key-rows.ts";
 import type { Handlers } from "./sqlite-messages.ts";
 
 const WINDOW_MS = 60_000;
-/** Holds freed in one step; a sweep asks again while it gets this many. */
+/** Holds freed in one step. */
 const SWEEP_BATCH = 200;
-const IDEMPOTENCY_MS = 86_400_000;
 
 interface AccountRow {
   readonly balance: string;
@@ -30,10 +30,7 @@ export function createHolds(db: Database.Database): Pick<Handlers, "hold" | "ren
   const allLapsed = db
     .prepare<[number, number], string>("SELECT id FROM hold WHERE lease_until <= ? LIMIT ?")
     .pluck();
-  const forgetCalls = db.prepare<[number]>("DELETE FROM idempotent_call WHERE expires_at <= ?");
-  const forgetAnswers = db.prepare<[number]>(
-    "UPDATE idempotent_call SET sealed = NULL, sealed_until = NULL WHERE sealed_until <= ?",
-  );
+  const forget = createForgetting(db);
   const renew = db.prepare<[number, string]>("UPDATE hold SET lease_until = ? WHERE id = ?");
   const insert = db.prepare<[string, string, string | null, bigint, number, string | null]>(
     "INSERT INTO hold (id, account, key, amount, lease_until, idempotency) VALUES (?, ?, ?, ?, ?, ?)",
@@ -54,16 +51,13 @@ export function createHolds(db: Database.Database): Pick<Handlers, "hold" | "ren
     const idempotency = request.idempotency && `${account}\n${request.idempotency.hash}`;
     const earlier = idempotency === undefined ? undefined : replay.find(now, idempotency, request);
     if (earlier !== undefined) return earlier;
-    const rate = key === undefined ? undefined : rateOf(key, now);
+    const rate = key === undefined ? undefined : rateOf(key, now, 1);
     if (rate !== undefined && rate.remaining < 0)
       return { outcome: "rate_limited", rate: { ...rate, remaining: 0 } };
     if (key?.concurrency != null && key.running >= key.concurrency) {
       return { outcome: "too_many_concurrent", limit: key.concurrency };
     }
-    const own =
-      request.provider === undefined || request.ownKeyRange === undefined
-        ? undefined
-        : ownKey.get(account, request.provider);
+    const own = ownKeyOf(account, request);
     const range = own === undefined ? request.range : (request.ownKeyRange ?? request.range);
     const amount = affordable(range, payer, now);
     if (typeof amount !== "bigint") return amount;
@@ -77,10 +71,18 @@ export function createHolds(db: Database.Database): Pick<Handlers, "hold" | "ren
     return { outcome: "held", hold: holdOf(request.id, payer, amount, rate, own) };
   }
 
-  /** Its answer was lost on the way: applied once. */
-  function again(request: HoldRequest, payer: PayerRow, amount: bigint): HoldOutcome {
-    const own = request.provider === undefined ? undefined : ownKey.get(payer.account, request.provider);
-    return { outcome: "held", hold: holdOf(request.id, payer, amount, undefined, own) };
+  function ownKeyOf(account: string, { provider, ownKeyRange }: HoldRequest): Hold["providerKey"] {
+    return provider === undefined || ownKeyRange === undefined ? undefined : ownKey.get(account, provider);
+  }
+
+  /** Its answer was lost on the way: applied once, and held for another lease. */
+  function again(now: number, request: HoldRequest, payer: PayerRow, amount: bigint): HoldOutcome {
+    renew.run(now + request.leaseMs, request.id);
+    const rate = payer.key === undefined ? undefined : rateOf(payer.key, now, 0);
+    return {
+      outcome: "held",
+      hold: holdOf(request.id, payer, amount, rate, ownKeyOf(payer.account, request)),
+    };
   }
 
   return {
@@ -88,7 +90,7 @@ export function createHolds(db: Database.Database): Pick<Handlers, "hold" | "ren
       const payer = findPayer(request, now);
       if (payer === "unknown") return { outcome: payer };
       const known = existing.get(request.id);
-      if (known !== undefined) return again(request, payer, BigInt(known));
+      if (known !== undefined) return again(now, request, payer, BigInt(known));
       const stale = lapsed.all(payer.account, now, SWEEP_BATCH);
       if (stale.length === 0) return admit(now, request, payer);
       for (const id of stale) free(id);
@@ -99,8 +101,7 @@ export function createHolds(db: Database.Database): Pick<Handlers, "hold" | "ren
     sweepHolds(now) {
       const stale = allLapsed.all(now, SWEEP_BATCH);
       for (const id of stale) free(id);
-      forgetAnswers.run(now);
-      forgetCalls.run(now);
+      forget(now);
       return stale.length;
     },
   };
@@ -146,11 +147,11 @@ function windowOf(key: KeyRow, now: number): { readonly start: number; readonly 
   return over ? { start: now, count: 0 } : { start: key.window_start, count: key.window_count };
 }
 
-/** The state after this request; `remaining` -1: it is one too many. */
-function rateOf(key: KeyRow, now: number): RateState | undefined {
+/** The state after so many `more` requests; `remaining` -1: one too many. */
+function rateOf(key: KeyRow, now: number, more: 0 | 1): RateState | undefined {
   if (key.rpm === null) return undefined;
   const { start, count } = windowOf(key, now);
-  return { limit: key.rpm, remaining: key.rpm - count - 1, resetsInMs: start + WINDOW_MS - now };
+  return { limit: key.rpm, remaining: key.rpm - count - more, resetsInMs: start + WINDOW_MS - now };
 }
 
 function holdOf(
@@ -184,51 +185,39 @@ function createPayerLookup(
   };
 }
 
+interface HoldRow {
+  readonly account: string;
+  readonly key: string | null;
+  readonly amount: string;
+  /** Of its row in `idempotent_call`. */
+  readonly idempotency: string | null;
+}
+
+/** Deletes a hold and returns what it was; what it held is the caller's to give back, in the same step. */
+export function createHoldRemoval(db: Database.Database): (id: string) => HoldRow | undefined {
+  const remove = db.prepare<[string], HoldRow>(
+    "DELETE FROM hold WHERE id = ? RETURNING account, key, CAST(amount AS TEXT) AS amount, idempotency",
+  );
+  return (id) => remove.get(id);
+}
+
 /** Frees a hold as if it had never been: nothing is charged, and its idempotency key may be used again. */
 export function createFreeing(db: Database.Database): (id: string) => boolean {
-  const remove = db.prepare<
-    [string],
-    { account: string; key: string | null; amount: string; idempotency: string | null }
-  >("DELETE FROM hold WHERE id = ? RETURNING account, key, CAST(amount AS TEXT) AS amount, idempotency");
+  const remove = createHoldRemoval(db);
   const give = db.prepare<[bigint, string]>("UPDATE account SET held = held - ? WHERE id = ?");
   const giveToKey = db.prepare<[bigint, string]>(
     "UPDATE api_key SET held = held - ?, running = running - 1 WHERE id = ?",
   );
-  const forget = db.prepare<[string]>("DELETE FROM idempotent_call WHERE hold = ? AND captured = 0");
+  const forget = db.prepare<[string, string]>(
+    "DELETE FROM idempotent_call WHERE id = ? AND hold = ? AND captured = 0",
+  );
   return (id) => {
-    const row = remove.get(id);
+    const row = remove(id);
     if (row === undefined) return false;
     const amount = BigInt(row.amount);
     give.run(amount, row.account);
     if (row.key !== null) giveToKey.run(amount, row.key);
-    if (row.idempotency !== null) forget.run(id);
+    if (row.idempotency !== null) forget.run(row.idempotency, id);
     return true;
-  };
-}
-
-function createIdempotency(db: Database.Database) {
-  const select = db.prepare<
-    [number, string, number],
-    { fingerprint: string; captured: 0 | 1; sealed: Uint8Array | null }
-  >(
-    `SELECT fingerprint, captured, CASE WHEN sealed_until > ? THEN sealed END AS sealed
-     FROM idempotent_call WHERE id = ? AND expires_at > ?`,
-  );
-  const write = db.prepare<[string, string, string, number]>(
-    `INSERT INTO idempotent_call (id, fingerprint, hold, expires_at) VALUES (?, ?, ?, ?)
-     ON CONFLICT (id) DO UPDATE SET fingerprint = excluded.fingerprint, hold = excluded.hold, captured = 0,
-       sealed = NULL, sealed_until = NULL, expires_at = excluded.expires_at`,
-  );
-  return {
-    find(now: number, id: string, { idempotency }: HoldRequest): HoldOutcome | undefined {
-      const row = select.get(now, id, now);
-      if (row === undefined) return undefined;
-      if (row.fingerprint !== idempotency?.fingerprint) return { outcome: "idempotency_conflict" };
-      if (row.captured === 0) return { outcome: "in_progress" };
-      return { outcome: "replay", response: row.sealed === null ? undefined : { sealed: row.sealed } };
-    },
-    begin(id: string, { id: hold, idempotency }: HoldRequest, now: number): void {
-      write.run(id, idempotency?.fingerprint ?? "", hold, now + IDEMPOTENCY_MS);
-    },
   };
 }

@@ -61,9 +61,30 @@ const DURABLE: ReadonlySet<Method> = new Set<Method>([
   "changeKey",
   "setProviderKey",
   "deleteProviderKey",
+  "endAlert",
+]);
+
+const READS: ReadonlySet<Method> = new Set<Method>([
+  "payment",
+  "listUndecided",
+  "accounts",
+  "account",
+  "balance",
+  "journal",
+  "keys",
+  "key",
+  "keyBySecret",
+  "providerKeys",
+  "usage",
+  "checkAccounts",
 ]);
 
 /** True if the caller must not hear of this call's success before it survives a power cut. */
 export function isDurable(call: Call): boolean {
   return call.method === "release" ? call.args[2].watched : DURABLE.has(call.method);
+}
+
+/** True if this call changes nothing. */
+export function isRead(call: Call): boolean {
+  return READS.has(call.method);
 }

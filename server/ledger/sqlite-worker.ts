@@ -1,63 +1,19 @@
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import type Database from "better-sqlite3";
-import { createAccounts } from "./sqlite-accounts.ts";
-import { createAlerts } from "./sqlite-alerts.ts";
-import { createCaptures } from "./sqlite-captures.ts";
-import { createCheck } from "./sqlite-check.ts";
-import { createClaims } from "./sqlite-claims.ts";
-import { createHolds } from "./sqlite-holds.ts";
-import { createKeys } from "./sqlite-keys.ts";
+import { createHandlers } from "./sqlite-handlers.ts";
 import {
   type Answer,
   type Call,
   type FromWorker,
   type Handlers,
   isDurable,
+  isRead,
   type Method,
   type Results,
   type ToWorker,
   type WorkerOptions,
 } from "./sqlite-messages.ts";
-import { createProviderKeys } from "./sqlite-provider-keys.ts";
-import { createReconcile } from "./sqlite-reconcile.ts";
-import { selectPayment, toRecord } from "./sqlite-rows.ts";
 import { openDatabase } from "./sqlite-schema.ts";
-import { createSteps } from "./sqlite-steps.ts";
-
-/** Responses deleted in one transaction; the caller asks again while it gets this many. */
-const SWEEP_BATCH = 500;
-
-function createHandlers(db: Database.Database): Handlers {
-  const select = selectPayment(db);
-  const sweep = db.prepare<[number, number]>(
-    `DELETE FROM response WHERE payment IN
-       (SELECT payment FROM response WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`,
-  );
-  const touch = db.prepare<[string]>(
-    `INSERT INTO meta (key, value) VALUES ('pinged_at', ?)
-     ON CONFLICT (key) DO UPDATE SET value = excluded.value`,
-  );
-  return {
-    ...createClaims(db),
-    ...createSteps(db),
-    ...createReconcile(db),
-    ...createAccounts(db),
-    ...createKeys(db),
-    ...createHolds(db),
-    ...createCaptures(db),
-    ...createProviderKeys(db),
-    ...createAlerts(db),
-    ...createCheck(db),
-    payment(now, id) {
-      const row = select.get(id);
-      return row === undefined ? undefined : toRecord(row, now);
-    },
-    sweepResponses: (now) => sweep.run(now, SWEEP_BATCH).changes,
-    ping(now) {
-      touch.run(String(now));
-    },
-  };
-}
 
 /** Carries out one call. The type parameter ties the method to its arguments and its result. */
 function run<M extends Method>(handlers: Handlers, call: Call<M>, now: number): Results[M] {
@@ -68,6 +24,7 @@ function run<M extends Method>(handlers: Handlers, call: Call<M>, now: number): 
 function createBatchRunner(db: Database.Database, post: (message: FromWorker) => void) {
   const handlers = createHandlers(db);
   const begin = db.prepare("BEGIN IMMEDIATE");
+  const beginRead = db.prepare("BEGIN");
   const commit = db.prepare("COMMIT");
   const mark = db.prepare("SAVEPOINT change");
   const keep = db.prepare("RELEASE change");
@@ -95,7 +52,8 @@ function createBatchRunner(db: Database.Database, post: (message: FromWorker) =>
     const late: Answer[] = [];
     try {
       setSynchronous(calls.some(isDurable));
-      begin.run();
+      // A long read (a check of every account, by the CLI) must keep no other process from writing.
+      (calls.every(isRead) ? beginRead : begin).run();
       calls.forEach((call, index) => {
         (isDurable(call) ? late : early).push(answer(call, index, times[index] ?? Date.now()));
       });

@@ -103,7 +103,7 @@ class KeyCharge implements Charge {
       await this.#capture(this.costOf(reading.cost), reading, capture.response);
     } catch (error) {
       this.#parts.onFault(error, this.#call.hold?.id);
-      void this.#undo(reading);
+      void this.#undo(reading, capture.response);
       return false;
     }
     this.#letGo();
@@ -162,27 +162,25 @@ class KeyCharge implements Charge {
   }
 
   /**
-   * A capture that failed may have been written all the same. Capturing nothing under the same id ends the hold if it was not,
-   * and says what was taken if it was; that is credited again, once.
+   * A capture that failed may have been written all the same. If it was not, releasing frees the hold and its idempotency key.
+   * If it was, the caller's retry finds the answer that was kept with it; where none was, what was taken is credited again, once.
    */
-  async #undo(reading: SaleReading): Promise<void> {
+  async #undo(reading: SaleReading, response: StoredResponse | undefined): Promise<void> {
     const { hold } = this.#call;
-    const { ledger } = this.#parts;
-    if (hold !== undefined) {
-      await this.#attempt(async () => {
-        const { charged } = await ledger.capture({
-          id: hold.id,
-          account: hold.account,
-          keyId: hold.keyId,
-          cost: 0n,
-          usage: this.#usage(reading, "ledger_unavailable"),
-          keep: undefined,
-          lowBalance: undefined,
-        });
-        if (charged > 0n) await ledger.creditAccount(hold.account, charged, `refund:${hold.id}`);
-      });
-    }
+    if (hold !== undefined) await this.#attempt(() => this.#undoOnce(hold, reading, response));
     this.#letGo();
+  }
+
+  async #undoOnce(hold: Hold, reading: SaleReading, response: StoredResponse | undefined): Promise<void> {
+    const { ledger } = this.#parts;
+    const usage = this.#usage(reading, "ledger_unavailable");
+    if ((await ledger.releaseHold(hold.id, usage)) === "released") return;
+    if (response !== undefined && this.#call.answerKey !== undefined) return;
+    const { id, account, keyId } = hold;
+    // It has ended: this takes nothing, and says what was taken.
+    const nothing = { cost: 0n, keep: undefined, lowBalance: undefined };
+    const { charged } = await ledger.capture({ id, account, keyId, usage, ...nothing });
+    if (charged > 0n) await ledger.creditAccount(account, charged, `refund:${id}`);
   }
 
   async #keep(response: StoredResponse | undefined): Promise<void> {

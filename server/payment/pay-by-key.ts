@@ -1,4 +1,4 @@
-import { hash, randomBytes } from "node:crypto";
+import { hash, randomUUID } from "node:crypto";
 import type { Authenticator, Caller } from "../auth/authenticate.ts";
 import { GatewayError } from "../errors.ts";
 import type { Permission, SealedProviderKey } from "../ledger/account-ledger.ts";
@@ -61,6 +61,14 @@ export async function payByKey(parts: KeyParts, visit: Visit): Promise<GatewayEr
   return run(parts, visit, caller, { sale, body, ...admitted }, idempotency !== undefined);
 }
 
+/**
+ * 32 hex digits that nobody can guess, beginning with the time: ids that follow one another lie beside one another in the
+ * ledger's indexes, so that a batch of them touches few pages.
+ */
+function nextHoldId(): string {
+  return Date.now().toString(16).padStart(12, "0") + randomUUID().replaceAll("-", "").slice(12);
+}
+
 const BEARER = { headers: { "WWW-Authenticate": "Bearer" } };
 
 interface Admitted {
@@ -82,7 +90,7 @@ async function admit(
 ): Promise<Admitted | GatewayError | "answered"> {
   if (caller.payer === undefined) return FREE;
   const outcome = await parts.ledger.hold({
-    id: randomBytes(16).toString("hex"),
+    id: nextHoldId(),
     payer: caller.payer,
     permission: permissionFor(visit.match.route),
     model: sale.model,

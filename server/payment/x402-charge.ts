@@ -121,7 +121,9 @@ class X402Charge implements Charge {
       this.#parts.onState(capture.delivered ? "delivered" : "parked");
     });
     this.#letGo();
-    this.#payment.onEnd(this.amount, undefined);
+    // Parked: the retry that is served, or the credit if nobody comes, is what it came to.
+    if (capture.delivered) this.#payment.onEnd(this.amount, undefined);
+    else this.#payment.onEnd(0n, "client_left");
     return true;
   }
 
@@ -145,8 +147,7 @@ class X402Charge implements Charge {
       }
     });
     this.#letGo();
-    const parked = state === "settled" && release.by === "client";
-    this.#payment.onEnd(parked ? this.amount : 0n, parked ? undefined : release.reason);
+    this.#payment.onEnd(0n, release.reason);
   }
 
   /** Ends the charge: what it was by then. `over`: ended before, or the settlement failed and has said so itself. */

@@ -97,3 +97,22 @@ test("a charge that was written, its answer lost, is not charged again", async (
   await expect.poll(async () => (await shop.usageOf(customer.account)).length).toBe(1);
   expect(await shop.books(customer.account)).toMatchObject({ balance: 999_993n });
 });
+
+test("with an Idempotency-Key the retry is served and charged, once, whether the charge was written or not", async () => {
+  for (const applied of [false, true]) {
+    const customer = await shop.customer(1_000_000n);
+    const init = {
+      method: "POST",
+      headers: { ...customer.headers, "idempotency-key": "order" },
+      body: chat("Hi"),
+    };
+    failNext("capture", applied);
+    expect((await fetch(`${shop.url}/v1/chat/completions`, init)).status).toBe(503);
+    await expect.poll(async () => (await shop.books(customer.account)).held).toBe(0n);
+    const again = await fetch(`${shop.url}/v1/chat/completions`, init);
+    expect(again.status).toBe(200);
+    expect(await again.text()).toContain("Hello there!");
+    expect(await shop.books(customer.account)).toEqual({ balance: 999_993n, held: 0n, journal: 999_993n });
+    expect(await shop.gateway.ledger.checkAccounts()).toEqual([]);
+  }
+});

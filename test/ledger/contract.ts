@@ -1,8 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Ledger, LedgerFault } from "../../server/ledger/ledger.ts";
+import { accountContract } from "./contract-accounts.ts";
 import { admissionContract } from "./contract-admission.ts";
+import { captureContract } from "./contract-captures.ts";
 import { claimContract } from "./contract-claims.ts";
+import { holdContract } from "./contract-holds.ts";
+import { keyContract } from "./contract-keys.ts";
 import { modelContract } from "./contract-model.ts";
+import { moneyModelContract } from "./contract-money-model.ts";
 import { reconcileContract } from "./contract-reconcile.ts";
 import { stepContract } from "./contract-steps.ts";
 import { createClock, type OpenLedger, type World } from "./world.ts";
@@ -32,6 +37,11 @@ export function ledgerContract(name: string, open: OpenLedger): void {
     stepContract(world);
     reconcileContract(world);
     modelContract(world);
+    accountContract(world);
+    keyContract(world);
+    holdContract(world);
+    captureContract(world);
+    moneyModelContract(world);
 
     test("ping resolves while the ledger works; after close every call rejects", async () => {
       const ledger = await open(clock.now);

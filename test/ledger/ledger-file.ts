@@ -4,7 +4,7 @@ import { join } from "node:path";
 import Database from "better-sqlite3";
 import { afterEach, beforeEach } from "vitest";
 import type { Ledger } from "../../server/ledger/ledger.ts";
-import { openSqliteLedger } from "../../server/ledger/sqlite.ts";
+import { openSqliteLedger, type SqliteLedgerOptions } from "../../server/ledger/sqlite.ts";
 
 /** A database file for each test, in a directory that does not exist before its ledger is opened. */
 export interface LedgerFile {
@@ -14,21 +14,33 @@ export interface LedgerFile {
   fatal: Error[];
   /** Opens a ledger on the file; the end of the test closes it. */
   open(network?: string): Promise<Ledger>;
+  /** The same, on a clock of the test's. */
+  openAt(clock: () => number): Promise<Ledger>;
+  /** The one value that a query finds in the file. */
+  read(sql: string): unknown;
   /** Does something to the file as another process would. */
   meddle(sql: string): void;
 }
 
 export function useLedgerFile(): LedgerFile {
   let opened: Ledger[] = [];
+  const onFatal = (error: Error) => file.fatal.push(error);
+  const open = async (options: SqliteLedgerOptions) => {
+    const ledger = await openSqliteLedger(options);
+    opened.push(ledger);
+    return ledger;
+  };
   const file: LedgerFile = {
     path: "",
     directory: "",
     fatal: [],
-    async open(network = "local") {
-      const onFatal = (error: Error) => file.fatal.push(error);
-      const ledger = await openSqliteLedger({ path: file.path, network, onFatal });
-      opened.push(ledger);
-      return ledger;
+    open: (network = "local") => open({ path: file.path, network, onFatal }),
+    openAt: (clock) => open({ path: file.path, network: "local", clock, onFatal }),
+    read(sql) {
+      const db = new Database(file.path, { readonly: true });
+      const value = db.prepare(sql).pluck().get();
+      db.close();
+      return value;
     },
     meddle(sql) {
       const db = new Database(file.path);

@@ -1,0 +1,49 @@
+import type Database from "better-sqlite3";
+import { createAccounts } from "./sqlite-accounts.ts";
+import { createAlerts } from "./sqlite-alerts.ts";
+import { createCaptures } from "./sqlite-captures.ts";
+import { createCheck } from "./sqlite-check.ts";
+import { createClaims } from "./sqlite-claims.ts";
+import { createHolds } from "./sqlite-holds.ts";
+import { createKeys } from "./sqlite-keys.ts";
+import type { Handlers } from "./sqlite-messages.ts";
+import { createProviderKeys } from "./sqlite-provider-keys.ts";
+import { createReconcile } from "./sqlite-reconcile.ts";
+import { selectPayment, toRecord } from "./sqlite-rows.ts";
+import { createSteps } from "./sqlite-steps.ts";
+
+/** Responses deleted in one transaction; the caller asks again while it gets this many. */
+const SWEEP_BATCH = 500;
+
+/** Every method of the ledger, on one connection; each must run in a transaction of its own or in a savepoint. */
+export function createHandlers(db: Database.Database): Handlers {
+  const select = selectPayment(db);
+  const sweep = db.prepare<[number, number]>(
+    `DELETE FROM response WHERE payment IN
+       (SELECT payment FROM response WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`,
+  );
+  const touch = db.prepare<[string]>(
+    `INSERT INTO meta (key, value) VALUES ('pinged_at', ?)
+     ON CONFLICT (key) DO UPDATE SET value = excluded.value`,
+  );
+  return {
+    ...createClaims(db),
+    ...createSteps(db),
+    ...createReconcile(db),
+    ...createAccounts(db),
+    ...createKeys(db),
+    ...createHolds(db),
+    ...createCaptures(db),
+    ...createProviderKeys(db),
+    ...createAlerts(db),
+    ...createCheck(db),
+    payment(now, id) {
+      const row = select.get(id);
+      return row === undefined ? undefined : toRecord(row, now);
+    },
+    sweepResponses: (now) => sweep.run(now, SWEEP_BATCH).changes,
+    ping(now) {
+      touch.run(String(now));
+    },
+  };
+}

@@ -1,0 +1,99 @@
+import { mkdirSync } from "node:fs";
+import { dirname } from "node:path";
+import Database from "better-sqlite3";
+import { describe, expect, test } from "vitest";
+import { MIGRATIONS } from "../../server/ledger/sqlite-migrations.ts";
+import { anotherKey, spend } from "./customers.ts";
+import { useLedgerFile } from "./ledger-file.ts";
+import { bring, request } from "./world.ts";
+
+const file = useLedgerFile();
+const VAST = 9_007_199_254_740_993n;
+
+/** A ledger as the first version left it: a credited payment, a settled one, and two wallets that are owed. */
+function leaveFirstVersion(): void {
+  mkdirSync(dirname(file.path), { recursive: true });
+  const db = new Database(file.path);
+  db.pragma("journal_mode = WAL");
+  db.pragma("foreign_keys = ON");
+  db.exec(MIGRATIONS[0] ?? "");
+  db.exec(`
+    PRAGMA application_id = ${0x46415245};
+    PRAGMA user_version = 1;
+    INSERT INTO meta VALUES ('network', 'local');
+    INSERT INTO account VALUES ('wallet:ann', 50000), ('wallet:bob', ${VAST});
+    INSERT INTO journal (seq, account, reference, kind, amount, balance, at) VALUES
+      (7, 'wallet:ann', 'payment:a1', 'owed_credit', 20000, 20000, 1000),
+      (8, 'wallet:bob', 'payment:b1', 'owed_credit', ${VAST}, ${VAST}, 2000),
+      (12, 'wallet:ann', 'payment:a2', 'owed_credit', 30000, 50000, 3000);
+  `);
+  const payment = db.prepare(
+    `INSERT INTO payment (id, state, fence, lease_until, fingerprint, payer, amount, asset, pay_to, network, x402_version,
+       route, memo, fee_payer, tx, watched, created_at, updated_at)
+     VALUES (?, ?, 3, NULL, 'f', 'ann', 20000, 'a', 'p', 'n', 2, 'r', 'm', 'fp', 'tx', 0, 1, 2)`,
+  );
+  payment.run("a1", "credited");
+  payment.run("a3", "settled");
+  db.close();
+}
+
+describe("a ledger of the first version", () => {
+  test("keeps its balances, journal and payments", async () => {
+    leaveFirstVersion();
+    const ledger = await file.open();
+    expect(await ledger.accounts()).toEqual([
+      { id: "wallet:ann", name: "", balance: 50_000n, held: 0n, createdAt: 0 },
+      { id: "wallet:bob", name: "", balance: VAST, held: 0n, createdAt: 0 },
+    ]);
+    const entry = { account: "wallet:ann", kind: "owed_credit" };
+    expect(await ledger.journal("wallet:ann")).toEqual([
+      { ...entry, reference: "payment:a1", amount: 20_000n, balance: 20_000n, at: 1_000 },
+      { ...entry, reference: "payment:a2", amount: 30_000n, balance: 50_000n, at: 3_000 },
+    ]);
+    expect(await ledger.payment("a1")).toMatchObject({ state: "credited" });
+    expect(await ledger.payment("a3")).toMatchObject({ state: "settled", fence: 3, transaction: "tx" });
+    expect(await ledger.checkAccounts()).toEqual([]);
+  });
+
+  test("goes on: what was owed can be spent with a key, and nothing is credited twice", async () => {
+    leaveFirstVersion();
+    const ledger = await file.open();
+    await spend(ledger, await anotherKey(ledger, "wallet:ann"), 45_000n);
+    const [taken] = await ledger.takeAbandoned(0, 1_000, 10);
+    expect(await ledger.credit("a3", taken?.fence ?? 0, "x")).toBe("ok");
+    await bring(ledger, request({ id: "a2", payer: "ann" }), "credited");
+    expect(await ledger.journal("wallet:ann")).toMatchObject([
+      { reference: "payment:a1" },
+      { reference: "payment:a2" },
+      { kind: "capture", amount: -45_000n, balance: 5_000n },
+      { reference: "payment:a3", amount: 20_000n, balance: 25_000n },
+    ]);
+    expect(await ledger.checkAccounts()).toEqual([]);
+  });
+
+  test("numbers its journal onwards, and is whole", async () => {
+    leaveFirstVersion();
+    const ledger = await file.open();
+    await ledger.creditAccount("wallet:bob", 1n, "r");
+    await ledger.close();
+    const db = new Database(file.path);
+    expect(db.prepare("SELECT seq FROM journal ORDER BY seq").pluck().all()).toEqual([7, 8, 12, 13]);
+    expect(db.pragma("integrity_check", { simple: true })).toBe("ok");
+    expect(db.pragma("foreign_key_check")).toEqual([]);
+    expect(db.pragma("user_version", { simple: true })).toBe(MIGRATIONS.length);
+    db.close();
+    expect(await (await file.open()).balance("wallet:bob")).toBe(VAST + 1n);
+  });
+
+  test("that cannot be upgraded is left as it was", async () => {
+    leaveFirstVersion();
+    file.meddle("CREATE TABLE hold (id TEXT)");
+    await expect(file.open()).rejects.toThrow("already exists");
+    const db = new Database(file.path);
+    expect(db.pragma("user_version", { simple: true })).toBe(1);
+    expect(db.prepare("SELECT count(*) FROM journal").pluck().get()).toBe(3);
+    db.close();
+    file.meddle("DROP TABLE hold");
+    expect(await (await file.open()).balance("wallet:ann")).toBe(50_000n);
+  });
+});
