@@ -5,6 +5,7 @@ import { admissionContract } from "./contract-admission.ts";
 import { captureContract } from "./contract-captures.ts";
 import { claimContract } from "./contract-claims.ts";
 import { holdContract } from "./contract-holds.ts";
+import { idempotencyContract } from "./contract-idempotency.ts";
 import { keyContract } from "./contract-keys.ts";
 import { modelContract } from "./contract-model.ts";
 import { moneyModelContract } from "./contract-money-model.ts";
@@ -40,6 +41,7 @@ export function ledgerContract(name: string, open: OpenLedger): void {
     accountContract(world);
     keyContract(world);
     holdContract(world);
+    idempotencyContract(world);
     captureContract(world);
     moneyModelContract(world);
 

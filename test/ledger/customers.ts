@@ -164,3 +164,10 @@ export async function purse(ledger: Ledger, id: string): Promise<{ balance: bigi
   if (found === undefined) throw new Error("No such account.");
   return { balance: found.balance, held: found.held };
 }
+
+/** How many of each outcome there were. */
+export function tally(outcomes: readonly { readonly outcome: string }[]): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const { outcome } of outcomes) counts[outcome] = (counts[outcome] ?? 0) + 1;
+  return counts;
+}

@@ -39,7 +39,7 @@ test("random interleavings with crashes: nothing is charged twice, lost or made"
       return ledger;
     },
   };
-  const met = await runMoneyModel(world, 120, async (step) => {
+  const met = await runMoneyModel(world, 200, async (step) => {
     // A step is written, and the process ends before its COMMIT.
     db.exec("BEGIN IMMEDIATE");
     await step(ledgerOn(db, clock.now, false));
