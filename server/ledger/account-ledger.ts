@@ -83,7 +83,7 @@ export interface NewSecret {
   readonly last4: string;
 }
 
-/** Makes a repeat of a creation or rotation harmless. Both are SHA-256 (hex): of the client's key, and of what it asked for. */
+/** Makes a repeat of a creation (of one account's keys) or rotation (of one key) harmless. Both are SHA-256 (hex): of the client's key, and of what it asked for. */
 export interface Repeatable {
   readonly hash: string;
   readonly fingerprint: string;

@@ -15,7 +15,7 @@ export interface HoldRange {
 }
 
 export interface HoldRequest {
-  /** Chosen by the caller, 32 hex digits: the idempotency token of this hold and of what ends it. */
+  /** Chosen by the caller, 32 hex digits, and never again after it ended: the idempotency token of this hold and of what ends it. */
   readonly id: string;
   readonly payer: CallPayer;
   readonly permission: Permission;
@@ -52,7 +52,7 @@ export interface Hold {
 /**
  * What a hold came to, in the order in which the step looks: the key (`unknown`, `revoked`, `expired`), its permissions, models
  * and providers, the idempotency key, the rate, the concurrency, the key's limit, the account's balance.
- * Only `held` changes money; `rate_limited` requests are not counted.
+ * Only `held` changes anything: requests that were refused, for whatever reason, do not count against the rate.
  */
 export type HoldOutcome =
   | { readonly outcome: "held"; readonly hold: Hold }

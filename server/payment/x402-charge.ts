@@ -120,10 +120,9 @@ class X402Charge implements Charge {
       else await this.#parts.ledger.park(id, fence, keep);
       this.#parts.onState(capture.delivered ? "delivered" : "parked");
     });
-    this.#letGo();
     // Parked: the retry that is served, or the credit if nobody comes, is what it came to.
-    if (capture.delivered) this.#payment.onEnd(this.amount, undefined);
-    else this.#payment.onEnd(0n, "client_left");
+    if (capture.delivered) this.#letGo(this.amount, undefined);
+    else this.#letGo(0n, "client_left");
     return true;
   }
 
@@ -146,8 +145,7 @@ class X402Charge implements Charge {
         this.#parts.onCredited(this.amount);
       }
     });
-    this.#letGo();
-    this.#payment.onEnd(0n, release.reason);
+    this.#letGo(0n, release.reason);
   }
 
   /** Ends the charge: what it was by then. `over`: ended before, or the settlement failed and has said so itself. */
@@ -162,14 +160,13 @@ class X402Charge implements Charge {
   /** A charge that could not be settled ends here: a lease kept alive would keep its record from the reconciler. */
   async #settleAndLetGo(isGone: () => boolean): Promise<SettleResult> {
     const result = await this.#settleOnce(isGone).catch((error: unknown) => this.#ledgerFault(error));
-    if (result.outcome === "failed") {
-      this.#letGo();
-      this.#payment.onEnd(0n, result.error.code);
-    }
+    if (result.outcome === "failed") this.#letGo(0n, result.error.code);
     return result;
   }
 
-  #letGo(): void {
+  /** Told before the lease is dropped, which is what a shutdown waits for. */
+  #letGo(charged: MicroUsd, notCharged: string | undefined): void {
+    this.#payment.onEnd(charged, notCharged);
     this.#parts.leases.drop(this.#payment.id, this.#payment.fence);
   }
 

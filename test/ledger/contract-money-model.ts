@@ -5,7 +5,7 @@ import type { World } from "./world.ts";
 export function moneyModelContract(world: World): void {
   describe("money model", () => {
     test("random holds, captures, releases, credits and limits end as the model says", async () => {
-      const met = await runMoneyModel(world, 120, async () => {});
+      const met = await runMoneyModel(world, 80, async () => {});
       expect(met).toEqual([...OUTCOMES]);
     }, 60_000);
   });

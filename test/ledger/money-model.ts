@@ -6,7 +6,7 @@ export const DAY_MS = 86_400_000;
 
 /** One call on the ledger; `which` and `amount` are taken as they fit what there is. */
 export interface Action {
-  readonly method: "hold" | "again" | "capture" | "release" | "renew" | "credit" | "limit";
+  readonly method: "hold" | "again" | "capture" | "late" | "release" | "renew" | "credit" | "limit";
   readonly which: number;
   readonly amount: bigint;
   /** `least` of a hold is its `most` divided by this. */
