@@ -46,6 +46,7 @@ export async function startGateway({ config, log, onFatal }: StartOptions): Prom
   const { payments, ledger, merchant } = opened;
   const proxy = createProxy({
     ...config,
+    streamingTypes: config.payment.streamingTypes,
     onFault: (error) => log.warn({ err: error }, "upstream failed"),
   });
   const app = createApp({
