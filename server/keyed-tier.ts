@@ -46,7 +46,12 @@ export function openKeyedTier(settings: KeyedTierSettings, ledger: Ledger, log: 
       log.warn({ alert: id, kind, attempt, reason, givenUp }, "alert webhook failed"),
   });
   delivery?.start();
-  const sweep = setInterval(() => void ledger.sweepHolds().catch(onFault), SWEEP_EVERY_MS).unref();
+  // After a stall or a sleep our own calls come first: a sweep must not take what is only late to be renewed.
+  const sweepOnce = async (): Promise<void> => {
+    await holds.renew();
+    await ledger.sweepHolds().catch(onFault);
+  };
+  const sweep = setInterval(() => void sweepOnce(), SWEEP_EVERY_MS).unref();
   return {
     authenticator,
     holds,

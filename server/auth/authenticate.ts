@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { createHash, createHmac } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import { GatewayError } from "../errors.ts";
 import type { CallPayer } from "../ledger/call-ledger.ts";
@@ -12,8 +12,8 @@ export interface Caller {
   readonly tier: "key" | "jwt";
   /** Undefined: a first-party call that nobody is billed for. */
   readonly payer: CallPayer | undefined;
-  /** Seals answers so that only this credential's holder can open them. */
-  answerKey(): Buffer;
+  /** Seals answers so that only this credential's holder can open them; undefined: none may be kept. */
+  answerKey(): Buffer | undefined;
 }
 
 export interface Authenticator {
@@ -36,13 +36,14 @@ export interface AuthenticatorParts {
   readonly clientAddress: (req: IncomingMessage) => string;
 }
 
-/** Keys known to be good, by their whole hash; only for whom to hear in a flood. */
+/** Good keys by their whole hash, and addresses of good tokens; only for whom to hear in a flood. */
 const REMEMBERED = 10_000;
 
 /** Reads and checks credentials as far as that needs no ledger. A credential never falls through to another tier. */
 export function createAuthenticator(parts: AuthenticatorParts): Authenticator {
   const { flood, jwt } = parts;
   const good = new Set<string>();
+  const firstParty = new Set<string>();
 
   function bad(req: IncomingMessage, error: GatewayError): GatewayError {
     const address = parts.clientAddress(req);
@@ -66,7 +67,8 @@ export function createAuthenticator(parts: AuthenticatorParts): Authenticator {
 
   async function authenticateJwt(req: IncomingMessage, token: string): Promise<Caller | GatewayError> {
     if (jwt === undefined) return bad(req, foreignKey(parts.prefixes));
-    const blockedMs = flood.blockedForMs(parts.clientAddress(req));
+    const address = parts.clientAddress(req);
+    const blockedMs = firstParty.has(address) ? 0 : flood.blockedForMs(address);
     if (blockedMs > 0) return tooMany(blockedMs);
     const verified = await jwt.verify(token);
     if (verified.kind === "unavailable")
@@ -75,11 +77,11 @@ export function createAuthenticator(parts: AuthenticatorParts): Authenticator {
     const { account, subject } = verified;
     if (account === undefined && !parts.jwtIsFree)
       return bad(req, new GatewayError("invalid_token", CHALLENGE));
+    remember(firstParty, address);
     return {
       tier: "jwt",
       payer: parts.jwtIsFree || account === undefined ? undefined : { kind: "account", account },
-      // Tokens are short-lived: a retry may come with the next one of the same subject.
-      answerKey: () => answerKey(JSON.stringify([account ?? "", subject ?? ""])),
+      answerKey: () => tokenAnswerKey(parts.pepper, account, subject),
     };
   }
 
@@ -93,9 +95,7 @@ export function createAuthenticator(parts: AuthenticatorParts): Authenticator {
     },
     refused: (req) => flood.punish(parts.clientAddress(req)),
     accepted({ payer }) {
-      if (payer?.kind !== "key" || good.has(payer.hash)) return;
-      if (good.size >= REMEMBERED) good.clear();
-      good.add(payer.hash);
+      if (payer?.kind === "key") remember(good, payer.hash);
     },
   };
 }
@@ -126,6 +126,25 @@ function foreignKey(prefixes: readonly string[]): GatewayError {
 
 function tooMany(blockedMs: number): GatewayError {
   return new GatewayError("too_many_failed_logins", { retryAfterSeconds: Math.ceil(blockedMs / 1_000) });
+}
+
+function remember(known: Set<string>, value: string): void {
+  if (known.size >= REMEMBERED && !known.has(value)) known.clear();
+  known.add(value);
+}
+
+/**
+ * A retry comes with the next token of the same subject, so the key cannot be the token's own. Account and subject are no
+ * secrets: without one of ours, or for tokens that name nobody, no answer is kept.
+ */
+function tokenAnswerKey(
+  pepper: string | undefined,
+  account: string | undefined,
+  subject: string | undefined,
+): Buffer | undefined {
+  if (pepper === undefined || subject === undefined) return undefined;
+  const holder = JSON.stringify([account ?? null, subject]);
+  return createHmac("sha256", pepper).update("farebox stored answer\n").update(holder).digest();
 }
 
 function answerKey(secret: string): Buffer {

@@ -123,6 +123,8 @@ export interface CaptureRequest {
   readonly cost: MicroUsd;
   readonly usage: UsageFacts;
   readonly keep: KeepResponse | undefined;
+  /** As the hold had it: if the hold was swept and another call took the key over, that one is charged and this one is not. */
+  readonly idempotency: HoldRequest["idempotency"];
   /** Below this balance the account's low-balance alert is due. */
   readonly lowBalance: MicroUsd | undefined;
 }

@@ -3,6 +3,7 @@ import type { CaptureRequest, CaptureResult } from "./call-ledger.ts";
 import { limitPeriod } from "./limit-period.ts";
 import { createAlertWriter } from "./sqlite-alerts.ts";
 import { createFreeing, createHoldRemoval } from "./sqlite-holds.ts";
+import { createIdempotency } from "./sqlite-idempotency.ts";
 import { type KeyRow, spentNow } from "./sqlite-key-rows.ts";
 import type { Handlers } from "./sqlite-messages.ts";
 import { createUsageReader, createUsageWriter } from "./sqlite-usage.ts";
@@ -15,6 +16,7 @@ export function createCaptures(
   const free = createFreeing(db);
   const debit = createDebit(db);
   const writeUsage = createUsageWriter(db);
+  const idempotency = createIdempotency(db);
   const ended = db.prepare<[string], { charged: string; shortfall: string }>(
     "SELECT CAST(charged AS TEXT) AS charged, CAST(shortfall AS TEXT) AS shortfall FROM usage WHERE hold = ?",
   );
@@ -28,7 +30,10 @@ export function createCaptures(
     "UPDATE idempotent_call SET sealed = ?, sealed_until = ? WHERE hold = ? AND captured = 1",
   );
 
-  /** The hold was swept: the account bears what it still can, and never more than had been held. */
+  /**
+   * The hold was swept: the account bears what it still can, and never more than had been held. Nothing, if another call has
+   * its idempotency key by now: that one is charged. If none has, the key stands for this call again.
+   */
   function captureSwept(now: number, request: CaptureRequest): CaptureResult {
     const { id, account, cost, usage } = request;
     const before = ended.get(id);
@@ -36,10 +41,16 @@ export function createCaptures(
       return { outcome: "repeated", charged: BigInt(before.charged), shortfall: BigInt(before.shortfall) };
     }
     const due = least(cost, usage.held);
-    const charged = least(due, BigInt(available.get(account) ?? 0));
+    const isOurs = request.idempotency === undefined || idempotency.isFree(account, request.idempotency, now);
+    const charged = isOurs ? least(due, BigInt(available.get(account) ?? 0)) : 0n;
     const shortfall = due - charged;
     if (charged > 0n) debit(now, request, charged, undefined);
     writeUsage(now, id, usage, charged, shortfall);
+    if (isOurs && shortfall === 0n && request.idempotency !== undefined) {
+      const key = idempotency.begin(account, request.idempotency, id, now);
+      captured.run(key, id);
+      if (request.keep !== undefined) keep.run(request.keep.sealed, now + request.keep.ttlMs, id);
+    }
     return { outcome: "captured", charged, shortfall };
   }
 

@@ -6,7 +6,7 @@ import { KEY_COLUMNS, type KeyRow, readNames, spentNow, statusOf } from "./sqlit
 import type { Handlers } from "./sqlite-messages.ts";
 
 const WINDOW_MS = 60_000;
-/** Holds freed in one step. */
+/** Holds freed at a time. */
 const SWEEP_BATCH = 200;
 
 interface AccountRow {
@@ -20,7 +20,7 @@ type PayerRow = AccountRow & { readonly key: KeyRow | undefined; readonly accoun
 export function createHolds(db: Database.Database): Pick<Handlers, "hold" | "renewHolds" | "sweepHolds"> {
   const findPayer = createPayerLookup(db);
   const free = createFreeing(db);
-  const replay = createIdempotency(db);
+  const calls = createIdempotency(db);
   const existing = db.prepare<[string], string>("SELECT CAST(amount AS TEXT) FROM hold WHERE id = ?").pluck();
   const lapsed = db
     .prepare<[string, number, number], string>(
@@ -48,8 +48,8 @@ export function createHolds(db: Database.Database): Pick<Handlers, "hold" | "ren
     const { account, key } = payer;
     const refusal = key === undefined ? undefined : refuse(key, request, now);
     if (refusal !== undefined) return refusal;
-    const idempotency = request.idempotency && `${account}\n${request.idempotency.hash}`;
-    const earlier = idempotency === undefined ? undefined : replay.find(now, idempotency, request);
+    const { idempotency } = request;
+    const earlier = idempotency === undefined ? undefined : calls.find(now, account, idempotency);
     if (earlier !== undefined) return earlier;
     const rate = key === undefined ? undefined : rateOf(key, now, 1);
     if (rate !== undefined && rate.remaining < 0)
@@ -61,13 +61,13 @@ export function createHolds(db: Database.Database): Pick<Handlers, "hold" | "ren
     const range = own === undefined ? request.range : (request.ownKeyRange ?? request.range);
     const amount = affordable(range, payer, now);
     if (typeof amount !== "bigint") return amount;
-    insert.run(request.id, account, key?.id ?? null, amount, now + request.leaseMs, idempotency ?? null);
+    const row = idempotency === undefined ? null : calls.begin(account, idempotency, request.id, now);
+    insert.run(request.id, account, key?.id ?? null, amount, now + request.leaseMs, row);
     take.run(amount, account);
     if (key !== undefined) {
       const window = windowOf(key, now);
       takeOfKey.run(amount, now, window.start, window.count + 1, key.id);
     }
-    if (idempotency !== undefined) replay.begin(idempotency, request, now);
     return { outcome: "held", hold: holdOf(request.id, payer, amount, rate, own) };
   }
 
@@ -85,17 +85,25 @@ export function createHolds(db: Database.Database): Pick<Handlers, "hold" | "ren
     };
   }
 
+  /** Frees what lapsed in batches, until the call is admitted: nobody is refused for what a call that is gone still holds. */
+  function admitOverLapsed(now: number, request: HoldRequest, payer: PayerRow): HoldOutcome {
+    let fresh: PayerRow | "unknown" = payer;
+    for (;;) {
+      const stale = lapsed.all(payer.account, now, SWEEP_BATCH);
+      for (const id of stale) free(id);
+      if (stale.length > 0) fresh = findPayer(request, now);
+      const outcome = fresh === "unknown" ? { outcome: fresh } : admit(now, request, fresh);
+      if (outcome.outcome === "held" || stale.length < SWEEP_BATCH) return outcome;
+    }
+  }
+
   return {
     hold(now, request) {
       const payer = findPayer(request, now);
       if (payer === "unknown") return { outcome: payer };
       const known = existing.get(request.id);
       if (known !== undefined) return again(now, request, payer, BigInt(known));
-      const stale = lapsed.all(payer.account, now, SWEEP_BATCH);
-      if (stale.length === 0) return admit(now, request, payer);
-      for (const id of stale) free(id);
-      const fresh = findPayer(request, now);
-      return fresh === "unknown" ? { outcome: fresh } : admit(now, request, fresh);
+      return admitOverLapsed(now, request, payer);
     },
     renewHolds: (now, ids, leaseMs) => ids.filter((id) => renew.run(now + leaseMs, id).changes === 0),
     sweepHolds(now) {

@@ -1,6 +1,8 @@
 import type Database from "better-sqlite3";
 import type { HoldOutcome, HoldRequest } from "./call-ledger.ts";
 
+type Idempotency = NonNullable<HoldRequest["idempotency"]>;
+
 /** How long a client may repeat a call. */
 const IDEMPOTENCY_MS = 86_400_000;
 /** Expired idempotency keys, and answers, forgotten in one sweep: it must not hold up the calls behind it. */
@@ -36,15 +38,27 @@ export function createIdempotency(db: Database.Database) {
        sealed = NULL, sealed_until = NULL, expires_at = excluded.expires_at`,
   );
   return {
-    find(now: number, id: string, { idempotency }: HoldRequest): HoldOutcome | undefined {
+    find(now: number, account: string, key: Idempotency): HoldOutcome | undefined {
+      const id = idOf(account, key);
       const row = select.get(now, id, now);
       if (row === undefined) return undefined;
-      if (row.fingerprint !== idempotency?.fingerprint) return { outcome: "idempotency_conflict" };
+      if (row.fingerprint !== key.fingerprint) return { outcome: "idempotency_conflict" };
       if (row.captured === 0) return { outcome: "in_progress" };
       return { outcome: "replay", response: row.sealed === null ? undefined : { sealed: row.sealed } };
     },
-    begin(id: string, { id: hold, idempotency }: HoldRequest, now: number): void {
-      write.run(id, idempotency?.fingerprint ?? "", hold, now + IDEMPOTENCY_MS);
+    /** No call has it. */
+    isFree: (account: string, key: Idempotency, now: number) =>
+      select.get(now, idOf(account, key), now) === undefined,
+    /** Returns the row's id. */
+    begin(account: string, key: Idempotency, hold: string, now: number): string {
+      const id = idOf(account, key);
+      write.run(id, key.fingerprint, hold, now + IDEMPOTENCY_MS);
+      return id;
     },
   };
+}
+
+/** A key is the account's: every key of an account may repeat its calls. */
+function idOf(account: string, { hash }: Idempotency): string {
+  return `${account}\n${hash}`;
 }

@@ -2,6 +2,8 @@ import type { CallLedger } from "../ledger/call-ledger.ts";
 
 /** Keeps the holds of running calls alive: one renewal for all of them, a third of a lease apart. */
 export interface HoldKeeper {
+  /** Prolongs all of them now. Never rejects. */
+  renew(): Promise<void>;
   keep(id: string): void;
   drop(id: string): void;
   /** Calls whose hold is kept now. */
@@ -16,10 +18,17 @@ export function createHoldKeeper(
   onFault: (error: unknown) => void,
 ): HoldKeeper {
   const kept = new Set<string>();
-  const timer = setInterval(() => {
-    if (kept.size > 0) ledger.renewHolds([...kept], leaseMs).catch(onFault);
-  }, leaseMs / 3).unref();
+  async function renew(): Promise<void> {
+    if (kept.size === 0) return;
+    try {
+      await ledger.renewHolds([...kept], leaseMs);
+    } catch (error) {
+      onFault(error);
+    }
+  }
+  const timer = setInterval(() => void renew(), leaseMs / 3).unref();
   return {
+    renew,
     keep: (id) => void kept.add(id),
     drop: (id) => void kept.delete(id),
     get size() {

@@ -1,5 +1,5 @@
 import { setTimeout } from "node:timers/promises";
-import type { CallLedger, Hold, UsageFacts } from "../ledger/call-ledger.ts";
+import type { CallLedger, Hold, HoldRequest, UsageFacts } from "../ledger/call-ledger.ts";
 import type { MicroUsd } from "../money.ts";
 import type { Capture, Charge, ChargeReceipt, Release, SettleResult, StoredResponse } from "./charge.ts";
 import type { HoldKeeper } from "./holds.ts";
@@ -29,6 +29,7 @@ export interface KeyedCall {
   readonly costOf: (metered: MicroUsd) => MicroUsd;
   /** Seals the answer for the caller's Idempotency-Key; undefined: none is kept. */
   readonly answerKey: Buffer | undefined;
+  readonly idempotency: HoldRequest["idempotency"];
   /** The answer's status, and the milliseconds so far. */
   readonly facts: () => { readonly status: number; readonly ms: number };
 }
@@ -54,6 +55,8 @@ class KeyCharge implements Charge {
   #end: Promise<boolean> | undefined;
   #captured = false;
   #kept = false;
+  /** What was charged before the answer left. */
+  #first: { readonly reading: SaleReading; readonly response: StoredResponse | undefined } | undefined;
 
   constructor(parts: KeyChargeParts, call: KeyedCall) {
     this.#parts = parts;
@@ -91,56 +94,85 @@ class KeyCharge implements Charge {
   }
 
   async release(release: Release): Promise<void> {
-    if (this.#end !== undefined) return;
+    if (this.#end !== undefined) {
+      await this.#end;
+      // Charged for an answer that then could not be sent, by our doing.
+      const first = release.by === "server" ? this.#first : undefined;
+      this.#first = undefined;
+      if (first !== undefined) await this.#undo(first.reading, first.response);
+      return;
+    }
     this.#end = this.#endUndelivered(release);
     await this.#end;
   }
 
   /** Nobody has the answer yet: one try, and if it fails the call is refused. */
   async #captureOrUndo(capture: Capture): Promise<boolean> {
-    const reading = await this.#call.sale.read();
+    const reading = await this.#read();
     try {
-      await this.#capture(this.costOf(reading.cost), reading, capture.response);
+      const shortfall = await this.#capture(this.costOf(reading.cost), reading, capture.response);
+      if (shortfall === 0n) {
+        this.#first = { reading, response: capture.response };
+        this.#letGo();
+        return true;
+      }
+      // The hold had lapsed and others have spent the money: nothing has left yet, so nothing is sold.
+      void this.#undo(reading, undefined);
     } catch (error) {
       this.#parts.onFault(error, this.#call.hold?.id);
       void this.#undo(reading, capture.response);
-      return false;
     }
-    this.#letGo();
-    return true;
+    return false;
   }
 
   /** The answer is out: the debit is tried until it is recorded, while the hold is kept. */
   async #captureLate(capture: Capture): Promise<boolean> {
-    const reading = await this.#call.sale.read();
-    const done = await this.#attempt(() =>
-      this.#capture(this.costOf(reading.cost), reading, capture.response),
-    );
+    const reading = await this.#read();
+    const done = await this.#attempt(async () => {
+      await this.#capture(this.costOf(reading.cost), reading, capture.response);
+    });
     this.#letGo();
     return done;
   }
 
   /** A caller that left pays for what the upstream did until it was cancelled; our failure and the upstream's cost nothing. */
   async #endUndelivered({ by, worked, reason }: Release): Promise<boolean> {
-    const reading = await this.#call.sale.read();
+    const reading = await this.#read();
     const cost = by === "client" && worked && reading.begun ? this.costOf(reading.cost) : 0n;
-    const done = await this.#attempt(() =>
-      cost > 0n ? this.#capture(cost, reading, undefined) : this.#release(reading, reason),
-    );
+    const done = await this.#attempt(async () => {
+      if (cost > 0n) await this.#capture(cost, reading, undefined);
+      else await this.#release(reading, reason);
+    });
     this.#letGo();
     return done;
   }
 
-  async #capture(cost: MicroUsd, reading: SaleReading, response: StoredResponse | undefined): Promise<void> {
+  /** A meter that fails (its tokenizer does not load) must not keep a hold for ever: the call costs what was held. */
+  async #read(): Promise<SaleReading> {
+    try {
+      return await this.#call.sale.read();
+    } catch (error) {
+      this.#parts.onFault(error, this.#call.hold?.id);
+      const unknown = { promptTokens: undefined, completionTokens: undefined };
+      return { ...unknown, begun: true, estimated: true, cost: this.#call.sale.range.most };
+    }
+  }
+
+  /** Returns what could not be taken. */
+  async #capture(
+    cost: MicroUsd,
+    reading: SaleReading,
+    response: StoredResponse | undefined,
+  ): Promise<MicroUsd> {
     const { ledger, lowBalance, storeTtlMs } = this.#parts;
     const { hold } = this.#call;
     const usage = this.#usage(reading, undefined);
     if (hold === undefined) {
       await ledger.recordUsage(usage, 0n);
-      return;
+      return 0n;
     }
     const sealed = this.#seal(response);
-    await ledger.capture({
+    const { shortfall } = await ledger.capture({
       id: hold.id,
       account: hold.account,
       keyId: hold.keyId,
@@ -148,9 +180,11 @@ class KeyCharge implements Charge {
       usage,
       keep: sealed === undefined ? undefined : { ...sealed, ttlMs: storeTtlMs },
       lowBalance,
+      idempotency: this.#call.idempotency,
     });
     this.#captured = true;
     this.#kept = sealed !== undefined;
+    return shortfall;
   }
 
   async #release(reading: SaleReading, reason: string): Promise<void> {
@@ -178,7 +212,7 @@ class KeyCharge implements Charge {
     if (response !== undefined && this.#call.answerKey !== undefined) return;
     const { id, account, keyId } = hold;
     // It has ended: this takes nothing, and says what was taken.
-    const nothing = { cost: 0n, keep: undefined, lowBalance: undefined };
+    const nothing = { cost: 0n, keep: undefined, lowBalance: undefined, idempotency: undefined };
     const { charged } = await ledger.capture({ id, account, keyId, usage, ...nothing });
     if (charged > 0n) await ledger.creditAccount(account, charged, `refund:${id}`);
   }

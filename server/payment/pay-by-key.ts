@@ -8,7 +8,7 @@ import type { Route } from "../routes.ts";
 import type { Deliveries } from "./deliver.ts";
 import { fingerprint, queryOf } from "./fingerprint.ts";
 import { rateHeaders, refuseHold } from "./hold-refusal.ts";
-import { createKeyCharge, type KeyChargeParts } from "./key-charge.ts";
+import { createKeyCharge, type KeyChargeParts, type KeyedCall } from "./key-charge.ts";
 import { refuseUnsellable } from "./pay-by-wallet.ts";
 import { readBody } from "./read-body.ts";
 import { openResponse } from "./response-store.ts";
@@ -58,7 +58,7 @@ export async function payByKey(parts: KeyParts, visit: Visit): Promise<GatewayEr
   const admitted = caller.payer === undefined ? FREE : await admit(parts, visit, caller, sale, idempotency);
   if (admitted instanceof GatewayError) return admitted;
   if (admitted === "answered") return undefined;
-  return run(parts, visit, caller, { sale, body, ...admitted }, idempotency !== undefined);
+  return run(parts, visit, caller, { sale, body, ...admitted }, idempotency);
 }
 
 /**
@@ -116,7 +116,7 @@ async function open(parts: KeyParts, visit: Visit, hold: Hold, sale: Sale): Prom
   if (providerKey === undefined || sale.provider === undefined) return { hold, upstreamKey: undefined };
   const upstreamKey = parts.openProviderKey(hold.account, sale.provider, providerKey);
   if (upstreamKey !== undefined) return { hold, upstreamKey };
-  const charge = createKeyCharge(parts.charges, keyedCall(parts, visit, "key", hold, sale, undefined));
+  const charge = createKeyCharge(parts.charges, keyedCall(parts, visit, "key", hold, sale));
   await charge.release({ reason: "provider_key_unusable", by: "server", worked: false });
   return new GatewayError("provider_key_unusable");
 }
@@ -126,11 +126,12 @@ function run(
   visit: Visit,
   caller: Caller,
   admitted: Admitted & { readonly sale: Sale; readonly body: Buffer },
-  idempotent: boolean,
+  idempotency: Idempotency,
 ): Promise<GatewayError | undefined> {
   const { sale, body, hold, upstreamKey } = admitted;
-  const answerKey = idempotent && parts.keepResponses ? caller.answerKey() : undefined;
-  const charge = createKeyCharge(parts.charges, keyedCall(parts, visit, caller.tier, hold, sale, answerKey));
+  const answerKey = idempotency !== undefined && parts.keepResponses ? caller.answerKey() : undefined;
+  const call = keyedCall(parts, visit, caller.tier, hold, sale);
+  const charge = createKeyCharge(parts.charges, { ...call, answerKey, idempotency });
   visit.charge = charge;
   return parts.deliveries.deliver(visit, {
     sale,
@@ -150,8 +151,7 @@ function keyedCall(
   tier: "key" | "jwt",
   hold: Hold | undefined,
   sale: Sale,
-  answerKey: Buffer | undefined,
-) {
+): KeyedCall {
   const { route } = visit.match;
   return {
     tier,
@@ -159,13 +159,15 @@ function keyedCall(
     sale,
     route: `${route.method} ${route.path}`,
     costOf: hold?.providerKey === undefined ? (metered: MicroUsd) => metered : parts.ownKeyFee,
-    answerKey,
+    answerKey: undefined,
+    idempotency: undefined,
     facts: () => ({ status: visit.res.statusCode, ms: performance.now() - visit.started }),
   };
 }
 
 function replay(visit: Visit, caller: Caller, sealed: Uint8Array | undefined): GatewayError | "answered" {
-  const response = sealed === undefined ? undefined : openResponse(sealed, [caller.answerKey()]);
+  const key = caller.answerKey();
+  const response = sealed === undefined || key === undefined ? undefined : openResponse(sealed, [key]);
   if (response === undefined) return new GatewayError("idempotent_answer_not_stored");
   writeStored(visit.res, response, { "Idempotent-Replayed": "true" });
   return "answered";

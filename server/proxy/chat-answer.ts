@@ -2,7 +2,9 @@ import { z } from "zod";
 import { GatewayError } from "../errors.ts";
 import { isJsonObject, type JsonObject, parseJsonObject } from "./request-json.ts";
 
-const count = z.int().nonnegative();
+/** No model reads or writes so much in one call: a larger number is a mistake, and is not taken for a count. */
+const MOST_TOKENS = 1_000_000_000;
+const count = z.int().nonnegative().max(MOST_TOKENS);
 
 const usageSchema = z.object({
   prompt_tokens: count,

@@ -27,8 +27,10 @@ export function createMeter(
       begun = true;
     },
     usage(usage) {
+      // No call reads nothing, and none that produced something wrote nothing: such a report says that nobody counted.
+      if (usage.promptTokens === 0 && prompt !== undefined) return;
       reported = usage;
-      texts = [];
+      if (usage.completionTokens > 0) texts = [];
       estimate = undefined;
     },
     produced(text) {

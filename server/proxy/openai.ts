@@ -101,8 +101,14 @@ async function answerWhole(
     size += chunk.length;
     held.push(chunk);
     if (size <= CHECKED_BYTES) continue;
-    if (!call.res.headersSent) call.res.setHeader("Content-Type", "application/json; charset=utf-8");
-    unread.add(chunk);
+    if (size - chunk.length <= CHECKED_BYTES) {
+      // Whoever leaves before its end pays the most: nothing is known of what they have read by then.
+      if (most !== undefined) call.meter.usage(most);
+      for (const earlier of held) unread.add(earlier);
+      call.res.setHeader("Content-Type", "application/json; charset=utf-8");
+    } else {
+      unread.add(chunk);
+    }
     // The last one waits until the call is charged.
     for (const earlier of held.splice(0, held.length - 1)) {
       if (!(await writeChunk(call, earlier))) return;
@@ -111,7 +117,7 @@ async function answerWhole(
   if (size <= CHECKED_BYTES) {
     return writeJson(call, 200, checked(Buffer.concat(held, size), endpoint, model, call.meter));
   }
-  const usage = unread.find() ?? most;
+  const usage = unread.find();
   if (usage !== undefined) call.meter.usage(usage);
   if (!call.signal.aborted && (await call.chargeBeforeEnd())) await finish(call, held[0]);
 }

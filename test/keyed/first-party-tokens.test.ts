@@ -70,6 +70,32 @@ test.each([
   expect(shop.upstream.calls.length).toBe(before);
 });
 
+test("no answer is kept for a token without a secret of ours to seal it: a repeat is refused, not served to whoever asks", async () => {
+  const init = async () => ({
+    method: "POST",
+    headers: {
+      authorization: `Bearer ${await token()}`,
+      "content-type": "application/json",
+      "idempotency-key": "order",
+    },
+    body: chat("Hi"),
+  });
+  const { balance } = await shop.books(customer.account);
+  expect((await fetch(`${shop.url}/v1/chat/completions`, await init())).status).toBe(200);
+  const again = await fetch(`${shop.url}/v1/chat/completions`, await init());
+  expect(again.status).toBe(409);
+  expect(await again.json()).toMatchObject({ error: { code: "idempotent_answer_not_stored" } });
+  expect((await shop.books(customer.account)).balance).toBe(balance - 7n);
+});
+
+test("a flood of bad credentials from the same address does not silence tokens that were heard before", async () => {
+  expect((await ask(await token())).status).toBe(200);
+  let last = 0;
+  for (let sent = 0; sent < 70; sent += 1) last = (await ask("x")).status;
+  expect(last).toBe(429);
+  expect((await ask(await token())).status).toBe(200);
+});
+
 test("a token may not ask for a key's status", async () => {
   const answer = await fetch(`${shop.url}/v1/key`, {
     headers: { authorization: `Bearer ${await token()}` },

@@ -98,6 +98,23 @@ export function accountContract(world: World): void {
       expect(await ledger.deleteProviderKey(id, "openai")).toBe(false);
       expect(await ledger.providerKeys(id)).toEqual([shown("anthropic", "cccc")]);
     });
+
+    test("a call goes out on the one that was stored last", async () => {
+      const buyer = await customer(world.ledger, 10n);
+      const store = (text: string) =>
+        world.ledger.setProviderKey(buyer.account, "openai", {
+          masterKeyId: `m-${text}`,
+          sealed: new TextEncoder().encode(text),
+          last4: text,
+        });
+      await store("old1");
+      world.pass(1);
+      await store("new2");
+      const { providerKey } = await held(world.ledger, buyer, 9n, { ownKeyRange: { most: 1n, least: 1n } });
+      expect(providerKey).toMatchObject({ masterKeyId: "m-new2", last4: "new2" });
+      expect(Buffer.from(providerKey?.sealed ?? []).toString()).toBe("new2");
+      expect(await world.ledger.providerKeys(buyer.account)).toMatchObject([{ createdAt: world.now() }]);
+    });
   });
 
   describe("alerts", () => {

@@ -67,6 +67,19 @@ export function captureContract(world: World): void {
       },
     );
 
+    test("is paid by whose hold it is, whoever the capture names", async () => {
+      const buyer = await customer(world.ledger, 1_000n);
+      const stranger = await customer(world.ledger, 1_000n);
+      const hold = await held(world.ledger, buyer, 300n);
+      const { account: other, keyId } = stranger;
+      await world.ledger.capture(captures(hold, 300n, { account: other, keyId }));
+      expect(await purse(world.ledger, buyer.account)).toEqual({ balance: 700n, held: 0n });
+      expect(await world.ledger.key(buyer.keyId)).toMatchObject({ usage: 300n, held: 0n });
+      expect(await purse(world.ledger, other)).toEqual({ balance: 1_000n, held: 0n });
+      expect(await world.ledger.key(keyId)).toMatchObject({ usage: 0n, held: 0n });
+      expect(await world.ledger.checkAccounts()).toEqual([]);
+    });
+
     test("of a token's account", async () => {
       const id = await account(world.ledger, 100n);
       const payer = { kind: "account", account: id } as const;
@@ -239,6 +252,20 @@ export function captureContract(world: World): void {
       });
       await spend(world.ledger, buyer, 70n);
       expect(await world.ledger.key(buyer.keyId)).toMatchObject({ spent: 70n, usage: 170n });
+    });
+
+    test("of a month ends with each month of the year, however long it is", async () => {
+      const buyer = await customer(world.ledger, 100n, { limit: 1n, limitReset: "monthly" });
+      for (let months = 0; months < 13; months += 1) {
+        await spend(world.ledger, buyer, 1n);
+        const today = new Date(world.now());
+        const resetsAt = Date.UTC(today.getUTCFullYear(), today.getUTCMonth() + 1, 1);
+        expect(await world.ledger.key(buyer.keyId)).toMatchObject({ limitResetsAt: resetsAt });
+        world.pass(resetsAt - 1 - world.now());
+        expect(await world.ledger.hold(asks(buyer, 1n))).toMatchObject({ outcome: "key_limit_reached" });
+        world.pass(1);
+      }
+      expect(await world.ledger.balance(buyer.account)).toBe(87n);
     });
 
     test("a call in flight over the turn counts in the new period", async () => {

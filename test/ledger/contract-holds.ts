@@ -282,6 +282,19 @@ export function holdContract(world: World): void {
       expect(await purse(world.ledger, buyer.account)).toEqual({ balance: 100n, held: 100n });
     });
 
+    test("is freed in full before a call is refused for what it held, however many lapsed at once", async () => {
+      const buyer = await customer(world.ledger, 900n, { limit: 900n, concurrency: 900 });
+      const idempotency = { hash: randomId(), fingerprint: "f" };
+      const asked = Array.from({ length: 449 }, () => asks(buyer, 2n));
+      await Promise.all(asked.map((each) => world.ledger.hold(each)));
+      // The last to lapse, and so in no first batch.
+      await held(world.ledger, buyer, 2n, { idempotency, leaseMs: LEASE_MS + 1 });
+      world.pass(LEASE_MS + 1);
+      expect(await held(world.ledger, buyer, 900n, { idempotency })).toMatchObject({ amount: 900n });
+      expect(await purse(world.ledger, buyer.account)).toEqual({ balance: 900n, held: 900n });
+      expect(await world.ledger.checkAccounts()).toEqual([]);
+    });
+
     test("is prolonged by a renewal, which names what is gone", async () => {
       const buyer = await customer(world.ledger, 100n);
       const hold = await held(world.ledger, buyer, 60n);

@@ -104,6 +104,23 @@ export function idempotencyContract(world: World): void {
       expect(await world.ledger.balance(buyer.account)).toBe(919n);
     });
 
+    test.each(["released", "captured"] as const)(
+      "of a call that ran for more than a day is the next call's, also when the first is %s",
+      async (end) => {
+        const buyer = await customer(world.ledger, 1_000n);
+        const idempotency = first();
+        const long = await held(world.ledger, buyer, 100n, { idempotency, leaseMs: 2 * 86_400_000 });
+        world.pass(86_400_000);
+        const next = await held(world.ledger, buyer, 100n, { idempotency, leaseMs: 2 * 86_400_000 });
+        if (end === "released") await world.ledger.releaseHold(long.id, usageOf(long));
+        else await world.ledger.capture(captures(long, 80n, { keep: keep("of the long call") }));
+        const repeat = asks(buyer, 100n, { idempotency });
+        expect(await world.ledger.hold(repeat)).toEqual({ outcome: "in_progress" });
+        await world.ledger.capture(captures(next, 80n, { keep: keep("of the next") }));
+        expect(said(await world.ledger.hold(repeat))).toBe("of the next");
+      },
+    );
+
     test("of 20 repeats at once one is held", async () => {
       const buyer = await customer(world.ledger, 1_000n);
       const idempotency = first();

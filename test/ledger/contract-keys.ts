@@ -112,6 +112,15 @@ export function keyContract(world: World): void {
       expect(await world.ledger.changeKey("key_none", { label: "x" })).toBeUndefined();
     });
 
+    test("without a limit have none that could start again", async () => {
+      const { keyId } = await customer(world.ledger, 10n, { limitReset: "daily" });
+      expect(await world.ledger.key(keyId)).toMatchObject({
+        limitReset: "daily",
+        limitRemaining: undefined,
+        limitResetsAt: undefined,
+      });
+    });
+
     test("expire at their moment", async () => {
       const buyer = await customer(world.ledger, 10n, { expiresAt: world.now() + 10 });
       world.pass(9);
@@ -268,6 +277,19 @@ export function keyContract(world: World): void {
       });
       expect([await outcome(second.hash), await outcome(third.hash)]).toEqual(["held", "unknown"]);
       expect(await purse(world.ledger, buyer.account)).toMatchObject({ held: 1n });
+    });
+
+    test("of one key is not the rotation of another, nor a creation", async () => {
+      const one = await customer(world.ledger, 10n);
+      const two = await anotherKey(world.ledger, one.account);
+      const once = repeatable();
+      const [next, other, made] = [secret(), secret(), secret()];
+      await world.ledger.rotateKey(one.keyId, next, 0, once);
+      expect(keyOf(await world.ledger.rotateKey(two.keyId, other, 0, once)).id).toBe(two.keyId);
+      const creation = await world.ledger.createKey(newId("key"), one.account, made, SETTINGS, once);
+      expect(creation.outcome).toBe("created");
+      for (const { hash } of [next, other, made]) expect(await outcome(hash)).toBe("held");
+      for (const { hash } of [one, two]) expect(await outcome(hash)).toBe("unknown");
     });
   });
 }

@@ -2,6 +2,8 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Ledger, LedgerFault } from "../../server/ledger/ledger.ts";
 import { accountContract } from "./contract-accounts.ts";
 import { admissionContract } from "./contract-admission.ts";
+import { alertContract } from "./contract-alerts.ts";
+import { callsModelContract } from "./contract-calls-model.ts";
 import { captureContract } from "./contract-captures.ts";
 import { claimContract } from "./contract-claims.ts";
 import { holdContract } from "./contract-holds.ts";
@@ -43,7 +45,9 @@ export function ledgerContract(name: string, open: OpenLedger): void {
     holdContract(world);
     idempotencyContract(world);
     captureContract(world);
+    alertContract(world);
     moneyModelContract(world);
+    callsModelContract(world);
 
     test("ping resolves while the ledger works; after close every call rejects", async () => {
       const ledger = await open(clock.now);

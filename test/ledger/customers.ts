@@ -143,6 +143,7 @@ export function captures(hold: Hold, cost: bigint, overrides: Partial<CaptureReq
     usage,
     keep: undefined,
     lowBalance: undefined,
+    idempotency: undefined,
     ...overrides,
   };
 }
