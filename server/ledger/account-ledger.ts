@@ -153,7 +153,7 @@ export interface AccountLedger {
   balance(account: string): Promise<MicroUsd>;
   journal(account: string): Promise<readonly JournalEntry[]>;
   /**
-   * Adds money, once for each (account, reference). `repeated`: the same amount under this reference is there already;
+   * Adds money (at least 1), once for each (account, reference). `repeated`: the same amount under this reference is there already;
    * `conflict`: another amount is.
    */
   creditAccount(

@@ -119,7 +119,7 @@ export interface CaptureRequest {
   readonly id: string;
   readonly account: string;
   readonly keyId: string | undefined;
-  /** The real cost. Never more than the hold is taken. */
+  /** The real cost, at least 0. Never more than the hold is taken. */
   readonly cost: MicroUsd;
   readonly usage: UsageFacts;
   readonly keep: KeepResponse | undefined;

@@ -60,6 +60,7 @@ export function createAccounts(
         .all(account)
         .map((row) => ({ ...row, amount: BigInt(row.amount), balance: BigInt(row.balance) })),
     creditAccount(now, account, amount, reference) {
+      if (amount <= 0n) throw new Error("A credit must be more than nothing.");
       const known = read(account);
       if (known === undefined) return { outcome: "not_found", balance: 0n };
       return credit(now, { account, amount, reference: `credit:${reference}`, kind: "credit" });

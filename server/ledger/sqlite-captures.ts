@@ -57,6 +57,7 @@ export function createCaptures(
   return {
     capture(now, request): CaptureResult {
       const { id, cost, usage } = request;
+      if (cost < 0n) throw new Error("A call cannot cost less than nothing.");
       const hold = remove(id);
       if (hold === undefined) return captureSwept(now, request);
       const held = BigInt(hold.amount);

@@ -86,8 +86,8 @@ describe("an answer that is too large to be read", () => {
       shop.upstream.next(async (_, res) => {
         res.writeHead(200, { "Content-Type": "application/json" });
         await new Promise((resolve) => res.write(begin, resolve));
-      // Nothing tells when the other side has read it; what is written too soon only arrives as one piece.
-      await setTimeout(100);
+        // Nothing tells when the other side has read it; what is written too soon only arrives as one piece.
+        await setTimeout(100);
         res.end(end);
       });
       const answer = await post(customer, chat("Hi"));

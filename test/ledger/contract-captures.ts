@@ -67,6 +67,16 @@ export function captureContract(world: World): void {
       },
     );
 
+    test("of less than nothing, or such a credit, changes nothing", async () => {
+      const buyer = await customer(world.ledger, 1_000n);
+      const hold = await held(world.ledger, buyer, 300n);
+      await expect(world.ledger.capture(captures(hold, -1n))).rejects.toThrow("less than nothing");
+      for (const amount of [-50n, 0n]) {
+        await expect(world.ledger.creditAccount(buyer.account, amount, "odd")).rejects.toThrow("more than");
+      }
+      expect(await purse(world.ledger, buyer.account)).toEqual({ balance: 1_000n, held: 300n });
+    });
+
     test("is paid by whose hold it is, whoever the capture names", async () => {
       const buyer = await customer(world.ledger, 1_000n);
       const stranger = await customer(world.ledger, 1_000n);
