@@ -23,6 +23,8 @@ export interface GateOptions {
 
 /** A settled answer whose client left is waited for this long; then the payment is parked without it. */
 const DETACHED_MS = 120_000;
+/** What was written before a call expired may take this long to be read. */
+const LAST_BYTES_MS = 5_000;
 const BROKEN = "handler_destroyed_response";
 
 /**
@@ -134,13 +136,20 @@ export class Gate implements ResponseSink {
     }
   }
 
-  /** The call has run for as long as any may: what streams ends here, what has not begun is refused uncharged. */
+  /**
+   * The call has run for as long as any may. What has not begun is refused uncharged; what has begun costs what it came to, and
+   * ends here, also for a client that does not read.
+   */
   expire(): void {
     if (this.#phase === "waiting" && !this.#charge.settling) {
       void this.#fail(new GatewayError("upstream_timeout"), "time_limit");
-    } else {
-      this.cutOff();
+      return;
     }
+    if (this.#phase === "open") {
+      void this.#charge.capture({ delivered: true, response: undefined });
+      setTimeout(() => this.#res.destroy(), LAST_BYTES_MS).unref();
+    }
+    this.cutOff();
   }
 
   /**

@@ -181,12 +181,13 @@ export function createPaywall(parts: PaywallParts): Paywall {
   }
 
   function refuse(visit: Visit, error: GatewayError): void {
-    const { res, match } = visit;
+    const { res } = visit;
     visit.code = error.code;
     if (res.headersSent || res.closed) return;
-    const { route } = match;
+    // What this very request costs, once that is known.
+    const { route, path } = visit.sale === undefined ? visit.match : priced(visit.match, visit.sale);
     const sellsByCall = error.status === 402 && route.tiers.includes("x402");
-    const challenge = sellsByCall ? challenges.make(route, match.path, error.code) : undefined;
+    const challenge = sellsByCall ? challenges.make(route, path, error.code) : undefined;
     const keyed = visit.tier === "key" || visit.tier === "jwt";
     if (keyed) {
       // In the dialect that the caller's SDK reads; by wallet this one call can be paid all the same.

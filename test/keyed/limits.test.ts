@@ -41,6 +41,36 @@ describe("a call may run for so long", () => {
   });
 });
 
+test("a client that stops reading pays for what was produced, and is cut off after the time limit", async () => {
+  const customer = await shop.customer(1_000_000n);
+  const chunk = "word ".repeat(20_000);
+  shop.upstream.next((_, res) => {
+    res.writeHead(200, { "Content-Type": "text/event-stream" });
+    const data = { choices: [{ index: 0, delta: { content: chunk } }] };
+    for (let sent = 0; sent < 60; sent += 1) res.write(`data: ${JSON.stringify(data)}\n\n`);
+  });
+  const { hostname, port } = new URL(shop.url);
+  const path = "/v1/chat/completions";
+  const req = request({ hostname, port, path, method: "POST", headers: customer.headers });
+  const gone = new Promise<void>((resolve) => {
+    req.on("response", (res) => {
+      res.once("data", () => res.pause());
+      res.on("error", () => resolve());
+      res.on("close", () => resolve());
+    });
+    req.on("error", () => resolve());
+  });
+  req.end(chat("Hi", { stream: true }));
+  await expect.poll(async () => (await shop.usageOf(customer.account)).length, { timeout: 12_000 }).toBe(1);
+  expect((await shop.books(customer.account)).held).toBe(0n);
+  const [usage] = await shop.usageOf(customer.account);
+  expect(usage?.charged).toBe(usage?.held);
+  expect(usage?.charged).toBeGreaterThan(1_000n);
+  await shop.line({ account: customer.account });
+  req.destroy();
+  await gone;
+}, 20_000);
+
 test("a key may run so many calls at once", async () => {
   const customer = await shop.customer(1_000_000n, { concurrency: 1 });
   const held = shop.upstream.hold();

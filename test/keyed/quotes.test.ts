@@ -86,6 +86,18 @@ test("the official client pays the quote and is served; the usage is recorded", 
   expect(usage?.transaction).toBeTruthy();
 });
 
+test("a key without funds is offered this very call by wallet, at its quote", async () => {
+  const body = chat("Hi", { max_tokens: 100 });
+  const poor = await shop.customer(3n);
+  const answer = await fetch(shop.url + URL_PATH, { method: "POST", headers: poor.headers, body });
+  expect(answer.status).toBe(402);
+  const header = answer.headers.get("payment-required") ?? "";
+  const { accepts } = JSON.parse(Buffer.from(header, "base64").toString()) as {
+    accepts: { amount: string }[];
+  };
+  expect(BigInt(accepts[0]?.amount ?? 0)).toBe(await quoted(body));
+});
+
 test("a payment for a cheap request does not buy a dear one", async () => {
   const init = (max_tokens: number) => ({
     method: "POST",
