@@ -1,6 +1,6 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { PERMISSIONS } from "../../server/ledger/account-ledger.ts";
+import { UNRESTRICTED } from "../../server/ledger/account-ledger.ts";
 import { hashSecret, mintKey } from "../../server/ledger/keys.ts";
 import { openSqliteLedger } from "../../server/ledger/sqlite.ts";
 import { NETWORK_ID, PAY_TO, pathOf } from "../lane.ts";
@@ -75,23 +75,17 @@ async function openAccount(data: string): Promise<string> {
   await ledger.createAccount(ACCOUNT, "bench");
   await ledger.creditAccount(ACCOUNT, BALANCE, "bench");
   const stored = { hash: hashSecret(secret, undefined), prefix: PREFIX, last4 };
-  const created = await ledger.createKey("key_bench", ACCOUNT, stored, UNRESTRICTED, undefined);
+  const created = await ledger.createKey(
+    "key_bench",
+    ACCOUNT,
+    stored,
+    { label: "bench", ...UNRESTRICTED },
+    undefined,
+  );
   await ledger.close();
   if (created.outcome !== "created") throw new Error(`the key was not made: ${created.outcome}`);
   return secret;
 }
-
-const UNRESTRICTED = {
-  label: "bench",
-  permissions: PERMISSIONS,
-  models: undefined,
-  providers: undefined,
-  limit: undefined,
-  limitReset: "never",
-  rpm: undefined,
-  concurrency: undefined,
-  expiresAt: undefined,
-} as const;
 
 function settings({ upstreamUrl }: KeyedSurroundings, more: string): string {
   return [

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { duration, integer, refuse, text } from "../config-values.ts";
 import { GatewayError } from "../errors.ts";
-import { type KeySettings, LIMIT_RESETS, PERMISSIONS } from "../ledger/account-ledger.ts";
+import { type KeySettings, LIMIT_RESETS, PERMISSIONS, UNRESTRICTED } from "../ledger/account-ledger.ts";
 import { type MicroUsd, parseUsd } from "../money.ts";
 
 /** How long a rotated secret stays valid beside the new one, and that in ms. */
@@ -139,18 +139,7 @@ export function parse<Schema extends z.ZodType>(schema: Schema, input: unknown):
 /** A key to be made: what is not said is unrestricted, with every permission. */
 export function parseKeyOrder(input: unknown, now: number): KeyOrder {
   const { account, prefix, ...given } = parse(keyInput(now), input);
-  const settings: KeySettings = {
-    label: "unnamed",
-    permissions: PERMISSIONS,
-    models: undefined,
-    providers: undefined,
-    limit: undefined,
-    limitReset: "never",
-    rpm: undefined,
-    concurrency: undefined,
-    expiresAt: undefined,
-    ...settingsOf(given),
-  };
+  const settings: KeySettings = { label: "unnamed", ...UNRESTRICTED, ...settingsOf(given) };
   return { account, prefix, settings };
 }
 

@@ -51,6 +51,18 @@ export interface KeySettings {
   readonly expiresAt: number | undefined;
 }
 
+/** A key that may do everything its account can pay for. */
+export const UNRESTRICTED: Omit<KeySettings, "label"> = {
+  permissions: PERMISSIONS,
+  models: undefined,
+  providers: undefined,
+  limit: undefined,
+  limitReset: "never",
+  rpm: undefined,
+  concurrency: undefined,
+  expiresAt: undefined,
+};
+
 export type KeyStatus = "active" | "revoked" | "expired";
 
 /** A key as people see it. Its secrets are known by their hashes only, and those never leave the store. */

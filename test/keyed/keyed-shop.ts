@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import type { KeySettings } from "../../server/ledger/account-ledger.ts";
+import { type KeySettings, UNRESTRICTED } from "../../server/ledger/account-ledger.ts";
 import type { UsageRecord } from "../../server/ledger/call-ledger.ts";
 import { hashSecret, mintKey } from "../../server/ledger/keys.ts";
 import { openShop, type Shop, type ShopOptions } from "../support/shop.ts";
@@ -11,18 +11,6 @@ models:
   flat-test: { upstream: default, model: upstream-model, maxOutput: 1000, price: "$0.01" }
 defaultModel: gpt-test
 `;
-
-const UNLIMITED: KeySettings = {
-  label: "test",
-  permissions: ["chat:read", "embeddings:read", "models:list", "agent:run"],
-  models: undefined,
-  providers: undefined,
-  limit: undefined,
-  limitReset: "never",
-  rpm: undefined,
-  concurrency: undefined,
-  expiresAt: undefined,
-};
 
 /** An account with a key, on a shop's own ledger. */
 export interface Customer {
@@ -57,7 +45,7 @@ export async function openKeyedShop(options: ShopOptions = {}): Promise<KeyedSho
       keyId,
       account,
       { hash, prefix, last4 },
-      { ...UNLIMITED, ...settings },
+      { label: "test", ...UNRESTRICTED, ...settings },
       undefined,
     );
     if (created.outcome !== "created") throw new Error(created.outcome);

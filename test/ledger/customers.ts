@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import type { KeyCreation, KeyRecord, KeySettings, NewSecret } from "../../server/ledger/account-ledger.ts";
-import { PERMISSIONS } from "../../server/ledger/account-ledger.ts";
+import { UNRESTRICTED } from "../../server/ledger/account-ledger.ts";
 import type {
   CaptureRequest,
   Hold,
@@ -11,17 +11,7 @@ import type {
 import type { Ledger } from "../../server/ledger/ledger.ts";
 import { LEASE_MS, randomId } from "./world.ts";
 
-export const SETTINGS: KeySettings = {
-  label: "a key",
-  permissions: PERMISSIONS,
-  models: undefined,
-  providers: undefined,
-  limit: undefined,
-  limitReset: "never",
-  rpm: undefined,
-  concurrency: undefined,
-  expiresAt: undefined,
-};
+export const SETTINGS: KeySettings = { label: "a key", ...UNRESTRICTED };
 
 /** An account with a key. */
 export interface Customer {
