@@ -60,9 +60,12 @@ interface Pending {
   reject(fault: LedgerFault): void;
 }
 
+/** One that the worker commits, and one that it finds when it is done. */
+const MAX_UNDER_WAY = 2;
+
 /**
- * The way to the worker. Group commit: calls of one tick, and those that arrive while a batch is under way, travel in
- * one message and are committed together. One batch is under way at a time, so that the next one gathers.
+ * The way to the worker. Group commit: calls of one tick, and those that arrive while enough batches are under way, travel
+ * in one message and are committed together. The worker answers batches in the order in which they were sent.
  */
 export class Link {
   readonly #worker: Worker;
@@ -70,8 +73,8 @@ export class Link {
   readonly #clock: (() => number) | undefined;
   readonly #onFatal: (error: Error) => void;
   #waiting: { readonly calls: Call[]; readonly times: number[]; readonly pending: Pending[] } = emptyBatch();
-  /** The batch at the worker; an answered call leaves undefined. */
-  #underWay: (Pending | undefined)[] | undefined;
+  /** The batches at the worker, oldest first; an answered call leaves undefined. */
+  readonly #underWay: (Pending | undefined)[][] = [];
   #scheduled = false;
   #closing = false;
   #fault: LedgerFault | undefined;
@@ -109,7 +112,7 @@ export class Link {
   }
 
   #schedule(): void {
-    if (this.#scheduled || this.#underWay !== undefined || this.#fault !== undefined) return;
+    if (this.#scheduled || this.#underWay.length >= MAX_UNDER_WAY || this.#fault !== undefined) return;
     this.#scheduled = true;
     setImmediate(() => {
       this.#scheduled = false;
@@ -122,9 +125,9 @@ export class Link {
     const { calls, times, pending } = this.#waiting;
     if (calls.length > 0) {
       this.#waiting = emptyBatch();
-      this.#underWay = pending;
+      this.#underWay.push(pending);
       this.#send({ kind: "batch", calls, times });
-    } else if (this.#closing) {
+    } else if (this.#closing && this.#underWay.length === 0) {
       this.#send({ kind: "close" });
     }
   }
@@ -134,40 +137,42 @@ export class Link {
   }
 
   #receive(message: FromWorker): void {
-    if (message.kind === "early" || message.kind === "committed") this.#settle(message.answers);
+    const oldest = this.#underWay[0];
+    if (oldest === undefined) return;
+    if (message.kind === "early" || message.kind === "committed") settle(oldest, message.answers);
     if (message.kind === "early") return;
     if (message.kind === "failed") {
       const fault = new LedgerFault(`The ledger did not commit: ${message.message}`);
+      // The worker carries out nothing more: the batch behind it fails as well.
       if (message.fatal) this.#die(fault);
-      else for (const pending of this.#underWay ?? []) pending?.reject(fault);
+      else for (const pending of oldest) pending?.reject(fault);
     }
-    this.#underWay = undefined;
+    this.#underWay.shift();
     if (this.#waiting.calls.length > 0 || this.#closing) this.#schedule();
   }
 
-  #settle(answers: readonly Answer[]): void {
-    if (this.#underWay === undefined) return;
-    for (const [index, outcome, value] of answers) {
-      const pending = this.#underWay[index];
-      this.#underWay[index] = undefined;
-      if (outcome === "value") pending?.resolve(value);
-      else pending?.reject(new LedgerFault(value));
-    }
-  }
-
   #ended(code: number): void {
-    const idle = this.#underWay === undefined && this.#waiting.calls.length === 0;
+    const idle = this.#underWay.length === 0 && this.#waiting.calls.length === 0;
     if (!this.#closing || !idle) this.#die(new LedgerFault(`The ledger's worker ended with code ${code}.`));
   }
 
   #die(fault: LedgerFault): void {
     if (this.#fault !== undefined) return;
     this.#fault = fault;
-    for (const pending of [...(this.#underWay ?? []), ...this.#waiting.pending]) pending?.reject(fault);
-    this.#underWay = undefined;
+    for (const pending of [...this.#underWay.flat(), ...this.#waiting.pending]) pending?.reject(fault);
+    this.#underWay.length = 0;
     this.#waiting = emptyBatch();
     void this.#worker.terminate();
     this.#onFatal(fault);
+  }
+}
+
+function settle(batch: (Pending | undefined)[], answers: readonly Answer[]): void {
+  for (const [index, outcome, value] of answers) {
+    const pending = batch[index];
+    batch[index] = undefined;
+    if (outcome === "value") pending?.resolve(value);
+    else pending?.reject(new LedgerFault(value));
   }
 }
 

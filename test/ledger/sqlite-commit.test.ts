@@ -94,6 +94,20 @@ describe("group commit", () => {
     expect(file.fatal).toEqual([]);
   });
 
+  test("of two batches under way the one that is rolled back rejects, and the one behind it is answered", async () => {
+    const ledger = await file.open();
+    const [behind, broken] = [request(), request({ payer: "broken" })];
+    file.meddle(`CREATE TRIGGER fault AFTER INSERT ON payment WHEN new.payer = 'broken'
+      BEGIN SELECT raise(ROLLBACK, 'injected'); END`);
+    const rejected = expect(ledger.claim(broken)).rejects.toThrow("injected");
+    await nextBatch();
+    const answered = ledger.claim(behind);
+    await rejected;
+    expect((await answered).outcome).toBe("claimed");
+    expect(await ledger.payment(broken.id)).toBeUndefined();
+    expect(file.fatal).toEqual([]);
+  });
+
   test("a database locked by another process rejects, and works again once it is free", async () => {
     const ledger = await file.open();
     const other = new Database(file.path);
@@ -131,6 +145,24 @@ describe("what stops the process", () => {
     expect(file.fatal).toHaveLength(1);
   });
 
+  test("a failing COMMIT rejects the batch behind it, which changes nothing", async () => {
+    const ledger = await file.open();
+    const [settling, broken] = [request(), request({ payer: "broken" })];
+    const fence = await bring(ledger, settling, "open");
+    const brokenFence = await bring(ledger, broken, "open");
+    file.meddle(`CREATE TABLE child (parent INTEGER REFERENCES payment (seq) DEFERRABLE INITIALLY DEFERRED);
+      CREATE TRIGGER fault AFTER UPDATE ON payment WHEN new.payer = 'broken'
+      BEGIN INSERT INTO child VALUES (-1); END`);
+    const first = ledger.beginSettle(broken.id, brokenFence, LEASE_MS);
+    await nextBatch();
+    const outcomes = await Promise.allSettled([first, ledger.beginSettle(settling.id, fence, LEASE_MS)]);
+    expect(outcomes.map(({ status }) => status)).toEqual(["rejected", "rejected"]);
+    await ledger.close();
+    file.meddle("DROP TRIGGER fault");
+    expect(await (await file.open()).payment(settling.id)).toMatchObject({ state: "open" });
+    expect(file.fatal).toHaveLength(1);
+  });
+
   test("the end of the worker rejects everything pending and all later calls", async () => {
     const started = once(process, "worker");
     const ledger = await file.open();
@@ -145,3 +177,8 @@ describe("what stops the process", () => {
     expect(file.fatal).toEqual([expect.any(LedgerFault)]);
   });
 });
+
+/** What has been asked for so far is on its way; what follows travels in another batch. */
+async function nextBatch(): Promise<void> {
+  await new Promise((resolve) => setImmediate(resolve));
+}
