@@ -270,6 +270,7 @@ export function accountContract(world: World): void {
         transaction: "tx",
         notCharged: undefined,
       } as const;
+      world.pass(1_000);
       await world.ledger.recordUsage(facts, 20_000n);
       await world.ledger.recordUsage(facts, 20_000n);
       const found = (await world.ledger.usage({ limit: 2 })).filter((record) => record.payer === payer);

@@ -190,7 +190,7 @@ export function admissionContract(world: World): void {
     test.each(ORDER.map((outcome, index) => ({ outcome, index })))("$outcome", async ({ outcome, index }) => {
       const identifierHash = randomId();
       const asked = request({ identifierHash, admitNew: index > 2, maxInFlight: index > 3 ? 2 : 1 });
-      if (index <= 0) await bring(world.ledger, { ...request(), identifierHash }, "delivered");
+      if (index <= 0) await bring(world.ledger, request({ payer: asked.payer, identifierHash }), "delivered");
       if (index <= 1) {
         const twin = { ...asked, id: randomId(), identifierHash: undefined, admitNew: true };
         await bring(world.ledger, twin, "unknown");

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { ClaimRequest, Ledger, PaymentRecord, PaymentState } from "../../server/ledger/ledger.ts";
-import { keep, LEASE_MS, randomId, request, type World } from "./world.ts";
+import { keep, LEASE_MS, MODEL_TIMEOUT_MS, randomId, request, type World } from "./world.ts";
 
 /** The machine of the design, plus the steps that change only fence and lease. */
 const EDGES: Record<PaymentState | "none", readonly PaymentState[]> = {
@@ -80,28 +80,32 @@ const group = fc.record({
 
 export function modelContract(world: World): void {
   describe("model", () => {
-    test("random interleavings keep fences, states and money sound", async () => {
-      const reached = new Set<PaymentState>();
-      const script = fc.array(group, { minLength: 10, maxLength: 40 });
-      await fc.assert(
-        fc.asyncProperty(script, async (groups) => {
-          const actors = createActors();
-          for (const { pass, actions } of groups) {
-            world.pass(pass);
-            await Promise.all(actions.map((each) => act(world.ledger, actors, each)));
-            for (const actor of actors) {
-              checkState(actor, await world.ledger.payment(actor.asked.id), actions.length);
-              if (actor.last === undefined) continue;
-              reached.add(actor.last.state);
+    test(
+      "random interleavings keep fences, states and money sound",
+      async () => {
+        const reached = new Set<PaymentState>();
+        const script = fc.array(group, { minLength: 10, maxLength: 40 });
+        await fc.assert(
+          fc.asyncProperty(script, async (groups) => {
+            const actors = createActors();
+            for (const { pass, actions } of groups) {
+              world.pass(pass);
+              await Promise.all(actions.map((each) => act(world.ledger, actors, each)));
+              for (const actor of actors) {
+                checkState(actor, await world.ledger.payment(actor.asked.id), actions.length);
+                if (actor.last === undefined) continue;
+                reached.add(actor.last.state);
+              }
+              await checkMoney(world.ledger, actors);
             }
-            await checkMoney(world.ledger, actors);
-          }
-        }),
-        { numRuns: 150 },
-      );
-      // The runs together must have been everywhere, or they prove nothing.
-      expect([...reached, "none"].sort()).toEqual(Object.keys(EDGES).sort());
-    });
+          }),
+          { numRuns: Math.ceil(150 * world.share) },
+        );
+        // The runs together must have been everywhere, or they prove nothing.
+        expect([...reached, "none"].sort()).toEqual(Object.keys(EDGES).sort());
+      },
+      MODEL_TIMEOUT_MS,
+    );
   });
 }
 

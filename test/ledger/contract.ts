@@ -19,12 +19,13 @@ import { createClock, type OpenLedger, type World } from "./world.ts";
  * What every store promises ({@link Ledger}). One ledger serves all of it: each test has payments and payers of its own,
  * and time only goes forward.
  */
-export function ledgerContract(name: string, open: OpenLedger): void {
+export function ledgerContract(name: string, open: OpenLedger, share = 1): void {
   describe(name, () => {
     const clock = createClock();
     let opened: Ledger | undefined;
     const world: World = {
       ...clock,
+      share,
       get ledger() {
         if (opened === undefined) throw new Error("The ledger is not open.");
         return opened;

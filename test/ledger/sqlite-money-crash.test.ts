@@ -41,6 +41,7 @@ test("random interleavings with crashes: nothing is charged twice, lost or made"
   let crashes = 0;
   const world = {
     ...clock,
+    share: 1,
     get ledger() {
       return ledger;
     },

@@ -3,6 +3,8 @@ import { expect } from "vitest";
 import type { ClaimOutcome, ClaimRequest, Ledger } from "../../server/ledger/ledger.ts";
 import type { KeepResponse } from "../../server/ledger/sealed-response.ts";
 
+/** Models end by their number of runs, not by time. */
+export const MODEL_TIMEOUT_MS = 300_000;
 export const LEASE_MS = 15_000;
 export const HEIGHT = 1_000n;
 /** Far above what the tests of one ledger leave behind. */
@@ -16,6 +18,8 @@ export interface World {
   readonly ledger: Ledger;
   now(): number;
   pass(ms: number): void;
+  /** How many of the runs of a model this store is given: one that is asked over a network needs more time for each. */
+  readonly share: number;
 }
 
 export function createClock(): { now(): number; pass(ms: number): void } {

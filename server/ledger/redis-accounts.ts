@@ -1,0 +1,89 @@
+import { z } from "zod";
+import type { AccountLedger, JournalEntry } from "./account-ledger.ts";
+import { LedgerFault } from "./ledger.ts";
+import { fields, readAccount } from "./redis-rows.ts";
+import { shardKey } from "./redis-shards.ts";
+import { onShards, type RedisStore } from "./redis-store.ts";
+
+const creation = z.enum(["created", "exists"]);
+const crediting = z.tuple([
+  z.enum(["credited", "repeated", "conflict", "not_found"]),
+  z.string().transform(BigInt),
+]);
+const row = z.array(z.string()).nullable();
+const stream = z.array(z.tuple([z.string(), fields]));
+const entry = z.object({
+  reference: z.string(),
+  kind: z.enum(["owed_credit", "credit", "capture"]),
+  key: z.string(),
+  amount: z.string().transform(BigInt),
+  balance: z.string().transform(BigInt),
+  at: z.coerce.number(),
+});
+/** Entries read at a time: a long journal must not hold up Redis. */
+const PAGE = 1_000;
+
+/** Accounts, their balances, credits and journals. */
+export function createRedisAccounts(
+  store: RedisStore,
+): Pick<AccountLedger, "createAccount" | "accounts" | "account" | "balance" | "journal" | "creditAccount"> {
+  const { link, shards } = store;
+  const read = async (id: string) => {
+    const found = row.parse(await link.run("read-account", shards.ofAccount(id), id));
+    return found === null ? undefined : readAccount(found);
+  };
+  return {
+    createAccount: async (id, name) =>
+      creation.parse(await link.run("create-account", shards.ofAccount(id), id, name)),
+    async accounts() {
+      const found = await onShards(shards, async (shard) =>
+        z.array(z.unknown()).parse(await link.sweep("list-accounts", shard)),
+      );
+      return found
+        .flat()
+        .map(readAccount)
+        .sort((a, b) => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1));
+    },
+    account: read,
+    balance: async (id) => (await read(id))?.balance ?? 0n,
+    async journal(account) {
+      const entries: JournalEntry[] = [];
+      for await (const { key: _key, ...found } of readJournal(store, account, "-", "+")) {
+        entries.push({ account, ...found });
+      }
+      return entries;
+    },
+    async creditAccount(account, amount, reference) {
+      if (amount <= 0n) throw new LedgerFault("A credit must be more than nothing.");
+      const [outcome, balance] = crediting.parse(
+        await link.run(
+          "credit-account",
+          shards.ofAccount(account),
+          account,
+          String(amount),
+          `credit:${reference}`,
+        ),
+      );
+      return { outcome, balance };
+    },
+  };
+}
+
+/** A journal's entries from one id to another, both included, oldest first. It only grows at its end. */
+export async function* readJournal(
+  { link, shards }: RedisStore,
+  account: string,
+  from: string,
+  to: string,
+): AsyncGenerator<z.infer<typeof entry>> {
+  const key = `${shardKey(shards.ofAccount(account))}:journal:${account}`;
+  let start = from;
+  for (;;) {
+    const begin = start;
+    const page = stream.parse(await link.ask((client) => client.xrange(key, begin, to, "COUNT", PAGE)));
+    for (const [, found] of page) yield entry.parse(found);
+    const last = page.at(-1)?.[0];
+    if (last === undefined || page.length < PAGE) return;
+    start = `(${last}`;
+  }
+}

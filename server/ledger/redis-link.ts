@@ -1,0 +1,161 @@
+import { Cluster, type ClusterNode, Redis, type RedisOptions } from "ioredis";
+import { z } from "zod";
+import { LedgerFault } from "./ledger.ts";
+import type { Script } from "./redis-scripts.ts";
+import { shardKey } from "./redis-shards.ts";
+
+/** Redis away, or slower than this, is an outcome nobody knows: the call fails within a second, ms. */
+const COMMAND_TIMEOUT_MS = 900;
+const CONNECT_TIMEOUT_MS = 5_000;
+const RECONNECT_MAX_MS = 500;
+
+/**
+ * A command that may have run is never sent again by the driver: what is not known to have failed is a fault, and the ledger's
+ * own idempotency tokens (ids, fences, references) make its caller's next attempt harmless.
+ */
+const OPTIONS: RedisOptions = {
+  commandTimeout: COMMAND_TIMEOUT_MS,
+  connectTimeout: CONNECT_TIMEOUT_MS,
+  autoResendUnfulfilledCommands: false,
+  enableOfflineQueue: false,
+  maxRetriesPerRequest: 0,
+  retryStrategy: (times) => Math.min(times * 50, RECONNECT_MAX_MS),
+  lazyConnect: true,
+};
+
+/**
+ * `redis://` or `rediss://` one server, `redis-cluster://a:6379,b:6379` a cluster. `pipelines`: commands of one tick are sent in one
+ * write.
+ */
+export function connect(url: string, options: { readonly pipelines: boolean }): Client {
+  const { pipelines } = options;
+  return url.startsWith("redis-cluster://")
+    ? connectCluster(url, pipelines)
+    : new Redis(url, { ...OPTIONS, enableAutoPipelining: pipelines });
+}
+
+/** Redirections are followed (what is redirected has not run); a lost connection is never tried again. */
+function connectCluster(url: string, pipelines: boolean): Cluster {
+  const { nodes, username, password } = clusterNodes(url);
+  return new Cluster([...nodes], {
+    redisOptions: { ...OPTIONS, ...(username && { username }), ...(password && { password }) },
+    enableAutoPipelining: pipelines,
+    enableOfflineQueue: false,
+    retryDelayOnFailover: 0,
+    retryDelayOnClusterDown: 0,
+    slotsRefreshTimeout: CONNECT_TIMEOUT_MS,
+    clusterRetryStrategy: (times) => Math.min(times * 50, RECONNECT_MAX_MS),
+    lazyConnect: true,
+  });
+}
+
+interface ClusterUrl {
+  readonly nodes: readonly ClusterNode[];
+  readonly username: string;
+  readonly password: string;
+}
+
+function clusterNodes(url: string): ClusterUrl {
+  const [authority = "", ...more] = url.slice("redis-cluster://".length).replace(/\/$/, "").split(",");
+  const first = new URL(`redis://${authority}`);
+  const rest = more.map((host) => new URL(`redis://${host}`));
+  const nodes = [first, ...rest].map(({ hostname, port }) => ({
+    host: hostname,
+    port: Number(port || "6379"),
+  }));
+  return {
+    nodes,
+    username: decodeURIComponent(first.username),
+    password: decodeURIComponent(first.password),
+  };
+}
+
+const time = z.tuple([z.coerce.number(), z.coerce.number()]);
+
+export type Client = Redis | Cluster;
+type Word = string | number;
+
+/** What the parts of the ledger ask of Redis: one script on one shard, one round trip. */
+export class RedisLink {
+  /** For calls: what is asked first is done first, for each shard. */
+  readonly #client: Client;
+  /** For whoever asks all shards: a connection of its own, so that no call waits behind it, which sends what it has in one write. */
+  readonly #sweeper: Client;
+  readonly #clock: (() => number) | undefined;
+  readonly #scripts: ReadonlyMap<string, Script>;
+  #closed = false;
+
+  constructor(
+    client: Client,
+    sweeper: Client,
+    scripts: ReadonlyMap<string, Script>,
+    clock: (() => number) | undefined,
+  ) {
+    this.#scripts = scripts;
+    this.#client = client;
+    this.#sweeper = sweeper;
+    this.#clock = clock;
+  }
+
+  /** Runs a script for a call. Rejects with {@link LedgerFault}: it may have run or not. */
+  run(name: string, shard: number, ...args: readonly Word[]): Promise<unknown> {
+    return this.#run(this.#client, name, shard, args);
+  }
+
+  /** As {@link run}, for one of many shards. */
+  sweep(name: string, shard: number, ...args: readonly Word[]): Promise<unknown> {
+    return this.#run(this.#sweeper, name, shard, args);
+  }
+
+  #run(client: Client, name: string, shard: number, args: readonly Word[]): Promise<unknown> {
+    const script = this.#scripts.get(name);
+    if (script === undefined) throw new Error(`There is no script ${name}.`);
+    const now = this.#clock === undefined ? "" : String(this.#clock());
+    const words = [shardKey(shard), now, ...args];
+    return this.#attempt(async () => {
+      try {
+        return await client.evalsha(script.sha, 1, ...words);
+      } catch (error) {
+        // It has not run: this server has not seen it yet.
+        if (!(error instanceof Error) || !error.message.startsWith("NOSCRIPT")) throw error;
+        return client.eval(script.source, 1, ...words);
+      }
+    });
+  }
+
+  /** What the store's clock says, ms since 1970. */
+  async now(): Promise<number> {
+    if (this.#clock !== undefined) return this.#clock();
+    const [seconds, micros] = time.parse(await this.askEach((client) => client.time()));
+    return seconds * 1_000 + Math.floor(micros / 1_000);
+  }
+
+  /** A plain command for a call. Rejects with {@link LedgerFault}. */
+  ask(command: (client: Client) => Promise<unknown>): Promise<unknown> {
+    return this.#attempt(() => command(this.#client));
+  }
+
+  /** A plain command for one of many shards. Rejects with {@link LedgerFault}. */
+  askEach(command: (client: Client) => Promise<unknown>): Promise<unknown> {
+    return this.#attempt(() => command(this.#sweeper));
+  }
+
+  async #attempt(ask: () => Promise<unknown>): Promise<unknown> {
+    if (this.#closed) throw new LedgerFault("The ledger is closed.");
+    try {
+      return await ask();
+    } catch (cause) {
+      const why = cause instanceof Error ? cause.message : String(cause);
+      throw new LedgerFault(`Redis did not answer as asked: ${why}`, { cause });
+    }
+  }
+
+  /** Lets what is under way finish. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await Promise.all(
+      [this.#client, this.#sweeper].map((client) => client.quit().catch(() => client.disconnect())),
+    );
+  }
+}

@@ -1,0 +1,203 @@
+import { z } from "zod";
+import type { ClaimOutcome, ClaimRequest, Ledger, PaymentRecord, Step, Verdict } from "./ledger.ts";
+import { readPayment, rowAndTime, rowsAndTime } from "./redis-rows.ts";
+import { missing, onShards, type RedisStore, takeLowest } from "./redis-store.ts";
+import type { KeepResponse, SealedResponse } from "./sealed-response.ts";
+
+type PaymentLedger = Pick<
+  Ledger,
+  | "claim"
+  | "resume"
+  | "renew"
+  | "beginSettle"
+  | "orphan"
+  | "settled"
+  | "unknown"
+  | "release"
+  | "deliver"
+  | "park"
+  | "credit"
+  | "takeUndecided"
+  | "decide"
+  | "listUndecided"
+  | "takeAbandoned"
+  | "payment"
+  | "sweepResponses"
+>;
+
+const step = z.enum(["ok", "lost"]);
+const beginning = z.enum(["ok", "lost", "twin"]);
+const ids = z.array(z.string());
+const claimReply = z.tuple([
+  z.string(),
+  z.coerce.number(),
+  z.enum(["0", "1"]),
+  z.string().nullable(),
+  z.array(z.string()).nullable(),
+  z.number(),
+]);
+
+/** Keyless payments: each step one script on the shard of the payer. */
+export function createRedisPayments(store: RedisStore): PaymentLedger {
+  const { link, shards, payments } = store;
+
+  /** A step of a payment; `none` where there is no such record. */
+  async function on<T>(id: string, none: T, ask: (shard: number) => Promise<T>): Promise<T> {
+    const shard = payments.known(id) ?? (await payments.find(id));
+    return shard === undefined ? none : ask(shard);
+  }
+  const stepOf = (script: string, id: string, fence: number, ...args: readonly (string | number)[]) =>
+    on<Step>(id, "lost", async (shard) => step.parse(await link.run(script, shard, id, fence, ...args)));
+  const keeping = (keep: KeepResponse | undefined) => [
+    keep === undefined ? "" : Buffer.from(keep.sealed).toString("base64"),
+    keep?.ttlMs ?? 0,
+    store.responseBudget,
+  ];
+  const take = async (name: string, id: string, ...args: readonly (string | number)[]) =>
+    on<{ fence: number; record: PaymentRecord } | "lost">(id, "lost", async (shard) => {
+      const reply = rowAndTime.parse(await link.run(name, shard, id, ...args));
+      if (reply === undefined) return "lost";
+      const record = readPayment(...reply);
+      return { fence: record.fence, record };
+    });
+
+  return {
+    async claim(request) {
+      const shard = shards.ofPayer(request.payer);
+      payments.remember(request.id, shard);
+      const reply = claimReply.parse(await link.run("claim", shard, ...claimArguments(request)));
+      const outcome = readClaim(reply);
+      if ("record" in outcome) payments.remember(outcome.record.id, shard);
+      return outcome;
+    },
+    resume: (id, fingerprint, leaseMs) => take("resume", id, fingerprint, leaseMs),
+    renew: (leases, leaseMs) => renew(store, leases, leaseMs),
+    beginSettle: (id, fence, leaseMs) =>
+      on<Step | "twin">(id, "lost", async (shard) =>
+        beginning.parse(await link.run("begin-settle", shard, id, fence, leaseMs)),
+      ),
+    orphan: (id, fence) => stepOf("orphan", id, fence),
+    settled: (id, fence, transaction) => stepOf("settled", id, fence, transaction),
+    unknown: (id, fence, reason, transaction) => stepOf("unknown", id, fence, reason, transaction ?? ""),
+    release: (id, fence, { reason, watched, strikeMs }) =>
+      stepOf("release", id, fence, reason, watched ? 1 : 0, strikeMs),
+    deliver: (id, fence, keep) => stepOf("finish", id, fence, "delivered", ...keeping(keep)),
+    park: (id, fence, keep) => stepOf("finish", id, fence, "settled", ...keeping(keep)),
+    credit: (id, fence, reason) => stepOf("credit", id, fence, reason),
+    takeUndecided: (id, height, leaseMs) => take("take-undecided", id, String(height), leaseMs),
+    decide: (id, fence, verdict) => stepOf("decide", id, fence, ...verdictArguments(verdict)),
+    listUndecided: (limit) => listUndecided(store, limit),
+    takeAbandoned: (idleMs, leaseMs, limit) =>
+      takeLowest(store, "idle", { ageMs: idleMs, limit }, async (shard, members) =>
+        readAll(store, shard, await link.sweep("take-abandoned", shard, idleMs, leaseMs, ...members)),
+      ),
+    payment: (id) =>
+      on<PaymentRecord | undefined>(id, undefined, async (shard) => {
+        const reply = rowAndTime.parse(await link.run("read-payment", shard, id));
+        return reply === undefined ? undefined : readPayment(...reply);
+      }),
+    async sweepResponses() {
+      const dropped = await onShards(shards, async (shard) => sweepShard(store, shard));
+      return dropped.reduce((total, each) => total + each, 0);
+    },
+  };
+}
+
+function claimArguments(request: ClaimRequest): readonly (string | number)[] {
+  return [
+    request.id,
+    request.fingerprint,
+    request.payer,
+    String(request.amount),
+    request.asset,
+    request.payTo,
+    request.network,
+    request.x402Version,
+    request.route,
+    request.memo,
+    request.feePayer,
+    request.claimHeight === undefined ? "" : String(request.claimHeight),
+    request.identifierHash ?? "",
+    request.admitNew ? 1 : 0,
+    request.leaseMs,
+    request.maxInFlight,
+  ];
+}
+
+function readClaim([name, fence, upfront, sealed, row, now]: z.infer<typeof claimReply>): ClaimOutcome {
+  if (name === "claimed") return { outcome: name, fence, upfront: upfront === "1" };
+  if (name === "not_admitted" || name === "too_many_in_flight") return { outcome: name };
+  const record = readPayment(row, now);
+  const response = readSealed(sealed);
+  switch (name) {
+    case "resumed":
+      return { outcome: name, fence, record, response };
+    case "delivered":
+    case "identifier_replay":
+      return { outcome: name, record, response };
+    case "in_progress":
+    case "used":
+    case "undecided":
+    case "credited":
+    case "identifier_conflict":
+    case "twin":
+      return { outcome: name, record };
+    default:
+      throw new Error(`A claim came to ${name}.`);
+  }
+}
+
+/** A stored answer as the scripts give it; undefined: there is none. */
+export function readSealed(sealed: string | null): SealedResponse | undefined {
+  return sealed === null ? undefined : { sealed: Buffer.from(sealed, "base64") };
+}
+
+function verdictArguments(verdict: Verdict): readonly string[] {
+  switch (verdict.verdict) {
+    case "settled":
+      return ["settled", verdict.transaction, ""];
+    case "absent":
+    case "undecided":
+      return [verdict.verdict, "", verdict.reason];
+  }
+}
+
+async function renew(
+  { link, payments }: RedisStore,
+  leases: readonly { readonly id: string; readonly fence: number }[],
+  leaseMs: number,
+): Promise<readonly string[]> {
+  return missing(payments, leases, async (shard, some) => {
+    const words = some.flatMap(({ id, fence }) => [id, fence]);
+    return ids.parse(await link.run("renew", shard, leaseMs, ...words));
+  });
+}
+
+/** The oldest of all shards: each may have all of them. */
+async function listUndecided(store: RedisStore, limit: number): Promise<readonly PaymentRecord[]> {
+  const found = await onShards(store.shards, async (shard) =>
+    readAll(store, shard, await store.link.sweep("list-undecided", shard, limit)),
+  );
+  return found
+    .flat()
+    .sort((a, b) => Number(a.watched) - Number(b.watched) || a.updatedAt - b.updatedAt)
+    .slice(0, limit);
+}
+
+function readAll({ payments }: RedisStore, shard: number, reply: unknown): readonly PaymentRecord[] {
+  const [rows, now] = rowsAndTime.parse(reply);
+  return rows.map((row) => {
+    const record = readPayment(row, now);
+    payments.remember(record.id, shard);
+    return record;
+  });
+}
+
+async function sweepShard({ link }: RedisStore, shard: number): Promise<number> {
+  let total = 0;
+  for (;;) {
+    const dropped = z.number().parse(await link.sweep("sweep-responses", shard));
+    if (dropped === 0) return total;
+    total += dropped;
+  }
+}

@@ -1,0 +1,86 @@
+import { Cluster, type Redis } from "ioredis";
+import type { Script } from "./redis-scripts.ts";
+
+export interface RedisStartOptions {
+  readonly network: string;
+  readonly shards: number;
+  readonly acceptDataLoss: boolean;
+}
+
+const OLDEST_MAJOR = 7;
+const STAMP = "fb:ledger";
+
+/**
+ * Refuses a Redis that is no place for money, and stamps an empty one with its network.
+ *
+ * Throws Error naming the setting to change: `maxmemory-policy` other than `noeviction`, no append-only file, `appendfsync` other
+ * than `always` (each may be overridden), a read-only replica, a version before 7, another network. Then loads the scripts.
+ */
+export async function prepareRedis(
+  client: Redis | Cluster,
+  scripts: ReadonlyMap<string, Script>,
+  options: RedisStartOptions,
+): Promise<void> {
+  const servers = client instanceof Cluster ? client.nodes("master") : [client];
+  if (servers.length === 0) throw new Error("The Redis Cluster has no master that answers.");
+  for (const server of servers) await checkServer(server, options);
+  await client.set(STAMP, `${options.shards} shards, ${options.network}`, "NX");
+  const stamped = (await client.get(STAMP)) ?? "";
+  const [shards, network] = stamped.split(" shards, ");
+  if (network !== options.network) {
+    throw new Error(
+      `This Redis was made a ledger for the network ${network} and refuses to serve ${options.network}. ` +
+        "Set LEDGER_URL to another server or database.",
+    );
+  }
+  if (shards !== String(options.shards)) {
+    throw new Error(
+      `This Redis is a ledger of ${shards} shards, not ${options.shards}: another version made it.`,
+    );
+  }
+  for (const server of servers) {
+    await Promise.all([...scripts.values()].map(({ source }) => server.script("LOAD", source)));
+  }
+}
+
+async function checkServer(server: Redis, { acceptDataLoss }: RedisStartOptions): Promise<void> {
+  const info = await server.info();
+  const read = (name: string) => new RegExp(`^${name}:(.*?)\\r?$`, "m").exec(info)?.[1];
+  const version = read("redis_version") ?? "0";
+  const where = `${server.options.host}:${server.options.port}`;
+  if (Number.parseInt(version, 10) < OLDEST_MAJOR) {
+    throw new Error(`Redis at ${where} is version ${version}; Farebox needs ${OLDEST_MAJOR} or newer.`);
+  }
+  if (read("role") !== "master") {
+    throw new Error(`Redis at ${where} is a replica. LEDGER_URL must name the master.`);
+  }
+  const problems = [
+    ...wrong("maxmemory-policy", read("maxmemory_policy"), "noeviction", "else Redis may drop balances"),
+    ...wrong(
+      "appendonly",
+      read("aof_enabled") === "1" ? "yes" : "no",
+      "yes",
+      "else a restart forgets payments",
+    ),
+    ...wrong("appendfsync", await setting(server, "appendfsync"), "always", "else a crash forgets payments"),
+  ];
+  if (problems.length === 0 || acceptDataLoss) return;
+  throw new Error(
+    `Redis at ${where} may forget money: ${problems.join("; ")}. ` +
+      "Change it in redis.conf, or start with --accept-data-loss (LEDGER_ACCEPT_DATA_LOSS=true).",
+  );
+}
+
+function wrong(name: string, is: string | undefined, must: string, why: string): readonly string[] {
+  return is === must ? [] : [`\`${name}\` is \`${is ?? "unknown"}\` and must be \`${must}\` (${why})`];
+}
+
+/** Undefined where the server does not tell (managed services forbid CONFIG). */
+async function setting(server: Redis, name: string): Promise<string | undefined> {
+  try {
+    const reply = await server.config("GET", name);
+    return Array.isArray(reply) ? String(reply[1]) : undefined;
+  } catch {
+    return undefined;
+  }
+}

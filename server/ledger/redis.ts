@@ -1,0 +1,71 @@
+import type { Ledger } from "./ledger.ts";
+import { createRedisAccounts } from "./redis-accounts.ts";
+import { createRedisAlerts } from "./redis-alerts.ts";
+import { createRedisCalls } from "./redis-calls.ts";
+import { checkRedisAccounts } from "./redis-check.ts";
+import { createRedisKeys, KeyHomes } from "./redis-keys.ts";
+import { connect, RedisLink } from "./redis-link.ts";
+import { createRedisPayments } from "./redis-payments.ts";
+import { createRedisProviderKeys } from "./redis-provider-keys.ts";
+import { readScripts } from "./redis-scripts.ts";
+import { MAX_SHARDS, Shards } from "./redis-shards.ts";
+import { prepareRedis } from "./redis-start.ts";
+import { createStore } from "./redis-store.ts";
+
+export interface RedisLedgerOptions {
+  /** `redis://…`, `rediss://…`, or `redis-cluster://a:6379,b:6379`. */
+  readonly url: string;
+  /** CAIP-2, or `local`. Stamped into an empty Redis; another one must carry the same. */
+  readonly network: string;
+  /** Start although this Redis may forget money. */
+  readonly acceptDataLoss: boolean;
+  /** Stored answers of all calls together, bytes. */
+  readonly responseBytes: number;
+  /** Of a new ledger; an existing one must have as many (default and most: 256). */
+  readonly shards?: number | undefined;
+  /** Overrides the store's clock (tests only). */
+  readonly clock?: (() => number) | undefined;
+  /** What the connection says when it breaks and on each vain attempt to mend it. */
+  readonly onConnectionError: (error: Error) => void;
+}
+
+/**
+ * Opens the ledger of many gateways: one truth in Redis, one Lua script for each change.
+ *
+ * Rejects with Error if Redis cannot be reached, belongs to another network, or may forget what it acknowledged. Later, while Redis is
+ * away or refuses to write, every call rejects with `LedgerFault` within a second, and works again by itself.
+ */
+export async function openRedisLedger(options: RedisLedgerOptions): Promise<Ledger> {
+  const link = await openLink(options);
+  const store = createStore(link, new Shards(options.shards ?? MAX_SHARDS), options.responseBytes);
+  const homes = new KeyHomes(link);
+  return {
+    ...createRedisPayments(store),
+    ...createRedisAccounts(store),
+    ...createRedisKeys(store, homes),
+    ...createRedisCalls(store, homes),
+    ...createRedisProviderKeys(store),
+    ...createRedisAlerts(store),
+    checkAccounts: () => checkRedisAccounts(store),
+    async ping() {
+      await link.ask((client) => client.set("fb:pinged_at", String(Date.now())));
+    },
+    close: () => link.close(),
+  };
+}
+
+async function openLink(options: RedisLedgerOptions): Promise<RedisLink> {
+  const client = connect(options.url, { pipelines: false });
+  const sweeper = connect(options.url, { pipelines: true });
+  const scripts = readScripts();
+  for (const each of [client, sweeper]) each.on("error", options.onConnectionError);
+  try {
+    await Promise.all([client.connect(), sweeper.connect()]);
+    await prepareRedis(client, scripts, { ...options, shards: options.shards ?? MAX_SHARDS });
+  } catch (error) {
+    client.disconnect();
+    sweeper.disconnect();
+    throw error;
+  }
+  return new RedisLink(client, sweeper, scripts, options.clock);
+}

@@ -1,0 +1,19 @@
+-- @include lib money responses account payment
+-- The chain's verdict on a record that was taken by take-undecided; drops the lease.
+local id, fence, verdict, tx, reason = unpack(ARGV, 2)
+local row = held(id, fence, "unknown", "released")
+if not row or (row.state == "released" and row.watched == "0") then return "lost" end
+local changes = { lease_until = "", updated_at = NOW }
+if verdict == "settled" and row.state == "unknown" then
+  changes.state, changes.tx, changes.reason = "settled", tx, ""
+elseif verdict == "settled" then
+  changes.state, changes.tx, changes.watched = "credited", tx, "0"
+elseif verdict == "absent" and row.state == "unknown" then
+  drop_identifier(row)
+  changes.state, changes.reason, changes.identifier = "released", reason, ""
+elseif verdict == "absent" then
+  changes.watched = "0"
+end
+local decided = put(row, changes)
+if decided.state == "credited" then credit_owed(decided) end
+return "ok"

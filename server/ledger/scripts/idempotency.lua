@@ -1,0 +1,28 @@
+-- Idempotency keys of calls, the account's: every key of an account may repeat its calls. Their answers are responses.
+local REPEATABLE_MS = 86400000
+
+local function call_id(account, hash)
+  return account .. "\n" .. hash
+end
+
+-- The call that has the idempotency key, unless its day is over.
+local function find_call(id)
+  local call = read_hash(name("call", id))
+  if not call or tonumber(call.expires_at) <= NOW then return nil end
+  return call
+end
+
+local function begin_call(id, fingerprint, hold, captured)
+  drop_response("call:" .. id)
+  redis.call("HSET", name("call", id), "fingerprint", fingerprint, "hold", hold, "captured", captured, "expires_at",
+    text(NOW + REPEATABLE_MS))
+  redis.call("ZADD", IDEMPOTENT, NOW + REPEATABLE_MS, id)
+end
+
+local function forget_calls(limit)
+  for _, id in ipairs(redis.call("ZRANGEBYSCORE", IDEMPOTENT, "-inf", NOW, "LIMIT", 0, limit)) do
+    drop_response("call:" .. id)
+    redis.call("DEL", name("call", id))
+    redis.call("ZREM", IDEMPOTENT, id)
+  end
+end

@@ -1,0 +1,121 @@
+-- A payment's record and the indexes it is in. Which ones follows from its state alone, so `put` keeps them in step.
+local UNDECIDED = name("undecided")
+local IDLE = name("idle")
+-- Above any time in ms: watched records come after undecided ones.
+local WATCHED = 17592186044416
+
+local function payment_key(id)
+  return name("payment", id)
+end
+
+local function load_payment(id)
+  return read_hash(payment_key(id))
+end
+
+local function is_leased(row)
+  return row.lease_until ~= "" and tonumber(row.lease_until) > NOW
+end
+
+local function twin_index(row)
+  if row.state ~= "settling" and row.state ~= "unknown" and row.state ~= "settled" then return nil end
+  return name("twins", row.payer, row.fingerprint), row.created_at
+end
+
+local function in_flight_index(row)
+  if (row.state ~= "open" and row.state ~= "settling") or row.lease_until == "" then return nil end
+  return name("in_flight", row.payer), row.lease_until
+end
+
+local function undecided_index(row)
+  if row.watched == "1" then return UNDECIDED, text(WATCHED + tonumber(row.updated_at)) end
+  if row.state == "settling" or row.state == "unknown" then return UNDECIDED, row.updated_at end
+  return nil
+end
+
+local function idle_index(row)
+  if row.state ~= "settled" then return nil end
+  return IDLE, row.lease_until == "" and row.updated_at or row.lease_until
+end
+
+local INDEXES = { twin_index, in_flight_index, undecided_index, idle_index }
+
+local function reindex(before, after)
+  for _, index in ipairs(INDEXES) do
+    local old, old_score
+    if before then old, old_score = index(before) end
+    local new, new_score = index(after)
+    if old and old ~= new then redis.call("ZREM", old, after.id) end
+    if new and (old ~= new or old_score ~= new_score) then redis.call("ZADD", new, new_score, after.id) end
+  end
+end
+
+-- Writes the changes and returns the record as it is now.
+local function put(before, changes)
+  local after = {}
+  for field, value in pairs(before) do after[field] = value end
+  local flat = {}
+  for field, value in pairs(changes) do
+    if type(value) == "number" then value = text(value) end
+    after[field] = value
+    flat[#flat + 1] = field
+    flat[#flat + 1] = value
+  end
+  redis.call("HSET", payment_key(after.id), unpack(flat))
+  reindex(before, after)
+  return after
+end
+
+-- A record that was not there before. All of them can be walked over in the order in which they were made.
+local function insert(row)
+  redis.call("ZADD", name("payments"), redis.call("INCR", name("payments", "last")), row.id)
+  return put({ id = row.id, state = "released", watched = "0" }, row)
+end
+
+-- The guard of a step: the record, if it is in the state, has this fence, and its lease was not dropped.
+local function held(id, fence, ...)
+  local row = load_payment(id)
+  if not row or row.fence ~= fence or row.lease_until == "" then return nil end
+  for _, state in ipairs({ ... }) do
+    if row.state == state then return row end
+  end
+  return nil
+end
+
+-- The payment whose place a newly signed one must not take: same payer and request, and its money has moved or may have,
+-- without anybody being served. A settled one can be served at once, so it comes first.
+local function find_twin(payer, fingerprint, id)
+  local found
+  for _, other in ipairs(redis.call("ZRANGE", name("twins", payer, fingerprint), 0, -1)) do
+    local row = other ~= id and load_payment(other)
+    if row and (row.state == "unknown" or not is_leased(row) or row.orphaned == "1") then
+      if row.state == "settled" then return row end
+      found = found or row
+    end
+  end
+  return found
+end
+
+-- Frees its identifier for another payment.
+local function drop_identifier(row)
+  if row.identifier == "" then return end
+  redis.call("DEL", name("identifier", row.identifier))
+end
+
+-- Gives a settled record without a live lease to a new holder.
+local function take_over(row, lease_ms)
+  return put(row, {
+    fence = tonumber(row.fence) + 1,
+    servings = tonumber(row.servings) + 1,
+    orphaned = "0",
+    lease_until = NOW + tonumber(lease_ms),
+  })
+end
+
+local function payment_response(row)
+  return read_response("payment:" .. row.id)
+end
+
+-- What is owed goes onto the payer's wallet account, under a reference that is used once.
+local function credit_owed(row)
+  return (credit("wallet:" .. row.payer, row.amount, "payment:" .. row.id, "owed_credit"))
+end

@@ -1,0 +1,154 @@
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { accessSync, constants, mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
+import { Redis } from "ioredis";
+
+/** A real Redis of the test's own, on a free loopback port, that forgets nothing (append-only file, fsync at each write). */
+export interface RedisServer {
+  readonly port: number;
+  readonly url: string;
+  /** kill -9. */
+  kill(): Promise<void>;
+  /** Starts it again on the same port and data. */
+  start(): Promise<void>;
+  /** Ends it and removes its data. */
+  stop(): Promise<void>;
+}
+
+const SAFE = ["--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction"];
+
+/** Starts a server; `settings` come after those that make it safe. */
+export async function startRedis(settings: readonly string[] = []): Promise<RedisServer> {
+  const directory = mkdtempSync(join(tmpdir(), "farebox-redis-"));
+  const port = await freePort();
+  const command = findRedisServer();
+  const words = ["--port", String(port), "--bind", "127.0.0.1", "--dir", directory, "--save", ""];
+  let child: ChildProcess | undefined;
+
+  async function start(): Promise<void> {
+    child = spawn(command, [...words, ...SAFE, ...settings], { stdio: ["ignore", "pipe", "inherit"] });
+    await ready(child);
+  }
+  async function end(signal: NodeJS.Signals): Promise<void> {
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const exited = once(child, "exit");
+    child.kill(signal);
+    await exited;
+  }
+
+  await start();
+  return {
+    port,
+    url: `redis://127.0.0.1:${port}`,
+    kill: () => end("SIGKILL"),
+    start,
+    async stop() {
+      await end("SIGKILL");
+      rmSync(directory, { recursive: true });
+    },
+  };
+}
+
+/** Three masters that share the slots. */
+export async function startRedisCluster(): Promise<{ readonly url: string; stop(): Promise<void> }> {
+  const servers = await Promise.all(
+    [0, 1, 2].map(() => startRedis(["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"])),
+  );
+  const clients = servers.map(({ url }) => new Redis(url));
+  try {
+    await Promise.all(
+      clients.map((client, index) =>
+        client.call(
+          "CLUSTER",
+          "ADDSLOTSRANGE",
+          ...[SLOTS[index] ?? 0, (SLOTS[index + 1] ?? 0) - 1].map(String),
+        ),
+      ),
+    );
+    const [first, ...others] = servers;
+    for (const { port } of others) await clients[0]?.call("CLUSTER", "MEET", "127.0.0.1", String(port));
+    if (first === undefined) throw new Error("No server was started.");
+    await Promise.all(clients.map(untilClusterAgrees));
+  } finally {
+    for (const client of clients) client.disconnect();
+  }
+  const hosts = servers.map(({ port }) => `127.0.0.1:${port}`).join(",");
+  return {
+    url: `redis-cluster://${hosts}`,
+    async stop() {
+      await Promise.all(servers.map((server) => server.stop()));
+    },
+  };
+}
+
+const SLOTS = [0, 5_461, 10_923, 16_384];
+
+async function untilClusterAgrees(client: Redis): Promise<void> {
+  for (;;) {
+    const info = String(await client.call("CLUSTER", "INFO"));
+    if (info.includes("cluster_state:ok") && info.includes("cluster_known_nodes:3")) return;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+/** On the PATH, or installed from Debian's packages where that is allowed; else says what to do. */
+function findRedisServer(): string {
+  const found = onPath();
+  if (found !== undefined) return found;
+  try {
+    execFileSync("apt-get", ["install", "-y", "--no-install-recommends", "redis-server"], {
+      stdio: ["ignore", "ignore", "pipe"],
+    });
+  } catch (cause) {
+    throw new Error(
+      "The tests of the Redis ledger need `redis-server` (7 or newer) on the PATH. On Debian: sudo apt-get install redis-server",
+      { cause },
+    );
+  }
+  const installed = onPath();
+  if (installed === undefined) throw new Error("redis-server was installed, but is not on the PATH.");
+  return installed;
+}
+
+function onPath(): string | undefined {
+  const directories = (process.env["PATH"] ?? "").split(delimiter);
+  return directories.map((directory) => join(directory, "redis-server")).find(isExecutable);
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+async function ready(child: ChildProcess): Promise<void> {
+  const { stdout } = child;
+  if (stdout === null) throw new Error("redis-server has no output.");
+  let said = "";
+  await new Promise<void>((resolve, reject) => {
+    stdout.on("data", (chunk: Buffer) => {
+      said += chunk.toString();
+      if (said.includes("Ready to accept connections")) resolve();
+    });
+    child.once("error", reject);
+    child.once("exit", () => reject(new Error(`redis-server ended:\n${said.slice(-2_000)}`)));
+  });
+}
+
+async function freePort(): Promise<number> {
+  // The cluster's bus listens 10,000 above.
+  for (;;) {
+    const server = createServer().listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const address = server.address();
+    server.close();
+    await once(server, "close");
+    if (address !== null && typeof address !== "string" && address.port < 50_000) return address.port;
+  }
+}
