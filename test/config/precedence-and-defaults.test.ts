@@ -20,7 +20,7 @@ test("the file is used as it stands", () => {
     payTo: OTHER_WALLET,
     host: "0.0.0.0",
     publicUrl: "https://file.example.com",
-    facilitator: "https://facilitator-file.example.com/x402",
+    facilitators: [{ url: "https://facilitator-file.example.com/x402" }],
     upstreams: [
       {
         url: "https://models-file.example.com/v1",
@@ -48,7 +48,7 @@ test("a variable wins over the file; an empty one counts as not set", () => {
     host: "0.0.0.0",
     publicUrl: "https://file.example.com",
     rpcUrl: "https://rpc.example.com/?api-key=abc",
-    facilitator: "https://facilitator.example.com",
+    facilitators: [{ url: "https://facilitator.example.com" }],
     upstreams: [{ url: "https://models.example.com/v1", apiKey: "env-key", headersTimeoutMs: 5_000 }],
   });
 });
@@ -174,4 +174,15 @@ test("numbers and flags may come from variables", () => {
   expect(load(yaml, { N: "3", S: "false" })).toMatchObject({
     config: { payment: { maxInFlightPerPayer: 3, storeResponses: false } },
   });
+});
+
+test("several facilitators, in their order, each as one is written or with time limits of its own", () => {
+  const { FACILITATOR_URL: _one, ...env } = SOLANA_ENV;
+  const list = `facilitators: [coinbase, "https://b.example.com/", { url: "https://c.example.com", verify: 20s, settle: 1m }]\n`;
+  const keys = { CDP_API_KEY_ID: "id", CDP_API_KEY_SECRET: "secret" };
+  expect(loaded(list + ONE_MODEL, { ...env, ...keys }).facilitators).toEqual([
+    { url: "coinbase" },
+    { url: "https://b.example.com" },
+    { url: "https://c.example.com", verifyTimeoutMs: 20_000, settleTimeoutMs: 60_000 },
+  ]);
 });
