@@ -11,7 +11,10 @@ const BREAKER_OPEN = "breaker_open";
 export interface BreakerOptions {
   /** So many calls in a row that fail open it. */
   readonly failures: number;
-  /** No answer to `/supported` closes it earlier after it opened, ms. */
+  /**
+   * No answer to `/supported` closes it earlier after it opened, ms. Twice as long each time that verify or settle open it
+   * without one good answer in between, up to eight times: they may fail where `/supported` works.
+   */
   readonly halfOpenAfterMs: number;
   /** Called at each change, with the failure that opened it. */
   readonly onChange: (state: BreakerState, reason: string | undefined) => void;
@@ -28,6 +31,7 @@ type Result = VerifyResult | SettleResult | SupportedResult;
 
 /** `/supported` is asked twice before its failure counts: a connection that died idle is no dead facilitator. */
 const SUPPORTED_TRIES = 2;
+const MAX_DOUBLINGS = 3;
 
 /**
  * A facilitator behind a circuit breaker. A failing `/supported` opens it at once, of verify and settle `failures` in a
@@ -39,6 +43,7 @@ export function guardFacilitator(facilitator: Facilitator, options: BreakerOptio
   const { failures, halfOpenAfterMs, onChange, clock = systemClock } = options;
   let count = 0;
   let openedAt = 0;
+  let relapses = -1;
   let reason: string | undefined;
   // What is counted is decided in `run`, since a failure's weight differs and some results say nothing.
   const breaker: IBreaker = { state: undefined, success: () => undefined, failure: () => count >= failures };
@@ -53,19 +58,25 @@ export function guardFacilitator(facilitator: Facilitator, options: BreakerOptio
     onChange(nameOf(state), state === CircuitState.Open ? reason : undefined);
   });
 
-  async function run<R extends Result>(weight: number, call: () => Promise<R>): Promise<R> {
-    const asked = call();
+  async function run<R extends Result>(what: "payment" | "probe", asked: Promise<R>): Promise<R> {
     await policy.execute(async () => {
       const result = await asked;
       const verdict = judge(result);
       if (verdict === "answer") count = 0;
+      if (verdict === "answer" && what === "payment") relapses = -1;
       if (verdict === "failure") {
-        count += weight;
+        count += what === "payment" ? 1 : failures;
         reason = "reason" in result ? result.reason : undefined;
+        if (what === "payment" && count === failures) relapses += 1;
       }
       return verdict;
     });
     return asked;
+  }
+
+  function mayHalfOpen(): boolean {
+    const delay = halfOpenAfterMs * 2 ** Math.min(Math.max(relapses, 0), MAX_DOUBLINGS);
+    return clock.now() - openedAt >= delay;
   }
 
   async function askSupported(): Promise<SupportedResult> {
@@ -83,15 +94,15 @@ export function guardFacilitator(facilitator: Facilitator, options: BreakerOptio
     },
     async verify(request, signal) {
       if (policy.state !== CircuitState.Closed) return { outcome: "not_sent", reason: BREAKER_OPEN };
-      return run(1, () => facilitator.verify(request, signal));
+      return run("payment", facilitator.verify(request, signal));
     },
     async settle(request) {
       if (policy.state !== CircuitState.Closed) return { outcome: "not_sent", reason: BREAKER_OPEN };
-      return run(1, () => facilitator.settle(request));
+      return run("payment", facilitator.settle(request));
     },
     async supported() {
-      const early = policy.state === CircuitState.Open && clock.now() - openedAt < halfOpenAfterMs;
-      return early ? facilitator.supported() : run(failures, askSupported);
+      const early = policy.state === CircuitState.Open && !mayHalfOpen();
+      return early ? facilitator.supported() : run("probe", askSupported());
     },
     close: () => facilitator.close(),
   };

@@ -79,6 +79,10 @@ export async function openPayments(options: OpenPaymentsOptions): Promise<Opened
     path: join(settings.dataDir, "ledger.sqlite"),
     network: settings.network === "local" ? "local" : settings.caip2,
     onFatal,
+  }).catch(async (error: unknown) => {
+    opened.stop();
+    await opened.close();
+    throw error;
   });
   const chain =
     rpcUrl === undefined ? undefined : createRpcChain({ url: rpcUrl, timeoutMs: RPC_TIMEOUT_MS, asset });

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { loadConfig } from "../../server/load-config.ts";
+import { readPaywallOptions } from "../../server/paywall-options.ts";
 import { load, loaded, MEMO_SECRET, ONE_MODEL, SOLANA_ENV, WALLET } from "./settings.ts";
 
 const OTHER_WALLET = "4zMMC9srt5Ri5X14GAgXhaHii3GnPAEERYPJgZJDncDU";
@@ -174,6 +175,31 @@ test("numbers and flags may come from variables", () => {
   expect(load(yaml, { N: "3", S: "false" })).toMatchObject({
     config: { payment: { maxInFlightPerPayer: 3, storeResponses: false } },
   });
+});
+
+test("a middleware takes several facilitators too, instead of the one or of local mode's", () => {
+  const options = { payTo: WALLET, publicUrl: "https://api.example.com", memoSecret: MEMO_SECRET };
+  const rpcUrl = "https://rpc.example.com";
+  const facilitators = ["https://a.example.com", "https://b.example.com"];
+  const several = [{ url: "https://a.example.com" }, { url: "https://b.example.com" }];
+  expect(readPaywallOptions({ ...options, network: "solana", rpcUrl, facilitators })).toMatchObject({
+    facilitators: several,
+  });
+  expect(readPaywallOptions({ ...options, network: "local", facilitators })).toMatchObject({
+    facilitators: several,
+  });
+  expect(readPaywallOptions({ ...options, network: "local" })).toMatchObject({
+    facilitators: [{ url: "http://127.0.0.1:4022" }],
+  });
+  expect(() =>
+    readPaywallOptions({
+      ...options,
+      network: "solana",
+      rpcUrl,
+      facilitators,
+      facilitator: "https://c.example.com",
+    }),
+  ).toThrow("facilitators: is set beside facilitator; keep one of them");
 });
 
 test("several facilitators, in their order, each as one is written or with time limits of its own", () => {

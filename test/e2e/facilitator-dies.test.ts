@@ -29,6 +29,7 @@ beforeAll(async () => {
   shop = await openKeyedShop({
     clock,
     models: MODELS,
+    env: { ADMIN_PORT: "0" },
     rivals: async ({ rpcUrl }) => {
       rival = await startRivalFacilitator(rpcUrl);
       return [rival];
@@ -90,6 +91,13 @@ async function standing(): Promise<string[]> {
   return checks.facilitator.detail.split(", ");
 }
 
+/** As the metrics tell it. */
+async function breakers(): Promise<string[]> {
+  const text = await (await fetch(`http://127.0.0.1:${shop.gateway.adminPort}/metrics`)).text();
+  const lines = text.matchAll(/^farebox_facilitator_breaker\{facilitator="(.+)",state="(\w+)"\} 1$/gm);
+  return [...lines].map(([, name, state]) => `${name} ${state}`);
+}
+
 async function documentedFeePayers(): Promise<unknown[]> {
   const { items } = (await (await fetch(`${shop.url}/.well-known/x402`)).json()) as {
     items: { accepts: { extra: { feePayer: string } }[] }[];
@@ -113,6 +121,7 @@ test("one dies: 402s and documents name the other, a payment for the dead one is
   expect(await feePayer()).toBe(rival.feePayer);
   expect(new Set(await documentedFeePayers())).toEqual(new Set([rival.feePayer]));
   expect(await standing()).toEqual([`${shop.facilitator.url} open`, `${rival.url} closed`]);
+  expect(await breakers()).toEqual([`${shop.facilitator.url} open`, `${rival.url} closed`]);
   const line = await shop.line({ level: "warn", facilitator: shop.facilitator.url, breaker: "open" });
   expect(line["reason"]).toMatch(/^connect_failed|^connection_lost/);
 
@@ -167,6 +176,21 @@ test("the second one dies: nobody notices but who has signed for it", async () =
   expect((await buyer.send(agent(), init, payment)).status).toBe(200);
   // Settled there, not here.
   expect(since(shop, before)).toEqual({ ...soldOnce(PRICE), settled: 0 });
+  expect(rival.calls.settle).toBe(settles + 1);
+});
+
+test("it does not die but falls silent: noticed all the same", async () => {
+  shop.facilitator.fail("supported", faults.hang, 2);
+  clock.advance(1_500);
+  await offered(rival.feePayer);
+  await shop.line({ level: "warn", facilitator: shop.facilitator.url, breaker: "open", reason: "timeout" });
+});
+
+test("a client of protocol v1 pays at the other one as well", async () => {
+  await die(shop.facilitator);
+  const settles = rival.calls.settle;
+  const buyer = await createBuyer(shop);
+  expect((await buyer.fetchV1(agent(), ask())).status).toBe(200);
   expect(rival.calls.settle).toBe(settles + 1);
 });
 

@@ -201,6 +201,27 @@ describe("supported", () => {
     expect(changes.map(([state]) => state)).toEqual(["open", "half_open", "open", "half_open", "closed"]);
   });
 
+  test("good, while verify fails on: left alone for longer each time, until verify works", async () => {
+    async function relapse(): Promise<void> {
+      faulty.fail("verify", faults.status(500), FAILURES);
+      for (let call = 0; call < FAILURES; call += 1) await guarded.verify(paymentRequest());
+      expect(guarded.state).toBe("open");
+    }
+    async function stateAfter(ms: number): Promise<BreakerState> {
+      clock.advance(ms);
+      await guarded.supported();
+      return guarded.state;
+    }
+    for (const times of [1, 2, 4, 8, 8]) {
+      await relapse();
+      expect(await stateAfter(times * HALF_OPEN_AFTER_MS - 1)).toBe("open");
+      expect(await stateAfter(1)).toBe("closed");
+    }
+    expect(await guarded.verify(paymentRequest())).toMatchObject({ outcome: "ok" });
+    await relapse();
+    expect(await stateAfter(HALF_OPEN_AFTER_MS)).toBe("closed");
+  });
+
   test("closed again, the count begins anew", async () => {
     faulty.fail("supported", faults.status(500), 2);
     await guarded.supported();
