@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import {
   type BreakerState,
   type GuardedFacilitator,
@@ -190,7 +190,7 @@ describe("supported", () => {
   test("half-open and bad: open again for its delay; and the machine's date does not matter", async () => {
     faulty.fail("supported", faults.status(500), 4);
     await guarded.supported();
-    clock.shiftWall(-3_600_000);
+    const date = vi.spyOn(Date, "now").mockReturnValue(0);
     clock.advance(HALF_OPEN_AFTER_MS);
     await guarded.supported();
     clock.advance(HALF_OPEN_AFTER_MS - 1);
@@ -198,6 +198,7 @@ describe("supported", () => {
     expect(guarded.state).toBe("open");
     clock.advance(1);
     await guarded.supported();
+    date.mockRestore();
     expect(changes.map(([state]) => state)).toEqual(["open", "half_open", "open", "half_open", "closed"]);
   });
 
@@ -220,6 +221,18 @@ describe("supported", () => {
     expect(await guarded.verify(paymentRequest())).toMatchObject({ outcome: "ok" });
     await relapse();
     expect(await stateAfter(HALF_OPEN_AFTER_MS)).toBe("closed");
+  });
+
+  test("half-open and asked too often: it lives, and the count begins anew", async () => {
+    faulty.fail("supported", faults.status(500), 2);
+    await guarded.supported();
+    clock.advance(HALF_OPEN_AFTER_MS);
+    faulty.fail("supported", faults.status(429));
+    await guarded.supported();
+    expect(guarded.state).toBe("closed");
+    faulty.fail("verify", faults.status(500));
+    await guarded.verify(paymentRequest());
+    expect(guarded.state).toBe("closed");
   });
 
   test("closed again, the count begins anew", async () => {
