@@ -70,11 +70,11 @@ export async function openPayments(options: OpenPaymentsOptions): Promise<Opened
   const { settings, log, metrics, onFatal } = options;
   const { payTo, rpcUrl, asset } = settings;
   if (payTo === undefined) throw new Error("payTo is not set: nobody to pay");
+  mkdirSync(settings.dataDir, { recursive: true });
   const merchant = merchantTerms(settings, payTo);
   const memoryMs = settings.payment.tokenTtlMs;
   const { clock } = options;
   const opened = await openFacilitators({ settings, merchant, memoryMs, log, metrics, clock });
-  mkdirSync(settings.dataDir, { recursive: true });
   const ledger = await openSqliteLedger({
     path: join(settings.dataDir, "ledger.sqlite"),
     network: settings.network === "local" ? "local" : settings.caip2,

@@ -52,8 +52,8 @@ export interface FacilitatorsOptions {
 
 /** A signed transaction lives 150 blocks, about a minute. */
 const SENT_FOR_MS = 180_000;
-/** Payments remembered by where they were sent; beyond it the oldest are forgotten. */
-const MAX_SENT = 10_000;
+/** Payments remembered by where they were sent, more than settle in that time; beyond it the oldest are forgotten. */
+const MAX_SENT = 50_000;
 
 /** Puts the members together. With one, every payment goes to it. */
 export function createFacilitators({ members, now, memoryMs }: FacilitatorsOptions): Facilitators {
