@@ -8,6 +8,7 @@ export interface CoinbaseFacilitatorOptions {
   readonly keySecret: string | undefined;
   readonly verifyTimeoutMs: number;
   readonly settleTimeoutMs: number;
+  readonly supportedTimeoutMs?: number;
   /** Another address of the same API, for tests. The tokens are bound to it, so they are worth nothing elsewhere. */
   readonly url?: string;
 }
@@ -59,6 +60,7 @@ export async function createCoinbaseFacilitator(options: CoinbaseFacilitatorOpti
     url,
     verifyTimeoutMs: options.verifyTimeoutMs,
     settleTimeoutMs: options.settleTimeoutMs,
+    ...(options.supportedTimeoutMs === undefined ? {} : { supportedTimeoutMs: options.supportedTimeoutMs }),
     authHeaders,
     name: "coinbase",
   });

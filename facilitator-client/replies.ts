@@ -81,9 +81,10 @@ export function readSettle(result: Exchange): SettleResult {
       : { outcome: "ok", transaction, payer: payer || undefined, network };
   }
   const reason = printable(errorReason);
-  return result.status < 500 && settleReasonMeaning(errorReason ?? "") === "refused"
+  if (result.status >= 500) return { outcome: "unknown", reason, transaction };
+  return settleReasonMeaning(errorReason ?? "") === "refused"
     ? { outcome: "refused", reason }
-    : { outcome: "unknown", reason, transaction };
+    : { outcome: "unknown", reason, transaction, replied: true };
 }
 
 /** Reads the answer to `/supported`. Malformed kinds are left out; a `feePayer` that is no address counts as none. */

@@ -35,7 +35,13 @@ export type SettleResult =
     }
   | { readonly outcome: "refused"; readonly reason: string }
   | { readonly outcome: "not_sent"; readonly reason: string }
-  | { readonly outcome: "unknown"; readonly reason: string; readonly transaction: string | undefined };
+  | {
+      readonly outcome: "unknown";
+      readonly reason: string;
+      readonly transaction: string | undefined;
+      /** It was a well-formed reply: the facilitator works, and only this settlement is in doubt. */
+      readonly replied?: true;
+    };
 
 /** One payment kind a facilitator offers. */
 export interface SupportedKind {

@@ -1,4 +1,4 @@
-import type { Config, NetworkName } from "./config.ts";
+import type { Config, FacilitatorConfig, NetworkName } from "./config.ts";
 import type { Problems } from "./config-problems.ts";
 import type { ConfigInput } from "./config-schema.ts";
 import { isLoopback, isPlainHttp } from "./config-values.ts";
@@ -21,7 +21,7 @@ const NETWORKS = {
 /** The settings whose meaning hangs on the network. */
 export type NetworkSettings = Pick<
   Config,
-  "network" | "caip2" | "asset" | "payTo" | "host" | "publicUrl" | "rpcUrl" | "facilitator"
+  "network" | "caip2" | "asset" | "payTo" | "host" | "publicUrl" | "rpcUrl" | "facilitators"
 >;
 
 /**
@@ -36,7 +36,7 @@ export function resolveNetwork(input: ConfigInput, problems: Problems): NetworkS
   const host = env.HOST ?? (local ? "127.0.0.1" : "0.0.0.0");
   const settings = {
     payTo: env.PAY_TO ?? file.payTo,
-    facilitator: env.FACILITATOR_URL ?? file.facilitator,
+    facilitators: facilitatorsOf(input, problems),
     rpcUrl: env.RPC_URL ?? file.rpcUrl,
     publicUrl: env.PUBLIC_URL ?? file.publicUrl,
   };
@@ -54,8 +54,18 @@ export function resolveNetwork(input: ConfigInput, problems: Problems): NetworkS
     payTo: settings.payTo,
     publicUrl: settings.publicUrl ?? `http://${host.includes(":") ? `[${host}]` : host}:${env.PORT}`,
     rpcUrl: local ? undefined : settings.rpcUrl,
-    facilitator: local ? undefined : settings.facilitator,
+    facilitators: local ? [] : settings.facilitators,
   };
+}
+
+/** One or a list: which of them an operator meant who wrote both, nobody can tell. */
+function facilitatorsOf({ env, file }: ConfigInput, problems: Problems): readonly FacilitatorConfig[] {
+  const url = env.FACILITATOR_URL ?? file.facilitator;
+  if (file.facilitators !== undefined && url !== undefined) {
+    const other = env.FACILITATOR_URL === undefined ? "facilitator" : "FACILITATOR_URL";
+    problems.add("facilitators", `is set beside ${other}; keep one of them`);
+  }
+  return file.facilitators ?? (url === undefined ? [] : [{ url }]);
 }
 
 /** Local mode serves for faucet money, so it must not be reached from outside, nor be entered by an omission. */
@@ -72,7 +82,7 @@ function reportLocalRules(
   const choose = "say which network this is: solana, solana-devnet or local";
   if (env.NODE_ENV === "production") problems.add("network", `NODE_ENV is production; ${choose}`);
   const hints = [
-    [env.FACILITATOR_URL ?? file.facilitator, "a facilitator"],
+    [env.FACILITATOR_URL ?? file.facilitator ?? file.facilitators, "a facilitator"],
     [env.RPC_URL ?? file.rpcUrl, "an RPC URL"],
     [env.CDP_API_KEY_ID ?? env.CDP_API_KEY_SECRET, "a CDP key"],
   ];
@@ -82,14 +92,14 @@ function reportLocalRules(
 
 interface PublicSettings {
   readonly payTo: string | undefined;
-  readonly facilitator: string | undefined;
+  readonly facilitators: readonly FacilitatorConfig[];
   readonly rpcUrl: string | undefined;
   readonly publicUrl: string | undefined;
 }
 
 /** What a network with other people on it needs. */
 function reportPublicRules(
-  { env }: ConfigInput,
+  { env, file }: ConfigInput,
   network: NetworkName,
   settings: PublicSettings,
   problems: Problems,
@@ -98,13 +108,13 @@ function reportPublicRules(
     if (value !== undefined || problems.touches(path) || problems.touches(variable)) return;
     problems.add(path, `is missing${path === variable ? "" : ` (or set ${variable})`}${reason}`);
   };
-  const { facilitator, publicUrl } = settings;
+  const { facilitators, publicUrl } = settings;
   need(settings.payTo, "payTo", "PAY_TO");
-  need(facilitator, "facilitator", "FACILITATOR_URL");
+  if (!problems.touches("facilitators")) need(facilitators[0], "facilitator", "FACILITATOR_URL");
   need(settings.rpcUrl, "rpcUrl", "RPC_URL");
   need(publicUrl, "publicUrl", "PUBLIC_URL");
   need(env.FAREBOX_MEMO_SECRET, "FAREBOX_MEMO_SECRET", "FAREBOX_MEMO_SECRET");
-  if (facilitator === "coinbase") {
+  if (facilitators.some(({ url }) => url === "coinbase")) {
     need(env.CDP_API_KEY_ID, "CDP_API_KEY_ID", "CDP_API_KEY_ID", ": facilitator coinbase needs it");
     need(
       env.CDP_API_KEY_SECRET,
@@ -112,8 +122,11 @@ function reportPublicRules(
       "CDP_API_KEY_SECRET",
       ": facilitator coinbase needs it",
     );
-  } else if (network === "solana" && isPlain(facilitator)) {
-    const path = env.FACILITATOR_URL === undefined ? "facilitator" : "FACILITATOR_URL";
+  }
+  for (const [index, { url }] of facilitators.entries()) {
+    if (network !== "solana" || url === "coinbase" || !isPlain(url)) continue;
+    const single = env.FACILITATOR_URL === undefined ? "facilitator" : "FACILITATOR_URL";
+    const path = file.facilitators === undefined ? single : ["facilitators", index];
     problems.add(path, "must be https: payments go through it");
   }
   if (isPlain(publicUrl)) {

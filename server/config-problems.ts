@@ -95,9 +95,9 @@ function report(tree: unknown, issue: z.core.$ZodIssue, problems: Problems): voi
 
 /** What must go for the rest to be right. A missing value takes its parent along, a wrong item its whole list. */
 function culprits(tree: unknown, issue: z.core.$ZodIssue): readonly Path[] {
-  if (issue.code === "unrecognized_keys") return issue.keys.map((key) => [...issue.path, key]);
   const item = issue.path.findIndex((key) => typeof key === "number");
   if (item !== -1) return [issue.path.slice(0, item)];
+  if (issue.code === "unrecognized_keys") return issue.keys.map((key) => [...issue.path, key]);
   return [nearest(tree, issue.path)];
 }
 

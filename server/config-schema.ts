@@ -5,6 +5,7 @@ import {
   baseUrl,
   duration,
   facilitator,
+  facilitators,
   flag,
   integer,
   price,
@@ -123,6 +124,7 @@ const fileSchema = z.strictObject({
   publicUrl: baseUrl().optional(),
   rpcUrl: urlWithQuery().optional(),
   facilitator: facilitator().optional(),
+  facilitators: facilitators().optional(),
   timeouts: z
     .strictObject({
       verify: duration("100ms", "50s").default(10_000),

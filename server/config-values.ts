@@ -18,6 +18,7 @@ const SIZE_BYTES = {
 } as const;
 const BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
 const MIN_SECRET_CHARACTERS = 32;
+const FACILITATOR_HINT = 'write "coinbase" or an http(s) URL';
 
 /** A duration with its unit (`500ms`, `30s`, `5m`, `1h`), as milliseconds; both bounds are allowed values. */
 export function duration(min: string, max: string) {
@@ -76,7 +77,30 @@ export function urlWithQuery() {
 
 /** `coinbase`, or a facilitator's URL. */
 export function facilitator() {
-  return z.union([z.literal("coinbase"), baseUrl()], { error: 'write "coinbase" or an http(s) URL' });
+  return z.union([z.literal("coinbase"), baseUrl()], { error: FACILITATOR_HINT });
+}
+
+/** Several of them, in order of preference: each as {@link facilitator}, or with time limits of its own. */
+export function facilitators() {
+  const entry = z.strictObject({
+    url: facilitator(),
+    verify: duration("100ms", "50s").optional(),
+    settle: duration("1s", "2m").optional(),
+  });
+  const named = (value: unknown, ctx: z.RefinementCtx) => {
+    if (typeof value !== "string") return value;
+    return facilitator().safeParse(value).success ? { url: value } : refuse(ctx, FACILITATOR_HINT);
+  };
+  return z
+    .array(z.preprocess(named, entry))
+    .min(1, { error: "names no facilitator" })
+    .max(8, { error: "at most 8 facilitators" })
+    .refine((list) => new Set(list.map(({ url }) => url)).size === list.length, {
+      error: "names a facilitator twice",
+    })
+    .transform((list) =>
+      list.map(({ url, verify, settle }) => ({ url, verifyTimeoutMs: verify, settleTimeoutMs: settle })),
+    );
 }
 
 /** A whole number; digits in a string count, because interpolated values and variables are strings. */

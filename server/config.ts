@@ -36,6 +36,15 @@ export type ModelPricing =
   | { readonly kind: "tokens"; readonly input: MicroUsd; readonly output: MicroUsd }
   | { readonly kind: "call"; readonly price: MicroUsd };
 
+/** Who verifies and settles payments. */
+export interface FacilitatorConfig {
+  /** A URL, or `coinbase`. */
+  readonly url: string;
+  /** Its own time limits, ms. */
+  readonly verifyTimeoutMs?: number | undefined;
+  readonly settleTimeoutMs?: number | undefined;
+}
+
 /** Everything the process was told, parsed once and frozen. */
 export interface Config {
   readonly network: NetworkName;
@@ -53,10 +62,11 @@ export interface Config {
   /** Base of every URL we publish; never taken from `Host`. Without a trailing slash. */
   readonly publicUrl: string;
   readonly rpcUrl: string | undefined;
-  /** A URL, or `coinbase`. Undefined only in local mode. */
-  readonly facilitator: string | undefined;
+  /** In order of preference, each once. Empty only in local mode. */
+  readonly facilitators: readonly FacilitatorConfig[];
   readonly cdpKeyId: string | undefined;
   readonly cdpKeySecret: string | undefined;
+  /** Of a facilitator that has none of its own. */
   readonly verifyTimeoutMs: number;
   readonly settleTimeoutMs: number;
   readonly localnetRpcPort: number;

@@ -115,7 +115,7 @@ type Offer = Pick<Config, "routes" | "upstreams" | "models" | "defaultModel" | "
 /** What is sold, and what stands behind it. */
 function resolveOffer(
   input: ConfigInput,
-  { network, facilitator }: NetworkSettings,
+  { network, facilitators }: NetworkSettings,
   problems: Problems,
 ): Offer {
   const { file } = input;
@@ -124,7 +124,8 @@ function resolveOffer(
   const builtIns = builtInRoutes(file);
   reportTiers(file, problems);
   reportDuplicates(builtIns, own, problems);
-  reportLowPrices(file, own, facilitator === "coinbase", problems);
+  const coinbase = facilitators.some(({ url }) => url === "coinbase");
+  reportLowPrices(file, own, coinbase, problems);
   const upstreams = resolveUpstreams(input, local, problems);
   reportRouteUpstreams(file, upstreams, problems);
   const models = resolveModels(input, upstreams, local, builtIns.length > 0, problems);

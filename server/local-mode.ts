@@ -31,7 +31,7 @@ export async function startLocalMode(config: Config): Promise<LocalMode> {
     ...(await withWhateverRuns(config)),
     payTo: config.payTo ?? localnet.merchant,
     rpcUrl: localnet.rpcUrl,
-    facilitator: localnet.facilitatorUrl,
+    facilitators: [{ url: localnet.facilitatorUrl }],
     memoSecrets: config.memoSecrets.length > 0 ? config.memoSecrets : [localSecret(config.dataDir)],
   };
   if (config.payTo !== undefined) await localnet.createTokenAccount(config.payTo);
@@ -82,7 +82,7 @@ function bannerFor(config: Config): string {
     "  Farebox, local mode. NO REAL MONEY MOVES: the chain, its USDC and the faucet live in this process.",
     "",
     `  gateway      ${config.publicUrl}`,
-    `  facilitator  ${config.facilitator}   (faucet: POST /faucet)`,
+    `  facilitator  ${config.facilitators[0]?.url}   (faucet: POST /faucet)`,
     `  Solana RPC   ${config.rpcUrl}`,
     `  merchant     ${config.payTo}`,
     `  model        ${model?.model ?? config.defaultModel}`,

@@ -1,8 +1,10 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import type { BreakerState } from "../facilitator-client/breaker.ts";
 import type { MicroUsd } from "./money.ts";
 
 /** Seconds; from a challenge answered at once to an endless stream. */
 const REQUEST_BUCKETS = [0.001, 0.005, 0.025, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300];
+const BREAKER_STATES: readonly BreakerState[] = ["closed", "half_open", "open"];
 const SETTLE_BUCKETS = [0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 35];
 
 /** What Prometheus is told. Label values come from closed sets (patterns, tiers, states), never from a request. */
@@ -13,6 +15,8 @@ export interface Metrics {
   payment(state: string): void;
   settled(seconds: number): void;
   facilitator(op: "verify" | "settle" | "supported", outcome: string): void;
+  /** The breaker of this facilitator is in this state now. */
+  breaker(facilitator: string, state: BreakerState): void;
   /** How many payments wait for the chain's verdict now. */
   undecided(count: number): void;
   /** A payer was credited for a call that was settled and not served. */
@@ -58,6 +62,12 @@ export function createMetrics(): Metrics {
     labelNames: ["op", "outcome"],
     registers,
   });
+  const breakers = new Gauge({
+    name: "farebox_facilitator_breaker",
+    help: "1 for the state that the facilitator's circuit breaker is in, 0 for the others.",
+    labelNames: ["facilitator", "state"],
+    registers,
+  });
   const undecided = new Gauge({
     name: "farebox_undecided_payments",
     help: "Payments whose settlement is not known yet.",
@@ -82,6 +92,9 @@ export function createMetrics(): Metrics {
     payment: (state) => paymentChild(state).inc(),
     settled: (seconds) => settleSeconds.observe(seconds),
     facilitator: (op, outcome) => facilitatorChild(op)(outcome).inc(),
+    breaker(facilitator, state) {
+      for (const each of BREAKER_STATES) breakers.labels(facilitator, each).set(each === state ? 1 : 0);
+    },
     undecided: (count) => undecided.set(count),
     // Prometheus counts in floating point; the ledger is what says how much is owed.
     owed: (amount) => owed.inc(Number(amount)),

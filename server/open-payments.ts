@@ -1,9 +1,6 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { createCoinbaseFacilitator } from "../facilitator-client/coinbase.ts";
-import { createHttpFacilitator } from "../facilitator-client/http-facilitator.ts";
-import { createSupportedCache } from "../facilitator-client/supported-cache.ts";
-import type { Facilitator } from "../facilitator-client/types.ts";
+import type { Clock } from "../facilitator-client/clock.ts";
 import type { Config, ModelConfig } from "./config.ts";
 import { type KeyedTier, type KeyedTierSettings, openKeyedTier } from "./keyed-tier.ts";
 import type { Ledger } from "./ledger/ledger.ts";
@@ -11,6 +8,7 @@ import { openSqliteLedger } from "./ledger/sqlite.ts";
 import type { Logger } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
 import { observePayments } from "./observe-payments.ts";
+import { type FacilitatorHealth, openFacilitators } from "./open-facilitators.ts";
 import type { Chain } from "./payment/chain.ts";
 import { createHeightTracker } from "./payment/height-tracker.ts";
 import { createRpcChain } from "./payment/rpc-chain.ts";
@@ -27,7 +25,7 @@ export type PaymentSettings = Pick<
   | "payTo"
   | "publicUrl"
   | "rpcUrl"
-  | "facilitator"
+  | "facilitators"
   | "cdpKeyId"
   | "cdpKeySecret"
   | "verifyTimeoutMs"
@@ -46,6 +44,8 @@ export interface OpenedPayments {
   readonly payments: Payments;
   readonly ledger: Ledger;
   readonly merchant: MerchantTerms;
+  /** How each facilitator is; empty if there is only one. */
+  readonly facilitatorHealth: () => readonly FacilitatorHealth[];
   close(): Promise<void>;
 }
 
@@ -57,35 +57,36 @@ export interface OpenPaymentsOptions {
   readonly metrics: Metrics;
   /** The ledger can no longer be trusted to record: the process must stop. */
   readonly onFatal: (error: Error) => void;
+  /** When facilitators are asked what they support; default: the machine's. */
+  readonly clock?: Clock | undefined;
 }
 
 const RPC_TIMEOUT_MS = 5_000;
 const HEIGHT_EVERY_MS = 5_000;
 const RECONCILE_EVERY_MS = 5_000;
-const SUPPORTED_MAX_AGE_MS = 300_000;
-const SUPPORTED_COOLDOWN_MS = 3_000;
 
 /** Opens the ledger, the facilitator and the chain, and puts the payment parts together. Rejects if the ledger will not open. */
 export async function openPayments(options: OpenPaymentsOptions): Promise<OpenedPayments> {
   const { settings, log, metrics, onFatal } = options;
   const { payTo, rpcUrl, asset } = settings;
   if (payTo === undefined) throw new Error("payTo is not set: nobody to pay");
-  const facilitator = observeFacilitator(await createFacilitator(settings), metrics);
   mkdirSync(settings.dataDir, { recursive: true });
+  const merchant = merchantTerms(settings, payTo);
+  const memoryMs = settings.payment.tokenTtlMs;
+  const { clock } = options;
+  const opened = await openFacilitators({ settings, merchant, memoryMs, log, metrics, clock });
   const ledger = await openSqliteLedger({
     path: join(settings.dataDir, "ledger.sqlite"),
     network: settings.network === "local" ? "local" : settings.caip2,
     onFatal,
-  });
-  const supported = createSupportedCache({
-    facilitator,
-    maxAgeMs: SUPPORTED_MAX_AGE_MS,
-    cooldownMs: SUPPORTED_COOLDOWN_MS,
+  }).catch(async (error: unknown) => {
+    opened.stop();
+    await opened.close();
+    throw error;
   });
   const chain =
     rpcUrl === undefined ? undefined : createRpcChain({ url: rpcUrl, timeoutMs: RPC_TIMEOUT_MS, asset });
   const heights = chain && createHeightTracker({ chain, intervalMs: HEIGHT_EVERY_MS });
-  const merchant = merchantTerms(settings, payTo);
   const observer = observePayments(log, metrics);
   const keyed = options.keyedTier && openKeyedTier(options.keyedTier, ledger, log);
   const payments = createPayments({
@@ -98,14 +99,13 @@ export async function openPayments(options: OpenPaymentsOptions): Promise<Opened
     bodyLimitBytes: settings.bodyLimitBytes,
     reconcileEveryMs: RECONCILE_EVERY_MS,
     ledger,
-    facilitator,
-    supported,
+    facilitators: opened.facilitators,
     chain,
     height: () => heights?.upperBound(),
     observer,
     keyed,
     isQuoted: quotedRoutes(settings.models),
-    minimumPayment: settings.facilitator === "coinbase" ? CDP_MINIMUM : 1n,
+    minimumPayment: settings.facilitators.some(({ url }) => url === "coinbase") ? CDP_MINIMUM : 1n,
   });
   payments.reconciler.start();
   if (chain !== undefined) void warnIfNoTokenAccount(chain, payTo, asset, log);
@@ -114,11 +114,12 @@ export async function openPayments(options: OpenPaymentsOptions): Promise<Opened
     keyed,
     ledger,
     merchant,
+    facilitatorHealth: opened.health,
     async close() {
-      supported.close();
+      opened.stop();
       heights?.close();
       await payments.close();
-      await facilitator.close();
+      await opened.close();
       await ledger.close();
     },
   };
@@ -136,45 +137,6 @@ function merchantTerms(settings: PaymentSettings, payTo: string): MerchantTerms 
     asset: settings.asset,
     payTo,
     maxTimeoutSeconds: payment.maxTimeoutSeconds,
-  };
-}
-
-function createFacilitator(settings: PaymentSettings): Promise<Facilitator> | Facilitator {
-  const {
-    facilitator,
-    verifyTimeoutMs,
-    settleTimeoutMs,
-    cdpKeyId: keyId,
-    cdpKeySecret: keySecret,
-  } = settings;
-  if (facilitator === undefined) throw new Error("facilitator is not set: nobody settles");
-  if (facilitator === "coinbase") {
-    return createCoinbaseFacilitator({ keyId, keySecret, verifyTimeoutMs, settleTimeoutMs });
-  }
-  return createHttpFacilitator({ url: facilitator, verifyTimeoutMs, settleTimeoutMs });
-}
-
-function observeFacilitator(facilitator: Facilitator, metrics: Metrics): Facilitator {
-  return {
-    name: facilitator.name,
-    async verify(request, signal) {
-      const result = await facilitator.verify(request, signal);
-      metrics.facilitator("verify", result.outcome);
-      return result;
-    },
-    async settle(request) {
-      const started = performance.now();
-      const result = await facilitator.settle(request);
-      metrics.settled((performance.now() - started) / 1000);
-      metrics.facilitator("settle", result.outcome);
-      return result;
-    },
-    async supported() {
-      const result = await facilitator.supported();
-      metrics.facilitator("supported", result.outcome);
-      return result;
-    },
-    close: () => facilitator.close(),
   };
 }
 

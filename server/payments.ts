@@ -1,6 +1,4 @@
 import { setTimeout } from "node:timers/promises";
-import type { SupportedCache } from "../facilitator-client/supported-cache.ts";
-import type { Facilitator } from "../facilitator-client/types.ts";
 import { bazaarExtension } from "../well-known/bazaar.ts";
 import { resourceOf } from "../well-known/resource.ts";
 import type { PublishedRoute } from "../well-known/types.ts";
@@ -12,11 +10,12 @@ import type { Ledger } from "./ledger/ledger.ts";
 import { createPaymentReader } from "./payment/arrived-payment.ts";
 import type { Chain } from "./payment/chain.ts";
 import { createChallenges } from "./payment/challenge.ts";
+import type { Facilitators, TermsSource } from "./payment/facilitators.ts";
 import { createLeaseKeeper } from "./payment/leases.ts";
 import { paymentIdentifierExtension } from "./payment/payment-identifier.ts";
 import { createPaywall, type Paywall, type RequestFacts } from "./payment/paywall.ts";
 import { createReconciler, type Reconciler } from "./payment/reconcile.ts";
-import { createTermsSource, type MerchantTerms, type TermsSource } from "./payment/terms.ts";
+import type { MerchantTerms } from "./payment/terms.ts";
 import { createTokenMint } from "./payment/token.ts";
 import { encodePaymentResponse } from "./payment/wire.ts";
 import { recordWalletCall } from "./record-wallet-call.ts";
@@ -44,8 +43,7 @@ export interface PaymentsOptions {
   readonly bodyLimitBytes: number;
   readonly reconcileEveryMs: number;
   readonly ledger: Ledger;
-  readonly facilitator: Facilitator;
-  readonly supported: SupportedCache;
+  readonly facilitators: Facilitators;
   /** Undefined: nothing undecided can ever be decided. */
   readonly chain: Chain | undefined;
   readonly height: () => bigint | undefined;
@@ -68,21 +66,13 @@ export interface Payments {
 }
 
 export function createPayments(options: PaymentsOptions): Payments {
-  const { ledger, facilitator, supported, settings, observer, merchant } = options;
+  const { ledger, facilitators, settings, observer, merchant } = options;
   const now = Date.now;
   const publish = (route: Route): PublishedRoute =>
     publishRoute(route, {
       ...merchant,
       models: route.target.kind === "forward" ? undefined : options.models,
     });
-  const refresh = (): void => void supported.refresh();
-  const terms = createTermsSource({
-    merchant,
-    kinds: () => supported.get(),
-    now,
-    memoryMs: settings.tokenTtlMs,
-    refresh,
-  });
   const tokens = createTokenMint({ secrets: options.memoSecrets, ttlMs: settings.tokenTtlMs, clock: now });
   const leases = createLeaseKeeper(ledger, settings.leaseMs, (error) => observer.fault(error, undefined));
   const reconciler = createReconciler({
@@ -104,7 +94,7 @@ export function createPayments(options: PaymentsOptions): Payments {
   });
   const paywall = createPaywall({
     challenges: createChallenges({
-      terms,
+      terms: facilitators,
       tokens,
       publicUrl: options.publicUrl,
       resource: (route) =>
@@ -114,7 +104,7 @@ export function createPayments(options: PaymentsOptions): Payments {
       extensions: (route) => extensionsOf(publish(route), settings.paymentIdentifier),
     }),
     reader: createPaymentReader({
-      terms,
+      terms: facilitators,
       tokens,
       v1: settings.v1,
       publicUrl: options.publicUrl,
@@ -122,7 +112,7 @@ export function createPayments(options: PaymentsOptions): Payments {
     }),
     payments: {
       ledger,
-      facilitator,
+      facilitators,
       leases,
       reconciler,
       leaseMs: settings.leaseMs,
@@ -138,7 +128,7 @@ export function createPayments(options: PaymentsOptions): Payments {
       onFault: observer.fault,
       onState: observer.state,
       onCredited: observer.credited,
-      onFeePayerRefused: refresh,
+      onFeePayerRefused: facilitators.refresh,
     },
     gate: {
       streamingTypes: settings.streamingTypes,
@@ -159,7 +149,7 @@ export function createPayments(options: PaymentsOptions): Payments {
   });
   return {
     paywall,
-    terms,
+    terms: facilitators,
     reconciler,
     async close() {
       // A connection is gone before what became of its charge is recorded.

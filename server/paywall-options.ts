@@ -15,6 +15,8 @@ export interface PaywallOptions {
   readonly publicUrl: string;
   /** `coinbase`, or a URL. */
   readonly facilitator?: string;
+  /** Several of them, in order of preference, instead of `facilitator`. */
+  readonly facilitators?: readonly string[];
   /** Needed for finding out about settlements whose outcome is unknown. */
   readonly rpcUrl?: string;
   /** At least 32 characters, shared by all processes behind one URL; `new,old` while rotating. */
@@ -40,7 +42,8 @@ const LOCAL_RPC = "http://127.0.0.1:8899";
 export function readPaywallOptions(options: PaywallOptions): PaymentSettings {
   const problems = createProblems();
   const local = options.network === "local";
-  const facilitator = options.facilitator ?? (local ? LOCAL_FACILITATOR : undefined);
+  const useLocal = local && options.facilitators === undefined;
+  const facilitator = options.facilitator ?? (useLocal ? LOCAL_FACILITATOR : undefined);
   const rpcUrl = options.rpcUrl ?? (local ? LOCAL_RPC : undefined);
   const env = defined({
     FAREBOX_MEMO_SECRET: options.memoSecret,
@@ -53,6 +56,7 @@ export function readPaywallOptions(options: PaywallOptions): PaymentSettings {
     payTo: options.payTo,
     publicUrl: options.publicUrl,
     facilitator,
+    facilitators: options.facilitators,
     rpcUrl,
     payment: options.payment,
     service: options.serviceName === undefined ? undefined : { name: options.serviceName },
@@ -67,7 +71,8 @@ export function readPaywallOptions(options: PaywallOptions): PaymentSettings {
   }
   return {
     ...network,
-    facilitator,
+    // Local mode leaves them out for the gateway, which brings its own.
+    facilitators: input.file.facilitators ?? (facilitator === undefined ? [] : [{ url: facilitator }]),
     rpcUrl,
     cdpKeyId: input.env.CDP_API_KEY_ID,
     cdpKeySecret: input.env.CDP_API_KEY_SECRET,

@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import type { Server } from "node:http";
+import type { Clock } from "../facilitator-client/clock.ts";
 import { createAdminApi } from "./admin/admin-api.ts";
 import { type AdminServer, createAdminServer } from "./admin/admin-server.ts";
 import { openActions } from "./admin/open-actions.ts";
@@ -11,8 +12,10 @@ import type { Ledger } from "./ledger/ledger.ts";
 import type { Logger } from "./log.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
 import type { MicroUsd } from "./money.ts";
-import { openPayments } from "./open-payments.ts";
-import type { MerchantTerms, TermsSource } from "./payment/terms.ts";
+import type { FacilitatorHealth } from "./open-facilitators.ts";
+import { type OpenedPayments, openPayments } from "./open-payments.ts";
+import type { TermsSource } from "./payment/facilitators.ts";
+import type { MerchantTerms } from "./payment/terms.ts";
 import type { Payments } from "./payments.ts";
 import type { CallPrices } from "./proxy/model-catalog.ts";
 import { createProxy, type UpstreamProxy } from "./proxy/proxy.ts";
@@ -35,14 +38,16 @@ export interface StartOptions {
   readonly log: Logger;
   /** The ledger can no longer be trusted to record: the process must stop. */
   readonly onFatal: (error: Error) => void;
+  /** When facilitators are asked what they support; default: the machine's. */
+  readonly clock?: Clock;
 }
 
 const READINESS_MS = 1_000;
 
 /** Configuration -> parts -> listen. Rejects if the ledger cannot be opened or a port is taken. */
-export async function startGateway({ config, log, onFatal }: StartOptions): Promise<RunningGateway> {
+export async function startGateway({ config, log, onFatal, clock }: StartOptions): Promise<RunningGateway> {
   const metrics = createMetrics();
-  const opened = await openPayments({ settings: config, keyedTier: config, log, metrics, onFatal });
+  const opened = await openPayments({ settings: config, keyedTier: config, log, metrics, onFatal, clock });
   const { payments, ledger, merchant } = opened;
   const proxy = createProxy({
     ...config,
@@ -58,7 +63,7 @@ export async function startGateway({ config, log, onFatal }: StartOptions): Prom
     routes: config.routes,
     models: () => proxy.models(callPrices(config.routes)),
     keys: opened.keyed && { authenticator: opened.keyed.authenticator, ledger },
-    readiness: () => readiness(ledger, payments.terms, proxy),
+    readiness: () => readiness(opened, proxy),
     onFault: (error) => log.error({ err: error }, "request failed"),
   });
   const server = createGateway({ routes: config.routes, paywall: payments.paywall, proxy, app });
@@ -138,8 +143,7 @@ function memoiseByTerms<T>(source: TermsSource, make: (feePayer: string | undefi
 }
 
 async function readiness(
-  ledger: Ledger,
-  terms: TermsSource,
+  { ledger, payments, facilitatorHealth }: OpenedPayments,
   proxy: UpstreamProxy,
 ): Promise<Readonly<Record<string, Readiness>>> {
   const late = new Promise<boolean>((resolve) => setTimeout(resolve, READINESS_MS, false).unref());
@@ -150,9 +154,18 @@ async function readiness(
   const upstreams = Object.entries(await proxy.ready());
   return {
     ledger: { ok: await Promise.race([answered, late]) },
-    facilitator: { ok: terms.current() !== undefined },
+    facilitator: {
+      ok: payments.terms.current() !== undefined,
+      ...describeFacilitators(facilitatorHealth()),
+    },
     ...Object.fromEntries(upstreams.map(([name, ok]) => [`upstream:${name}`, { ok }])),
   };
+}
+
+/** One that is down is no reason to send callers away: the others sell. */
+function describeFacilitators(health: readonly FacilitatorHealth[]): { readonly detail?: string } {
+  if (health.length === 0) return {};
+  return { detail: health.map(({ name, state }) => `${name} ${state}`).join(", ") };
 }
 
 async function listen(server: Server, { host, port }: Config): Promise<void> {

@@ -42,7 +42,7 @@ function summary(config: Config) {
     network: config.network,
     publicUrl: config.publicUrl,
     payTo: config.payTo ?? null,
-    facilitator: config.facilitator ?? null,
+    facilitators: config.facilitators.map(({ url }) => url),
     models: config.models.map(({ name }) => name),
     routes: config.routes.map(({ method, path, price, tiers, settle }) => ({
       method,
@@ -61,7 +61,7 @@ function describe(config: Config): string {
     `network      ${rest.network}${config.network === "local" ? " (no real money moves)" : ""}`,
     `public URL   ${rest.publicUrl}`,
     `paid to      ${rest.payTo ?? "a wallet made in the data directory"}`,
-    `facilitator  ${rest.facilitator ?? "the embedded one"}`,
+    `facilitator  ${rest.facilitators.join(", ") || "the embedded one"}`,
     `models       ${models.join(", ") || "none"}`,
     "",
     ...routes.map(

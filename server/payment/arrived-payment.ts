@@ -3,7 +3,8 @@ import type { FacilitatorRequest } from "../../facilitator-client/types.ts";
 import { type ErrorCode, GatewayError } from "../errors.ts";
 import type { MicroUsd } from "../money.ts";
 import type { Route } from "../routes.ts";
-import { requirementsFor, requirementsV1For, type Terms, type TermsSource } from "./terms.ts";
+import type { TermsSource } from "./facilitators.ts";
+import { requirementsFor, requirementsV1For, type Terms } from "./terms.ts";
 import { identifierKey, responseKey, type TokenMint } from "./token.ts";
 import { type DecodedPayment, decodePayment, matchTerms } from "./transaction.ts";
 import { acceptedMatches, type DecodedHeader, decodePaymentHeader } from "./wire.ts";
@@ -131,9 +132,22 @@ function refuseV2(
 ): GatewayError | undefined {
   const terms = options.terms.current();
   if (terms === undefined) return unavailable();
-  if (!options.terms.knowsFeePayer(feePayer)) return mismatch("feePayer");
+  const stranger = refuseFeePayer(options.terms, feePayer);
+  if (stranger !== undefined) return stranger;
   const field = acceptedMatches(header.payload.accepted, requirementsFor(at.route, { ...terms, feePayer }));
   return field === undefined ? undefined : mismatch(field);
+}
+
+/** One that a facilitator may still turn out to have is no reason to sign anew: that payment may be good again soon. */
+function refuseFeePayer(terms: TermsSource, feePayer: string): GatewayError | undefined {
+  switch (terms.standingOf(feePayer)) {
+    case "known":
+      return undefined;
+    case "unheard":
+      return new GatewayError("facilitator_unavailable", { retryAfterSeconds: 2 });
+    case "unknown":
+      return mismatch("feePayer");
+  }
 }
 
 function readV1(
@@ -172,7 +186,8 @@ function refuseV1(
 ): GatewayError | undefined {
   if (header.payload.scheme !== "exact" || header.payload.network !== terms.networkV1)
     return mismatch("network");
-  if (!options.terms.knowsFeePayer(payment.feePayer)) return mismatch("feePayer");
+  const stranger = refuseFeePayer(options.terms, payment.feePayer);
+  if (stranger !== undefined) return stranger;
   const wanted = { amount: at.route.price.toString(), asset: terms.asset, payTo: terms.payTo };
   const problem = matchTerms(payment, wanted);
   return problem === undefined ? undefined : mismatch(problem);

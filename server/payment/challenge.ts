@@ -1,7 +1,8 @@
 import { randomUUID } from "node:crypto";
 import type { ErrorCode } from "../errors.ts";
 import type { Route } from "../routes.ts";
-import { requirementsFor, requirementsV1For, type Terms, type TermsSource } from "./terms.ts";
+import type { TermsSource } from "./facilitators.ts";
+import { requirementsFor, requirementsV1For, type Terms } from "./terms.ts";
 
 /** Lengths of what {@link TokenIssuer.issue} yields; each a multiple of 3, so that base64 can be spliced. */
 export interface TokenIssuer {
@@ -27,7 +28,7 @@ export interface Challenge {
 }
 
 export interface ChallengeOptions {
-  readonly terms: TermsSource;
+  readonly terms: Pick<TermsSource, "current">;
   readonly tokens: TokenIssuer;
   readonly publicUrl: string;
   /** `resource` of a route's PaymentRequired, but for its url. */

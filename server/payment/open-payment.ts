@@ -1,11 +1,12 @@
 import { hash } from "node:crypto";
-import type { Facilitator, FacilitatorRequest, VerifyResult } from "../../facilitator-client/types.ts";
+import type { FacilitatorRequest, VerifyResult } from "../../facilitator-client/types.ts";
 import { type ErrorCode, GatewayError } from "../errors.ts";
 import type { ClaimOutcome, ClaimRequest, Ledger, PaymentRecord } from "../ledger/ledger.ts";
 import type { SealedResponse } from "../ledger/sealed-response.ts";
 import type { Route } from "../routes.ts";
 import { type ArrivedPayment, withoutSecrets } from "./arrived-payment.ts";
 import type { Charge, StoredResponse } from "./charge.ts";
+import type { Facilitators } from "./facilitators.ts";
 import { fingerprint } from "./fingerprint.ts";
 import type { Reconciler } from "./reconcile.ts";
 import { openResponse } from "./response-store.ts";
@@ -37,7 +38,7 @@ export interface PaymentCall {
 
 export interface OpenPaymentParts extends X402ChargeParts {
   readonly ledger: Ledger;
-  readonly facilitator: Facilitator;
+  readonly facilitators: Facilitators;
   readonly reconciler: Reconciler;
   readonly leaseMs: number;
   readonly settleByMs: number;
@@ -144,14 +145,15 @@ async function verifyClaim(
 ): Promise<Opening> {
   const request = withoutSecrets(payment);
   parts.leases.hold(payment.transfer.id, fence);
-  const result = await parts.facilitator.verify(request, call.signal);
+  const facilitator = parts.facilitators.choose(payment.transfer);
+  const result = await facilitator.verify(request, call.signal);
   const { id, amount } = payment.transfer;
   if (result.outcome !== "ok") {
     parts.leases.drop(id, fence);
     return refuseVerify(parts, payment, fence, result);
   }
   const upfront = strikes || call.route.settle === "upfront";
-  const terms = { id, amount, fence, upfront, settledAs: undefined, onEnd: call.onEnd };
+  const terms = { id, amount, fence, upfront, facilitator, settledAs: undefined, onEnd: call.onEnd };
   return { kind: "charge", charge: charge(parts, payment, request, terms) };
 }
 
@@ -216,6 +218,7 @@ async function serveSettled(
     amount,
     fence,
     upfront: true,
+    facilitator: undefined,
     settledAs: transaction,
     onEnd: call.onEnd,
   });
@@ -274,7 +277,7 @@ function charge(
   parts: OpenPaymentParts,
   payment: ArrivedPayment,
   request: FacilitatorRequest,
-  claim: Pick<X402Payment, "id" | "amount" | "fence" | "upfront" | "settledAs" | "onEnd">,
+  claim: Pick<X402Payment, "id" | "amount" | "fence" | "upfront" | "facilitator" | "settledAs" | "onEnd">,
 ): Charge {
   return createX402Charge(parts, {
     ...claim,

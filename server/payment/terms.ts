@@ -23,25 +23,24 @@ export interface Terms extends MerchantTerms {
   readonly feePayerV1: string | undefined;
 }
 
-export interface TermsSource {
-  /** Undefined until the facilitator has answered once. */
+/** The terms that one facilitator offers. */
+export interface OfferedTerms {
+  /** Undefined until the facilitator has answered once, or if it does not settle on this network. */
   current(): Terms | undefined;
   /** Whether a feePayer was offered lately: a payment signed for it is still good. */
   knowsFeePayer(feePayer: string): boolean;
 }
 
 /**
- * Terms from the merchant's settings and the facilitator's `/supported`. A facilitator with several fee payers names one
+ * Terms from the merchant's settings and a facilitator's `/supported`. A facilitator with several fee payers names one
  * of them at random, so each one seen within `memoryMs` stays acceptable.
  */
-export function createTermsSource(options: {
+export function createOfferedTerms(options: {
   readonly merchant: MerchantTerms;
   readonly kinds: () => readonly SupportedKind[] | undefined;
   readonly now: () => number;
   readonly memoryMs: number;
-  /** Ask the facilitator again: somebody signed for a feePayer that we do not know. */
-  readonly refresh: () => void;
-}): TermsSource {
+}): OfferedTerms {
   const { merchant, now, memoryMs } = options;
   const seen = new Map<string, number>();
   let lastKinds: readonly SupportedKind[] | undefined;
@@ -69,9 +68,7 @@ export function createTermsSource(options: {
     current();
     remember();
     const at = seen.get(feePayer);
-    const known = at !== undefined && now() - at <= memoryMs;
-    if (!known) options.refresh();
-    return known;
+    return at !== undefined && now() - at <= memoryMs;
   }
 
   return { current, knowsFeePayer };

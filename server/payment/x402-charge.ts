@@ -1,16 +1,16 @@
 import { setTimeout } from "node:timers/promises";
-import type { Facilitator, FacilitatorRequest } from "../../facilitator-client/types.ts";
+import type { FacilitatorRequest } from "../../facilitator-client/types.ts";
 import { GatewayError } from "../errors.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import type { KeepResponse } from "../ledger/sealed-response.ts";
 import type { MicroUsd } from "../money.ts";
 import type { Capture, Charge, ChargeReceipt, Release, SettleResult, StoredResponse } from "./charge.ts";
+import type { Settler } from "./facilitators.ts";
 import type { LeaseKeeper } from "./leases.ts";
 import { sealResponse } from "./response-store.ts";
 
 export interface X402ChargeParts {
   readonly ledger: Ledger;
-  readonly facilitator: Facilitator;
   readonly leases: LeaseKeeper;
   readonly leaseMs: number;
   readonly strikeMs: number;
@@ -38,6 +38,8 @@ export interface X402Payment {
   readonly amount: MicroUsd;
   readonly network: string;
   readonly request: FacilitatorRequest;
+  /** The one that verified it settles it. Undefined if it is settled already. */
+  readonly facilitator: Settler | undefined;
   readonly settleBy: number;
   readonly upfront: boolean;
   /** Keys that may open the stored response; empty: keep none (protocol v1). */
@@ -171,8 +173,9 @@ class X402Charge implements Charge {
   }
 
   async #settleOnce(isGone: () => boolean): Promise<SettleResult> {
-    const { ledger, facilitator, leaseMs } = this.#parts;
-    const { id, fence, request } = this.#payment;
+    const { ledger, leaseMs } = this.#parts;
+    const { id, fence, request, facilitator } = this.#payment;
+    if (facilitator === undefined) return failed("facilitator_unavailable", 2);
     const begun = await ledger.beginSettle(id, fence, leaseMs);
     if (begun === "lost") return failed("payment_in_progress", 1);
     if (begun === "twin") return this.#giveWay();

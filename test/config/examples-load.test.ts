@@ -30,7 +30,7 @@ test("the example environment as it stands is local mode", () => {
 
 test("both examples together start a gateway on Solana once the secrets are filled in", () => {
   const config = loaded(yaml, { ...environment(dotenv), ...FILLED_IN });
-  expect(config).toMatchObject({ network: "solana", facilitator: "coinbase", payTo: WALLET });
+  expect(config).toMatchObject({ network: "solana", facilitators: [{ url: "coinbase" }], payTo: WALLET });
   expect(config.routes.map(({ path }) => path)).toContain("/report/:id");
 });
 

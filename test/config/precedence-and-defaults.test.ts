@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { loadConfig } from "../../server/load-config.ts";
+import { readPaywallOptions } from "../../server/paywall-options.ts";
 import { load, loaded, MEMO_SECRET, ONE_MODEL, SOLANA_ENV, WALLET } from "./settings.ts";
 
 const OTHER_WALLET = "4zMMC9srt5Ri5X14GAgXhaHii3GnPAEERYPJgZJDncDU";
@@ -20,7 +21,7 @@ test("the file is used as it stands", () => {
     payTo: OTHER_WALLET,
     host: "0.0.0.0",
     publicUrl: "https://file.example.com",
-    facilitator: "https://facilitator-file.example.com/x402",
+    facilitators: [{ url: "https://facilitator-file.example.com/x402" }],
     upstreams: [
       {
         url: "https://models-file.example.com/v1",
@@ -48,7 +49,7 @@ test("a variable wins over the file; an empty one counts as not set", () => {
     host: "0.0.0.0",
     publicUrl: "https://file.example.com",
     rpcUrl: "https://rpc.example.com/?api-key=abc",
-    facilitator: "https://facilitator.example.com",
+    facilitators: [{ url: "https://facilitator.example.com" }],
     upstreams: [{ url: "https://models.example.com/v1", apiKey: "env-key", headersTimeoutMs: 5_000 }],
   });
 });
@@ -174,4 +175,40 @@ test("numbers and flags may come from variables", () => {
   expect(load(yaml, { N: "3", S: "false" })).toMatchObject({
     config: { payment: { maxInFlightPerPayer: 3, storeResponses: false } },
   });
+});
+
+test("a middleware takes several facilitators too, instead of the one or of local mode's", () => {
+  const options = { payTo: WALLET, publicUrl: "https://api.example.com", memoSecret: MEMO_SECRET };
+  const rpcUrl = "https://rpc.example.com";
+  const facilitators = ["https://a.example.com", "https://b.example.com"];
+  const several = [{ url: "https://a.example.com" }, { url: "https://b.example.com" }];
+  expect(readPaywallOptions({ ...options, network: "solana", rpcUrl, facilitators })).toMatchObject({
+    facilitators: several,
+  });
+  expect(readPaywallOptions({ ...options, network: "local", facilitators })).toMatchObject({
+    facilitators: several,
+  });
+  expect(readPaywallOptions({ ...options, network: "local" })).toMatchObject({
+    facilitators: [{ url: "http://127.0.0.1:4022" }],
+  });
+  expect(() =>
+    readPaywallOptions({
+      ...options,
+      network: "solana",
+      rpcUrl,
+      facilitators,
+      facilitator: "https://c.example.com",
+    }),
+  ).toThrow("facilitators: is set beside facilitator; keep one of them");
+});
+
+test("several facilitators, in their order, each as one is written or with time limits of its own", () => {
+  const { FACILITATOR_URL: _one, ...env } = SOLANA_ENV;
+  const list = `facilitators: [coinbase, "https://b.example.com/", { url: "https://c.example.com", verify: 20s, settle: 1m }]\n`;
+  const keys = { CDP_API_KEY_ID: "id", CDP_API_KEY_SECRET: "secret" };
+  expect(loaded(list + ONE_MODEL, { ...env, ...keys }).facilitators).toEqual([
+    { url: "coinbase" },
+    { url: "https://b.example.com" },
+    { url: "https://c.example.com", verifyTimeoutMs: 20_000, settleTimeoutMs: 60_000 },
+  ]);
 });

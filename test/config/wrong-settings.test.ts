@@ -254,3 +254,59 @@ test.each([
   expect(problems(ONE_MODEL, { ...SOLANA_ENV, [variable]: url })).toEqual([`${variable}: ${reason}`]);
   expect(problems(ONE_MODEL, { ...SOLANA_ENV, [variable]: "http://127.0.0.1:4022" })).toEqual([]);
 });
+
+const { FACILITATOR_URL: _single, ...WITHOUT_FACILITATOR } = SOLANA_ENV;
+const LOCAL_HINT = "network: a facilitator is set; say which network this is: solana, solana-devnet or local";
+
+test.each<[string, string, Record<string, string>, string[]]>([
+  [
+    "beside the variable",
+    "facilitators: [https://a.example.com]",
+    SOLANA_ENV,
+    ["facilitators: is set beside FACILITATOR_URL; keep one of them"],
+  ],
+  [
+    "beside the single setting",
+    "facilitator: coinbase\nfacilitators: [https://a.example.com]",
+    WITHOUT_FACILITATOR,
+    ["facilitators: is set beside facilitator; keep one of them"],
+  ],
+  ["empty", "facilitators: []", WITHOUT_FACILITATOR, ["facilitators: names no facilitator"]],
+  [
+    "twice the same",
+    "facilitators: [https://a.example.com, https://a.example.com/]",
+    WITHOUT_FACILITATOR,
+    ["facilitators: names a facilitator twice"],
+  ],
+  [
+    "one that is neither",
+    "facilitators: [coinbase, stripe]",
+    WITHOUT_FACILITATOR,
+    ['facilitators[1]: write "coinbase" or an http(s) URL'],
+  ],
+  [
+    "an unknown setting",
+    "facilitators: [{ url: https://a.example.com, timeout: 5s }]",
+    WITHOUT_FACILITATOR,
+    ["facilitators[0].timeout: unknown setting"],
+  ],
+  [
+    "plain http",
+    "facilitators: [https://a.example.com, http://b.example.com]",
+    WITHOUT_FACILITATOR,
+    ["facilitators[1]: must be https: payments go through it"],
+  ],
+  [
+    "Coinbase without its keys and below its minimum",
+    'facilitators: [https://a.example.com, coinbase]\nprices: { chat: "$0.0005" }',
+    WITHOUT_FACILITATOR,
+    [
+      "CDP_API_KEY_ID: is missing: facilitator coinbase needs it",
+      "CDP_API_KEY_SECRET: is missing: facilitator coinbase needs it",
+      "prices.chat: Coinbase's facilitator settles nothing below $0.001",
+    ],
+  ],
+  ["for a network without a name", "facilitators: [https://a.example.com]", {}, [LOCAL_HINT]],
+])("facilitators: %s", (_name, yaml, env, expected) => {
+  expect(problems(`${yaml}\n${ONE_MODEL}`, env)).toEqual(expected);
+});

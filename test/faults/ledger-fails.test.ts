@@ -115,7 +115,6 @@ describe("a lease is let go of", () => {
     const charge = createX402Charge(
       {
         ledger,
-        facilitator: { ...({} as Facilitator), settle },
         leases,
         leaseMs: claim.leaseMs,
         strikeMs: 0,
@@ -130,6 +129,7 @@ describe("a lease is let go of", () => {
         ...claim,
         fence: claimed.fence,
         request: {} as FacilitatorRequest,
+        facilitator: { ...({} as Facilitator), settle },
         settleBy: 0,
         upfront: false,
         responseKeys: [],

@@ -13,6 +13,8 @@ test("what happened is in the text, by its labels", async () => {
   metrics.settled(0.3);
   metrics.facilitator("verify", "ok");
   metrics.facilitator("settle", "unknown");
+  metrics.breaker("https://f.example.com", "open");
+  metrics.breaker("https://f.example.com", "closed");
   metrics.undecided(3);
   metrics.undecided(2);
   metrics.owed(20_000n);
@@ -31,6 +33,8 @@ test("what happened is in the text, by its labels", async () => {
       "farebox_settle_seconds_sum 0.3",
       'farebox_facilitator_total{op="verify",outcome="ok"} 1',
       'farebox_facilitator_total{op="settle",outcome="unknown"} 1',
+      'farebox_facilitator_breaker{facilitator="https://f.example.com",state="open"} 0',
+      'farebox_facilitator_breaker{facilitator="https://f.example.com",state="closed"} 1',
       "farebox_undecided_payments 2",
       "farebox_owed_micro_usd_total 20005",
     ]),

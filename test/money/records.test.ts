@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
 import type { SupportedKind } from "../../facilitator-client/types.ts";
 import { LedgerFault } from "../../server/ledger/ledger.ts";
-import { createTermsSource } from "../../server/payment/terms.ts";
+import { createOfferedTerms } from "../../server/payment/terms.ts";
 import { refusalOf, since, soldOnce, tally } from "../e2e/shop-facts.ts";
 import { createBuyer, post } from "../support/buyer.ts";
 import { openShop, type Shop } from "../support/shop.ts";
@@ -43,12 +43,11 @@ test("a feePayer replaced between a 402 and its payment is still good, for as lo
   ];
   let kinds = supported("old");
   let now = 0;
-  const source = createTermsSource({
+  const source = createOfferedTerms({
     merchant: { network: "n:1", networkV1: undefined, asset: "m", payTo: "p", maxTimeoutSeconds: 60 },
     kinds: () => kinds,
     now: () => now,
     memoryMs: 300_000,
-    refresh: () => undefined,
   });
   expect(source.current()?.feePayer).toBe("old");
   now = 200_000;

@@ -135,6 +135,7 @@ describe("the official facilitator settles", () => {
       outcome: "unknown",
       reason: "duplicate_settlement",
       transaction: undefined,
+      replied: true,
     });
     expect(await chain.find(payment.record)).toMatchObject({ found: "settled" });
   });

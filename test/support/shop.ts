@@ -2,6 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Clock } from "../../facilitator-client/clock.ts";
 import { type Localnet, startLocalnet } from "../../localnet/index.ts";
 import type { Config } from "../../server/config.ts";
 import { loadConfig } from "../../server/load-config.ts";
@@ -41,6 +42,10 @@ export interface ShopOptions {
   readonly noGateway?: boolean;
   /** The facilitator refuses connections when the gateway starts. */
   readonly facilitatorDown?: boolean;
+  /** Further facilitators on the shop's chain; the shop's own is the first of the list. */
+  readonly rivals?: (localnet: Localnet) => Promise<readonly { readonly url: string }[]>;
+  /** When facilitators are asked what they support. */
+  readonly clock?: Clock;
 }
 
 export async function freePort(): Promise<number> {
@@ -57,6 +62,7 @@ export async function openShop(options: ShopOptions = {}): Promise<Shop> {
   const facilitator = await startFaultyFacilitator(localnet.facilitatorUrl);
   if (options.facilitatorDown === true) await facilitator.down();
   const upstream = await startModelUpstream();
+  const rivals = await options.rivals?.(localnet);
   const port = await freePort();
   const env = {
     NETWORK: "solana",
@@ -65,20 +71,22 @@ export async function openShop(options: ShopOptions = {}): Promise<Shop> {
     PUBLIC_URL: `http://127.0.0.1:${port}`,
     PAY_TO: localnet.merchant,
     RPC_URL: localnet.rpcUrl,
-    FACILITATOR_URL: facilitator.url,
+    ...(rivals === undefined ? { FACILITATOR_URL: facilitator.url } : {}),
     UPSTREAM_URL: `${upstream.url}/v1`,
     FAREBOX_DATA_DIR: dataDir,
     FAREBOX_MEMO_SECRET: "test-secret-test-secret-test-secret-1",
     LOG_LEVEL: "info",
     ...options.env,
   };
-  const base = `${BASE_YAML}${options.models ?? MODELS_YAML}`;
+  const list = rivals && `facilitators: ${JSON.stringify([facilitator, ...rivals].map(({ url }) => url))}\n`;
+  const base = `${BASE_YAML}${list ?? ""}${options.models ?? MODELS_YAML}`;
   const configText = `${base}${options.yaml ?? ""}`;
   const { lines, line, destination } = keepLines();
   async function start(config: Config): Promise<RunningGateway> {
     const gateway = await startGateway({
       config,
       log: createLogger({ level: config.logLevel, destination }),
+      ...(options.clock === undefined ? {} : { clock: options.clock }),
       onFatal: (error) => {
         throw error;
       },
