@@ -8,6 +8,7 @@ import {
   flag,
   integer,
   price,
+  rpcUrls,
   secrets,
   size,
   urlWithQuery,
@@ -121,7 +122,7 @@ const fileSchema = z.strictObject({
   network: network.optional(),
   payTo: address().optional(),
   publicUrl: baseUrl().optional(),
-  rpcUrl: urlWithQuery().optional(),
+  rpcUrl: rpcUrls().optional(),
   facilitator: facilitator().optional(),
   timeouts: z
     .strictObject({
@@ -168,7 +169,7 @@ const envSchema = z.object({
   PUBLIC_URL: baseUrl().optional(),
   NETWORK: network.optional(),
   PAY_TO: address().optional(),
-  RPC_URL: urlWithQuery().optional(),
+  RPC_URL: rpcUrls().optional(),
   FACILITATOR_URL: facilitator().optional(),
   CDP_API_KEY_ID: z.string().optional(),
   CDP_API_KEY_SECRET: z.string().optional(),

@@ -52,7 +52,8 @@ export interface Config {
   readonly adminHost: string;
   /** Base of every URL we publish; never taken from `Host`. Without a trailing slash. */
   readonly publicUrl: string;
-  readonly rpcUrl: string | undefined;
+  /** Solana nodes, the one to ask first in front; one or two. Empty in local mode until the chain has started. May hold keys. */
+  readonly rpcUrls: readonly string[];
   /** A URL, or `coinbase`. Undefined only in local mode. */
   readonly facilitator: string | undefined;
   readonly cdpKeyId: string | undefined;

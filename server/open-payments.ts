@@ -10,10 +10,10 @@ import type { Ledger } from "./ledger/ledger.ts";
 import { openSqliteLedger } from "./ledger/sqlite.ts";
 import type { Logger } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
-import { observePayments } from "./observe-payments.ts";
-import type { Chain } from "./payment/chain.ts";
+import { observeNodes, observePayments } from "./observe-payments.ts";
+import { openNodes } from "./open-nodes.ts";
 import { createHeightTracker } from "./payment/height-tracker.ts";
-import { createRpcChain } from "./payment/rpc-chain.ts";
+import type { NodePool } from "./payment/node-pool.ts";
 import type { MerchantTerms } from "./payment/terms.ts";
 import { createPayments, type Payments } from "./payments.ts";
 import { quotedRoutes } from "./quoted-routes.ts";
@@ -26,7 +26,7 @@ export type PaymentSettings = Pick<
   | "asset"
   | "payTo"
   | "publicUrl"
-  | "rpcUrl"
+  | "rpcUrls"
   | "facilitator"
   | "cdpKeyId"
   | "cdpKeySecret"
@@ -59,7 +59,6 @@ export interface OpenPaymentsOptions {
   readonly onFatal: (error: Error) => void;
 }
 
-const RPC_TIMEOUT_MS = 5_000;
 const HEIGHT_EVERY_MS = 5_000;
 const RECONCILE_EVERY_MS = 5_000;
 const SUPPORTED_MAX_AGE_MS = 300_000;
@@ -68,7 +67,7 @@ const SUPPORTED_COOLDOWN_MS = 3_000;
 /** Opens the ledger, the facilitator and the chain, and puts the payment parts together. Rejects if the ledger will not open. */
 export async function openPayments(options: OpenPaymentsOptions): Promise<OpenedPayments> {
   const { settings, log, metrics, onFatal } = options;
-  const { payTo, rpcUrl, asset } = settings;
+  const { payTo, asset } = settings;
   if (payTo === undefined) throw new Error("payTo is not set: nobody to pay");
   const facilitator = observeFacilitator(await createFacilitator(settings), metrics);
   mkdirSync(settings.dataDir, { recursive: true });
@@ -82,9 +81,8 @@ export async function openPayments(options: OpenPaymentsOptions): Promise<Opened
     maxAgeMs: SUPPORTED_MAX_AGE_MS,
     cooldownMs: SUPPORTED_COOLDOWN_MS,
   });
-  const chain =
-    rpcUrl === undefined ? undefined : createRpcChain({ url: rpcUrl, timeoutMs: RPC_TIMEOUT_MS, asset });
-  const heights = chain && createHeightTracker({ chain, intervalMs: HEIGHT_EVERY_MS });
+  const nodes = openNodes(settings, observeNodes(log, metrics));
+  const heights = nodes && createHeightTracker({ chain: nodes, intervalMs: HEIGHT_EVERY_MS });
   const merchant = merchantTerms(settings, payTo);
   const observer = observePayments(log, metrics);
   const keyed = options.keyedTier && openKeyedTier(options.keyedTier, ledger, log);
@@ -100,7 +98,7 @@ export async function openPayments(options: OpenPaymentsOptions): Promise<Opened
     ledger,
     facilitator,
     supported,
-    chain,
+    nodes,
     height: () => heights?.upperBound(),
     observer,
     keyed,
@@ -108,7 +106,7 @@ export async function openPayments(options: OpenPaymentsOptions): Promise<Opened
     minimumPayment: settings.facilitator === "coinbase" ? CDP_MINIMUM : 1n,
   });
   payments.reconciler.start();
-  if (chain !== undefined) void warnIfNoTokenAccount(chain, payTo, asset, log);
+  if (nodes !== undefined) void warnIfNoTokenAccount(nodes, payTo, asset, log);
   return {
     payments,
     keyed,
@@ -179,9 +177,14 @@ function observeFacilitator(facilitator: Facilitator, metrics: Metrics): Facilit
 }
 
 /** Without it every payment fails its simulation; no facilitator creates it. */
-async function warnIfNoTokenAccount(chain: Chain, payTo: string, asset: string, log: Logger): Promise<void> {
+async function warnIfNoTokenAccount(
+  nodes: NodePool,
+  payTo: string,
+  asset: string,
+  log: Logger,
+): Promise<void> {
   try {
-    const account = await chain.tokenAccount(payTo, asset);
+    const account = await nodes.ask((node) => node.tokenAccount(payTo, asset));
     if (account.exists) return;
     log.error(
       { payTo, tokenAccount: account.address, mint: asset },

@@ -15,8 +15,8 @@ export interface PaywallOptions {
   readonly publicUrl: string;
   /** `coinbase`, or a URL. */
   readonly facilitator?: string;
-  /** Needed for finding out about settlements whose outcome is unknown. */
-  readonly rpcUrl?: string;
+  /** Needed for finding out about settlements whose outcome is unknown. One URL, or two: the second is asked where the first fails. */
+  readonly rpcUrl?: string | readonly string[];
   /** At least 32 characters, shared by all processes behind one URL; `new,old` while rotating. */
   readonly memoSecret: string;
   readonly cdpKeyId?: string;
@@ -68,7 +68,7 @@ export function readPaywallOptions(options: PaywallOptions): PaymentSettings {
   return {
     ...network,
     facilitator,
-    rpcUrl,
+    rpcUrls: input.file.rpcUrl ?? [],
     cdpKeyId: input.env.CDP_API_KEY_ID,
     cdpKeySecret: input.env.CDP_API_KEY_SECRET,
     verifyTimeoutMs: input.file.timeouts.verify,
