@@ -43,12 +43,12 @@ export async function checkChain(options: ChainCheckOptions): Promise<ChainRepor
     transactions += await walkTransfers({ ...options, findings, records, owner, since });
     options.onProgress(records.count, transactions);
   }
-  // Those that landed were met among the transfers.
-  for (const { id, state, transaction, leased } of records.undecided) {
-    findings.waits({
-      ...{ payment: id, state, transaction },
-      reason: leased ? "in_progress" : "settlement_unknown",
-    });
+  // Those that landed were met among the transfers, and others have been decided meanwhile.
+  for (const { id: payment } of records.undecided) {
+    const record = await options.ledger.payment(payment);
+    if (record === undefined || !isUndecided(record)) continue;
+    const { state, transaction, leased } = record;
+    findings.waits({ payment, state, transaction, reason: leased ? "in_progress" : "settlement_unknown" });
   }
   const { differences, undecided } = findings;
   return { payments: records.count, transactions, differences, undecided };
@@ -83,7 +83,7 @@ async function walkRecords(options: ChainCheckOptions, findings: Findings): Prom
     for (const record of records) {
       if (isAddress(record.payTo)) payTos.add(record.payTo);
       if (!hasMoved(record) && !isMemo(record.memo)) memos.add(record.memo);
-      if (record.state === "unknown" || record.state === "settling") undecided.push(record);
+      if (isUndecided(record)) undecided.push(record);
       oldest = Math.min(oldest, record.createdAt);
     }
     await atOnce(records.filter(hasMoved), async (record) => {
@@ -109,6 +109,10 @@ async function checkRecord(
   if (result === "undecided") findings.waits({ payment, state, transaction, reason: "not_on_chain_yet" });
   else findings.differs({ problem: result, payment, state, payer, amount, transaction, credited: false });
   return false;
+}
+
+function isUndecided({ state }: PaymentRecord): boolean {
+  return state === "unknown" || state === "settling";
 }
 
 /** It says that its money moved. */

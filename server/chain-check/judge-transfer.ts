@@ -75,12 +75,13 @@ export function createTransferJudge(options: TransferJudgeOptions): (arrival: Ar
   }
 
   async function judgeUndecided(record: PaymentRecord, transaction: string): Promise<void> {
-    const { id: payment, state } = record;
+    const { id: payment } = record;
     if (credit) await options.reconcile(payment);
-    const now = credit ? await ledger.payment(payment) : record;
-    const settled = now !== undefined && now.state !== "unknown" && now.state !== "settling";
-    const reason = settled ? "settled_not_served" : "settlement_unknown";
-    findings.waits({ payment, state: now?.state ?? state, transaction, reason });
+    const now = (credit ? await ledger.payment(payment) : record) ?? record;
+    // Its client came for it at this very moment.
+    if (now.state === "delivered") return;
+    const reason = now.state === "settled" ? "settled_not_served" : "settlement_unknown";
+    findings.waits({ payment, state: now.state, transaction, reason });
   }
 
   /** `released`, or `open` with a dead lease: no call was served for it, and none is at work. */
