@@ -110,5 +110,5 @@ function interpolate(text: string, path: Path, env: Env, problems: Problems): un
 function isLiteralSecret(text: string, path: Path): boolean {
   if (path[0] === "upstreams" && path[2] === "apiKey") return !/^\$\{[A-Za-z_]\w*\}$/.test(text);
   const place = path.join(".");
-  return (place === "rpcUrl" || place === "alerts.webhookUrl") && QUERY_SECRET.test(text);
+  return (path[0] === "rpcUrl" || place === "alerts.webhookUrl") && QUERY_SECRET.test(text);
 }

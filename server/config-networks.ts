@@ -21,7 +21,7 @@ const NETWORKS = {
 /** The settings whose meaning hangs on the network. */
 export type NetworkSettings = Pick<
   Config,
-  "network" | "caip2" | "asset" | "payTo" | "host" | "publicUrl" | "rpcUrl" | "facilitators"
+  "network" | "caip2" | "asset" | "payTo" | "host" | "publicUrl" | "rpcUrls" | "facilitators"
 >;
 
 /**
@@ -53,7 +53,7 @@ export function resolveNetwork(input: ConfigInput, problems: Problems): NetworkS
     host,
     payTo: settings.payTo,
     publicUrl: settings.publicUrl ?? `http://${host.includes(":") ? `[${host}]` : host}:${env.PORT}`,
-    rpcUrl: local ? undefined : settings.rpcUrl,
+    rpcUrls: local ? [] : (settings.rpcUrl ?? []),
     facilitators: local ? [] : settings.facilitators,
   };
 }
@@ -93,7 +93,7 @@ function reportLocalRules(
 interface PublicSettings {
   readonly payTo: string | undefined;
   readonly facilitators: readonly FacilitatorConfig[];
-  readonly rpcUrl: string | undefined;
+  readonly rpcUrl: readonly string[] | undefined;
   readonly publicUrl: string | undefined;
 }
 

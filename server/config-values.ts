@@ -75,6 +75,15 @@ export function urlWithQuery() {
   });
 }
 
+/** One or two RPC URLs: a list, or a text that separates them by a comma, because a variable is a text. */
+export function rpcUrls() {
+  const split = (value: unknown) => (typeof value === "string" ? value.split(/\s*,\s*(?=https?:)/) : value);
+  const error = "write one RPC URL, or a list of two";
+  const list = z.array(urlWithQuery(), { error }).min(1, { error }).max(2, { error });
+  const distinct = (urls: readonly string[]) => new Set(urls).size === urls.length;
+  return z.preprocess(split, list.refine(distinct, { error: "is twice the same URL" }));
+}
+
 /** `coinbase`, or a facilitator's URL. */
 export function facilitator() {
   return z.union([z.literal("coinbase"), baseUrl()], { error: FACILITATOR_HINT });

@@ -61,7 +61,8 @@ export interface Config {
   readonly adminHost: string;
   /** Base of every URL we publish; never taken from `Host`. Without a trailing slash. */
   readonly publicUrl: string;
-  readonly rpcUrl: string | undefined;
+  /** Solana nodes, the one to ask first in front; one or two. Empty in local mode until the chain has started. May hold keys. */
+  readonly rpcUrls: readonly string[];
   /** In order of preference, each once. Empty only in local mode. */
   readonly facilitators: readonly FacilitatorConfig[];
   readonly cdpKeyId: string | undefined;

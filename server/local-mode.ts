@@ -30,7 +30,7 @@ export async function startLocalMode(config: Config): Promise<LocalMode> {
   const completed: Config = {
     ...(await withWhateverRuns(config)),
     payTo: config.payTo ?? localnet.merchant,
-    rpcUrl: localnet.rpcUrl,
+    rpcUrls: [localnet.rpcUrl],
     facilitators: [{ url: localnet.facilitatorUrl }],
     memoSecrets: config.memoSecrets.length > 0 ? config.memoSecrets : [localSecret(config.dataDir)],
   };
@@ -83,7 +83,7 @@ function bannerFor(config: Config): string {
     "",
     `  gateway      ${config.publicUrl}`,
     `  facilitator  ${config.facilitators[0]?.url}   (faucet: POST /faucet)`,
-    `  Solana RPC   ${config.rpcUrl}`,
+    `  Solana RPC   ${config.rpcUrls.join(", ")}`,
     `  merchant     ${config.payTo}`,
     `  model        ${model?.model ?? config.defaultModel}`,
     "",

@@ -7,6 +7,8 @@ const REQUEST_BUCKETS = [0.001, 0.005, 0.025, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 1
 const BREAKER_STATES: readonly BreakerState[] = ["closed", "half_open", "open"];
 const SETTLE_BUCKETS = [0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 35];
 
+const NODE_STATES = ["ok", "lagging", "failing"] as const;
+
 /** What Prometheus is told. Label values come from closed sets (patterns, tiers, states), never from a request. */
 export interface Metrics {
   /** `route` is the pattern with its method, such as `POST /agent`; seconds from arrival to the end of the answer. */
@@ -19,6 +21,8 @@ export interface Metrics {
   breaker(facilitator: string, state: BreakerState): void;
   /** How many payments wait for the chain's verdict now. */
   undecided(count: number): void;
+  /** A Solana node entered this state; `node` is its place in the list of URLs, from 1. */
+  node(node: number, state: (typeof NODE_STATES)[number]): void;
   /** A payer was credited for a call that was settled and not served. */
   owed(amount: MicroUsd): void;
   /** The exposition format, and its media type. */
@@ -78,6 +82,12 @@ export function createMetrics(): Metrics {
     help: "Micro-dollars credited to payers that were settled and not served.",
     registers,
   });
+  const nodes = new Gauge({
+    name: "farebox_rpc_node",
+    help: "State of each Solana node that is not ok, or was not: 1 for the state it is in.",
+    labelNames: ["node", "state"],
+    registers,
+  });
   const requestChild = remember((route) =>
     remember((tier) => remember((status) => requests.labels(route, tier, status))),
   );
@@ -96,6 +106,9 @@ export function createMetrics(): Metrics {
       for (const each of BREAKER_STATES) breakers.labels(facilitator, each).set(each === state ? 1 : 0);
     },
     undecided: (count) => undecided.set(count),
+    node(node, state) {
+      for (const each of NODE_STATES) nodes.labels(String(node), each).set(each === state ? 1 : 0);
+    },
     // Prometheus counts in floating point; the ledger is what says how much is owed.
     owed: (amount) => owed.inc(Number(amount)),
     text: () => registry.metrics(),

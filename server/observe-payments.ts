@@ -2,6 +2,7 @@ import type { Logger } from "./log.ts";
 import { requestLine } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
 import { formatUsd, type MicroUsd } from "./money.ts";
+import type { NodePoolOptions, NodeState } from "./payment/node-pool.ts";
 import type { PaymentObserver } from "./payments.ts";
 
 /** Tells the log and the metrics what happens to requests and payments. */
@@ -28,6 +29,21 @@ export function observePayments(log: Logger, metrics: Metrics): PaymentObserver 
     undecided: (count) => metrics.undecided(count),
     credited: (amount) => metrics.owed(amount),
     fault: (error, paymentId) => log.error({ err: error, paymentId }, "payment step failed"),
+  };
+}
+
+const NODE_NEWS: Readonly<Record<NodeState, string>> = {
+  ok: "the RPC node answers and keeps up again",
+  lagging: "the RPC node lags: its block height is behind, so what it does not show is not taken for absent",
+  failing: "the RPC node does not answer",
+};
+
+/** Tells the log and the metrics once for each change of a Solana node. Nodes are told apart by their place in `rpcUrl`, for a URL may hold a key. */
+export function observeNodes(log: Logger, metrics: Metrics): NodePoolOptions["onState"] {
+  return (node, state, error) => {
+    metrics.node(node, state);
+    const line = { node, ...(error === undefined ? {} : { err: error }) };
+    log[state === "ok" ? "info" : "warn"](line, NODE_NEWS[state]);
   };
 }
 

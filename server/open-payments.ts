@@ -7,11 +7,11 @@ import type { Ledger } from "./ledger/ledger.ts";
 import { openSqliteLedger } from "./ledger/sqlite.ts";
 import type { Logger } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
-import { observePayments } from "./observe-payments.ts";
+import { observeNodes, observePayments } from "./observe-payments.ts";
 import { type FacilitatorHealth, openFacilitators } from "./open-facilitators.ts";
-import type { Chain } from "./payment/chain.ts";
+import { openNodes } from "./open-nodes.ts";
 import { createHeightTracker } from "./payment/height-tracker.ts";
-import { createRpcChain } from "./payment/rpc-chain.ts";
+import type { NodePool } from "./payment/node-pool.ts";
 import type { MerchantTerms } from "./payment/terms.ts";
 import { createPayments, type Payments } from "./payments.ts";
 import { quotedRoutes } from "./quoted-routes.ts";
@@ -24,7 +24,7 @@ export type PaymentSettings = Pick<
   | "asset"
   | "payTo"
   | "publicUrl"
-  | "rpcUrl"
+  | "rpcUrls"
   | "facilitators"
   | "cdpKeyId"
   | "cdpKeySecret"
@@ -61,14 +61,13 @@ export interface OpenPaymentsOptions {
   readonly clock?: Clock | undefined;
 }
 
-const RPC_TIMEOUT_MS = 5_000;
 const HEIGHT_EVERY_MS = 5_000;
 const RECONCILE_EVERY_MS = 5_000;
 
 /** Opens the ledger, the facilitator and the chain, and puts the payment parts together. Rejects if the ledger will not open. */
 export async function openPayments(options: OpenPaymentsOptions): Promise<OpenedPayments> {
   const { settings, log, metrics, onFatal } = options;
-  const { payTo, rpcUrl, asset } = settings;
+  const { payTo, asset } = settings;
   if (payTo === undefined) throw new Error("payTo is not set: nobody to pay");
   mkdirSync(settings.dataDir, { recursive: true });
   const merchant = merchantTerms(settings, payTo);
@@ -84,9 +83,8 @@ export async function openPayments(options: OpenPaymentsOptions): Promise<Opened
     await opened.close();
     throw error;
   });
-  const chain =
-    rpcUrl === undefined ? undefined : createRpcChain({ url: rpcUrl, timeoutMs: RPC_TIMEOUT_MS, asset });
-  const heights = chain && createHeightTracker({ chain, intervalMs: HEIGHT_EVERY_MS });
+  const nodes = openNodes(settings, observeNodes(log, metrics));
+  const heights = nodes && createHeightTracker({ chain: nodes, intervalMs: HEIGHT_EVERY_MS });
   const observer = observePayments(log, metrics);
   const keyed = options.keyedTier && openKeyedTier(options.keyedTier, ledger, log);
   const payments = createPayments({
@@ -100,7 +98,7 @@ export async function openPayments(options: OpenPaymentsOptions): Promise<Opened
     reconcileEveryMs: RECONCILE_EVERY_MS,
     ledger,
     facilitators: opened.facilitators,
-    chain,
+    nodes,
     height: () => heights?.upperBound(),
     observer,
     keyed,
@@ -108,7 +106,7 @@ export async function openPayments(options: OpenPaymentsOptions): Promise<Opened
     minimumPayment: settings.facilitators.some(({ url }) => url === "coinbase") ? CDP_MINIMUM : 1n,
   });
   payments.reconciler.start();
-  if (chain !== undefined) void warnIfNoTokenAccount(chain, payTo, asset, log);
+  if (nodes !== undefined) void warnIfNoTokenAccount(nodes, payTo, asset, log);
   return {
     payments,
     keyed,
@@ -141,9 +139,14 @@ function merchantTerms(settings: PaymentSettings, payTo: string): MerchantTerms 
 }
 
 /** Without it every payment fails its simulation; no facilitator creates it. */
-async function warnIfNoTokenAccount(chain: Chain, payTo: string, asset: string, log: Logger): Promise<void> {
+async function warnIfNoTokenAccount(
+  nodes: NodePool,
+  payTo: string,
+  asset: string,
+  log: Logger,
+): Promise<void> {
   try {
-    const account = await chain.tokenAccount(payTo, asset);
+    const account = await nodes.ask((node) => node.tokenAccount(payTo, asset));
     if (account.exists) return;
     log.error(
       { payTo, tokenAccount: account.address, mint: asset },

@@ -8,10 +8,10 @@ import { publishRoute } from "./discovery.ts";
 import type { KeyedTier } from "./keyed-tier.ts";
 import type { Ledger } from "./ledger/ledger.ts";
 import { createPaymentReader } from "./payment/arrived-payment.ts";
-import type { Chain } from "./payment/chain.ts";
 import { createChallenges } from "./payment/challenge.ts";
 import type { Facilitators, TermsSource } from "./payment/facilitators.ts";
 import { createLeaseKeeper } from "./payment/leases.ts";
+import type { NodePool } from "./payment/node-pool.ts";
 import { paymentIdentifierExtension } from "./payment/payment-identifier.ts";
 import { createPaywall, type Paywall, type RequestFacts } from "./payment/paywall.ts";
 import { createReconciler, type Reconciler } from "./payment/reconcile.ts";
@@ -45,7 +45,7 @@ export interface PaymentsOptions {
   readonly ledger: Ledger;
   readonly facilitators: Facilitators;
   /** Undefined: nothing undecided can ever be decided. */
-  readonly chain: Chain | undefined;
+  readonly nodes: NodePool | undefined;
   readonly height: () => bigint | undefined;
   readonly observer: PaymentObserver;
   /** Undefined: wallets only. */
@@ -77,7 +77,7 @@ export function createPayments(options: PaymentsOptions): Payments {
   const leases = createLeaseKeeper(ledger, settings.leaseMs, (error) => observer.fault(error, undefined));
   const reconciler = createReconciler({
     ledger,
-    chain: options.chain,
+    nodes: options.nodes,
     leaseMs: settings.leaseMs,
     intervalMs: options.reconcileEveryMs,
     abandonedMs: settings.storeResponseTtlMs,

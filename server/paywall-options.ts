@@ -17,8 +17,8 @@ export interface PaywallOptions {
   readonly facilitator?: string;
   /** Several of them, in order of preference, instead of `facilitator`. */
   readonly facilitators?: readonly string[];
-  /** Needed for finding out about settlements whose outcome is unknown. */
-  readonly rpcUrl?: string;
+  /** Needed for finding out about settlements whose outcome is unknown. One URL, or two: the second is asked where the first fails. */
+  readonly rpcUrl?: string | readonly string[];
   /** At least 32 characters, shared by all processes behind one URL; `new,old` while rotating. */
   readonly memoSecret: string;
   readonly cdpKeyId?: string;
@@ -73,7 +73,7 @@ export function readPaywallOptions(options: PaywallOptions): PaymentSettings {
     ...network,
     // Local mode leaves them out for the gateway, which brings its own.
     facilitators: input.file.facilitators ?? (facilitator === undefined ? [] : [{ url: facilitator }]),
-    rpcUrl,
+    rpcUrls: input.file.rpcUrl ?? [],
     cdpKeyId: input.env.CDP_API_KEY_ID,
     cdpKeySecret: input.env.CDP_API_KEY_SECRET,
     verifyTimeoutMs: input.file.timeouts.verify,

@@ -155,6 +155,11 @@ export function parseUsageQuery(input: unknown, now: number): UsageQuery {
   return parse(usageInput(now), input);
 }
 
+/** A moment in the past, ms since 1970: a date, a time or a span ago. */
+export function parseSince(input: unknown, now: number): number | undefined {
+  return parse(z.strictObject({ since: moment(now, -1).optional() }), { since: input }).since;
+}
+
 /** Only the settings that are given; null becomes undefined, which lifts the restriction. */
 function settingsOf(given: z.output<ReturnType<typeof changeInput>>): Partial<KeySettings> {
   const { limit_reset: limitReset, label, permissions } = given;

@@ -1,22 +1,34 @@
 import { existsSync } from "node:fs";
 import type { Config } from "../config.ts";
 import { formatUsd } from "../money.ts";
+import { checkWithChain } from "./check-chain.ts";
 import type { Command, Invocation } from "./command.ts";
-import { print, printJson, table, USAGE_ERROR } from "./output.ts";
+import { fail, print, printJson, table, USAGE_ERROR } from "./output.ts";
 import { ledgerPath, load, withActions } from "./store.ts";
 
 /** Says what is wrong with the configuration or what it sells, and whether the ledger adds up. */
 export const check: Command = {
-  usage: "check [--config [FILE]] [--json]",
+  usage: "check [--config [FILE]] [--json], or check --chain [--since WHEN] [--credit]",
   summary: "Read the configuration, say what is wrong with it or what it sells, and check the ledger's sums.",
   details: [
     "With --config the ledger is not looked at and nothing is started: a dry run of the file.",
     "Without it, and with a ledger in the data directory, every balance, hold and key's usage is computed",
     "anew from the journal; what differs is printed, and the exit code is 1.",
+    "",
+    "--chain compares every payment with the chain instead, and every transfer to payTo that carries a memo of ours with",
+    "the payments. It changes nothing, unless --credit is given: then a transfer without a served call is credited to",
+    "the account wallet:PAYER, once. --since limits both to what is newer: a date, a time or a span such as 30d.",
+    "Exit codes: 0 nothing is wrong, or all of it was credited; 1 something differs; 2 it could not be checked.",
   ],
   arity: [0, 0],
-  flags: [],
+  flags: ["since"],
+  switches: ["chain", "credit"],
   async run(invocation) {
+    const { switches, flags } = invocation;
+    if (switches.has("chain")) return checkWithChain(invocation);
+    if (switches.has("credit") || flags["since"] !== undefined) {
+      return fail("farebox check: --credit and --since go with --chain");
+    }
     const config = load(invocation);
     if (config === undefined) return USAGE_ERROR;
     if (!invocation.configNamed && existsSync(ledgerPath(config))) return checkLedger(config, invocation);

@@ -11,6 +11,8 @@ export interface Invocation {
   readonly configNamed: boolean;
   readonly json: boolean;
   readonly csv: boolean;
+  /** The switches that were given, without their dashes. */
+  readonly switches: ReadonlySet<string>;
 }
 
 /** One command of `farebox`. */
@@ -23,6 +25,8 @@ export interface Command {
   readonly arity: readonly [least: number, most: number];
   /** Its flags besides `--config`, `--json` and `--help`; each takes a value. */
   readonly flags: readonly string[];
+  /** Its flags that take no value. */
+  readonly switches?: readonly string[];
   /** Also takes `--csv`. */
   readonly csv?: boolean;
   /** Resolves to the exit code. */
@@ -36,12 +40,14 @@ export function parseInvocation(command: Command, argv: readonly string[]): Invo
     arg === "--config" && (argv[index + 1] ?? "-").startsWith("-") ? "--config=" : arg,
   );
   const [least, most] = command.arity;
+  const { switches = [] } = command;
   try {
     const { values, positionals } = parseArgs({
       args,
       allowPositionals: most > 0,
       options: {
         ...Object.fromEntries(command.flags.map((flag) => [flag, { type: "string" as const }])),
+        ...Object.fromEntries(switches.map((name) => [name, { type: "boolean" as const }])),
         ...(command.csv === true ? { csv: { type: "boolean" as const } } : {}),
         config: { type: "string" as const },
         json: { type: "boolean" as const },
@@ -61,6 +67,7 @@ export function parseInvocation(command: Command, argv: readonly string[]): Invo
       configNamed: config !== undefined,
       json: values["json"] === true,
       csv: values["csv"] === true,
+      switches: new Set(switches.filter((name) => given.get(name) === true)),
     };
   } catch (error) {
     return error instanceof Error ? error.message : String(error);

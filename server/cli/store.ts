@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { Actions } from "../admin/actions.ts";
 import { openActions } from "../admin/open-actions.ts";
 import type { Config } from "../config.ts";
+import type { Ledger } from "../ledger/ledger.ts";
 import { openSqliteLedger } from "../ledger/sqlite.ts";
 import { loadConfig } from "../load-config.ts";
 import type { Invocation } from "./command.ts";
@@ -22,6 +23,16 @@ export function ledgerPath(config: Config): string {
   return join(config.dataDir, "ledger.sqlite");
 }
 
+/** Opens the store of this configuration. */
+export function openLedger(config: Config): Promise<Ledger> {
+  return openSqliteLedger({
+    path: ledgerPath(config),
+    network: config.network === "local" ? "local" : config.caip2,
+    // The call that meets the fault rejects, and the command ends with it.
+    onFatal: () => undefined,
+  });
+}
+
 /**
  * Runs one of the operator's commands on the store of this configuration, also while a gateway has it open: SQLite takes
  * turns between processes, and each action is one atomic step. Resolves to the exit code.
@@ -34,12 +45,7 @@ export async function withActions(
   const config = load(invocation);
   if (config === undefined) return USAGE_ERROR;
   mkdirSync(config.dataDir, { recursive: true });
-  const ledger = await openSqliteLedger({
-    path: ledgerPath(config),
-    network: config.network === "local" ? "local" : config.caip2,
-    // The call that meets the fault rejects, and the command ends with it.
-    onFatal: () => undefined,
-  });
+  const ledger = await openLedger(config);
   try {
     return await run(openActions(config, ledger), config);
   } catch (error) {

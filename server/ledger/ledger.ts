@@ -137,6 +137,29 @@ export type ClaimOutcome =
   | { readonly outcome: "not_admitted" }
   | { readonly outcome: "too_many_in_flight" };
 
+/** A transfer that the chain shows as finalized and that no call of ours has used. Its payer is who signed it. */
+export type UnservedTransfer = Pick<
+  PaymentRecord,
+  "id" | "payer" | "amount" | "asset" | "payTo" | "network" | "memo" | "feePayer"
+> & {
+  readonly transaction: string;
+  /** Becomes the record's reason. */
+  readonly reason: string;
+};
+
+/**
+ * `credited`: the money is on `wallet:<payer>` now. `repeated`: it was there already. `recorded`: a record of this payment
+ * is in another state than those a transfer may be credited from; nothing changed.
+ */
+export type TransferCredit = "credited" | "repeated" | "recorded";
+
+/** One page of all payment records. */
+export interface PaymentPage {
+  readonly records: readonly PaymentRecord[];
+  /** Give this to get the page after; undefined: that was the last one. Opaque, and of the store's own form. */
+  readonly next: string | undefined;
+}
+
 /** `lost`: the record is not in the expected state with this fence. Whoever hears it must change nothing and serve nothing new. */
 export type Step = "ok" | "lost";
 
@@ -199,6 +222,24 @@ export interface Ledger extends AccountLedger, CallLedger {
   /** Settled with a dead lease for longer than `idleMs`: nobody came back for them; they are to be credited. Takes each (new fence). */
   takeAbandoned(idleMs: number, leaseMs: number, limit: number): Promise<readonly PaymentRecord[]>;
   payment(id: string): Promise<PaymentRecord | undefined>;
+  /**
+   * All payment records, page by page, in the store's own order; `after` is the `next` of the page before, undefined for the
+   * first. A page has about `limit` records, and may have none though it is not the last.
+   * Race: a record that was there when the walk began is in it at least once (twice is allowed), as it is when its page is
+   * read; one that was made meanwhile may be missing.
+   */
+  payments(after: string | undefined, limit: number): Promise<PaymentPage>;
+  /**
+   * Credits a transfer that landed without a served call to `wallet:<payer>`, once. Durable. Without a record of this id one
+   * is made that is `credited` from the start (fence 1, version 2, fingerprint and route empty, no claim height); one that is
+   * `released`, or `open`, and has no live lease becomes `credited`: its own amount and payer count, its fence grows by 1, the
+   * watch and its identifier end. The journal's entry has the kind and reference of {@link Ledger.credit}, so that neither can
+   * follow the other; where it stands already, the record is brought to `credited` all the same and the answer is `repeated`.
+   * Race: a claim of the same id comes before and holds a lease (`recorded`), or after and is answered `credited`; the holder
+   * of a dead lease is `lost` from then on. Of any number of concurrent calls one is `credited`.
+   * Rejects an amount below 1.
+   */
+  creditTransfer(transfer: UnservedTransfer): Promise<TransferCredit>;
   /** Deletes expired stored responses; returns how many. */
   sweepResponses(): Promise<number>;
   /** Resolves if the ledger can read and write now. */

@@ -1,5 +1,14 @@
 import { z } from "zod";
-import type { ClaimOutcome, ClaimRequest, Ledger, PaymentRecord, Step, Verdict } from "./ledger.ts";
+import {
+  type ClaimOutcome,
+  type ClaimRequest,
+  type Ledger,
+  LedgerFault,
+  type PaymentPage,
+  type PaymentRecord,
+  type Step,
+  type Verdict,
+} from "./ledger.ts";
 import { readPayment, rowAndTime, rowsAndTime } from "./redis-rows.ts";
 import { missing, onShards, type RedisStore, takeLowest } from "./redis-store.ts";
 import type { KeepResponse, SealedResponse } from "./sealed-response.ts";
@@ -22,11 +31,15 @@ type PaymentLedger = Pick<
   | "listUndecided"
   | "takeAbandoned"
   | "payment"
+  | "payments"
+  | "creditTransfer"
   | "sweepResponses"
 >;
 
 const step = z.enum(["ok", "lost"]);
 const beginning = z.enum(["ok", "lost", "twin"]);
+const crediting = z.enum(["credited", "repeated", "recorded"]);
+const listed = z.tuple([z.array(z.array(z.string())), z.string(), z.number()]);
 const ids = z.array(z.string());
 const claimReply = z.tuple([
   z.string(),
@@ -96,6 +109,15 @@ export function createRedisPayments(store: RedisStore): PaymentLedger {
         const reply = rowAndTime.parse(await link.run("read-payment", shard, id));
         return reply === undefined ? undefined : readPayment(...reply);
       }),
+    payments: (after, limit) => listPayments(store, after, limit),
+    async creditTransfer(transfer) {
+      if (transfer.amount <= 0n) throw new LedgerFault("A credit must be more than nothing.");
+      const { id, payer, amount, asset, payTo, network, memo, feePayer, transaction, reason } = transfer;
+      const shard = shards.ofPayer(payer);
+      payments.remember(id, shard);
+      const words = [id, payer, String(amount), asset, payTo, network, memo, feePayer, transaction, reason];
+      return crediting.parse(await link.run("credit-transfer", shard, ...words));
+    },
     async sweepResponses() {
       const dropped = await onShards(shards, async (shard) => sweepShard(store, shard));
       return dropped.reduce((total, each) => total + each, 0);
@@ -182,6 +204,19 @@ async function listUndecided(store: RedisStore, limit: number): Promise<readonly
     .flat()
     .sort((a, b) => Number(a.watched) - Number(b.watched) || a.updatedAt - b.updatedAt)
     .slice(0, limit);
+}
+
+/** Shard after shard; `after` is `<shard>:<place in it>`. */
+async function listPayments(
+  { link, shards }: RedisStore,
+  after: string | undefined,
+  limit: number,
+): Promise<PaymentPage> {
+  const [shard = 0, place = 0] = (after ?? "0:0").split(":").map(Number);
+  const [rows, last, now] = listed.parse(await link.sweep("list-payments", shard, place, limit));
+  const records = rows.map((row) => readPayment(row, now));
+  if (rows.length === limit) return { records, next: `${shard}:${last}` };
+  return { records, next: shard + 1 < shards.all.length ? `${shard + 1}:0` : undefined };
 }
 
 function readAll({ payments }: RedisStore, shard: number, reply: unknown): readonly PaymentRecord[] {

@@ -130,9 +130,11 @@ export interface OwedCredit {
  * Writes what is owed for a payment onto `wallet:<payer>`, under the reference `payment:<id>`. A reference that is in the
  * journal already changes nothing.
  */
-export function createCrediter(db: Database.Database): (now: number, owed: OwedCredit) => void {
+export function createCrediter(
+  db: Database.Database,
+): (now: number, owed: OwedCredit) => Credited["outcome"] {
   const credit = createCredit(db);
-  return (now, { id, payer, amount }) => {
-    credit(now, { account: `wallet:${payer}`, amount, reference: `payment:${id}`, kind: "owed_credit" });
-  };
+  return (now, { id, payer, amount }) =>
+    credit(now, { account: `wallet:${payer}`, amount, reference: `payment:${id}`, kind: "owed_credit" })
+      .outcome;
 }

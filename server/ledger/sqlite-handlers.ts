@@ -11,6 +11,7 @@ import { createProviderKeys } from "./sqlite-provider-keys.ts";
 import { createReconcile } from "./sqlite-reconcile.ts";
 import { selectPayment, toRecord } from "./sqlite-rows.ts";
 import { createSteps } from "./sqlite-steps.ts";
+import { createTransfers } from "./sqlite-transfers.ts";
 
 /** Responses deleted in one transaction; the caller asks again while it gets this many. */
 const SWEEP_BATCH = 500;
@@ -30,6 +31,7 @@ export function createHandlers(db: Database.Database): Handlers {
     ...createClaims(db),
     ...createSteps(db),
     ...createReconcile(db),
+    ...createTransfers(db),
     ...createAccounts(db),
     ...createKeys(db),
     ...createHolds(db),

@@ -50,6 +50,7 @@ const DURABLE: ReadonlySet<Method> = new Set<Method>([
   "deliver",
   "park",
   "credit",
+  "creditTransfer",
   "decide",
   "ping",
   "capture",
@@ -66,6 +67,7 @@ const DURABLE: ReadonlySet<Method> = new Set<Method>([
 
 const READS: ReadonlySet<Method> = new Set<Method>([
   "payment",
+  "payments",
   "listUndecided",
   "accounts",
   "account",

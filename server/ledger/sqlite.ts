@@ -45,6 +45,8 @@ export async function openSqliteLedger(options: SqliteLedgerOptions): Promise<Le
     takeAbandoned: (idleMs, leaseMs, limit) =>
       link.call({ method: "takeAbandoned", args: [idleMs, leaseMs, limit] }),
     payment: (id) => link.call({ method: "payment", args: [id] }),
+    payments: (after, limit) => link.call({ method: "payments", args: [after, limit] }),
+    creditTransfer: (transfer) => link.call({ method: "creditTransfer", args: [transfer] }),
     ...accountCalls(link),
     ...callCalls(link),
     sweepResponses: () => sweep(link),

@@ -6,9 +6,38 @@ export type Finding =
   | { readonly found: "failed"; readonly transaction: string }
   | { readonly found: "absent" };
 
+/** A transaction of a token account's history. */
+export interface ListedTransaction {
+  readonly signature: string;
+  /** As the node writes it, `[5] hello`; undefined if there is none, or the node does not tell. */
+  readonly memo: string | undefined;
+  /** It landed and moved nothing. */
+  readonly failed: boolean;
+  /** Milliseconds since 1970; undefined if the node does not tell. */
+  readonly at: number | undefined;
+}
+
+/** What a transaction that landed did. */
+export interface LandedTransaction {
+  /** SHA-256 (hex) of its message bytes: the payment's id. */
+  readonly id: string;
+  readonly failed: boolean;
+  /** Base58. */
+  readonly feePayer: string;
+  /** How each owner's balance of each mint changed, atomic units; an owner's accounts of one mint are added up. */
+  readonly changes: readonly BalanceChange[];
+}
+
+/** What an owner gained of a mint; negative: lost. */
+export interface BalanceChange {
+  readonly owner: string;
+  readonly mint: string;
+  readonly change: bigint;
+}
+
 /**
- * The chain, as the reconciler and the start-up check need it. Every method has a time limit and throws `ChainError`
- * when the node cannot tell; "cannot tell" is never "absent".
+ * The chain as one node shows it. Every method has a time limit and throws `ChainError` when the node cannot tell;
+ * "cannot tell" is never "absent". Whatever is concluded from two answers must be from two of the same node.
  */
 export interface Chain {
   /** Finalized block height of the node that also answers {@link Chain.find}. */
@@ -20,6 +49,13 @@ export interface Chain {
    * message; checks that it succeeded and that payTo's token account rose by the amount.
    */
   find(record: PaymentRecord): Promise<Finding>;
+  /** A transaction by its id; undefined: this node knows none of it (or not yet, or no longer). */
+  transaction(signature: string): Promise<LandedTransaction | undefined>;
+  /**
+   * The finalized history of an owner's associated token account of the asset, newest first, back to `since` (ms since 1970).
+   * Throws rather than end early: also where the node's history does not reach back so far.
+   */
+  history(owner: string, since: number): AsyncIterable<ListedTransaction>;
   /** The associated token account of an owner, and whether it exists. */
   tokenAccount(owner: string, mint: string): Promise<{ readonly address: string; readonly exists: boolean }>;
 }

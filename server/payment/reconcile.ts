@@ -1,8 +1,7 @@
 import type { Ledger, PaymentRecord, Verdict } from "../ledger/ledger.ts";
-import type { Chain } from "./chain.ts";
+import type { NodePool } from "./node-pool.ts";
+import { judgePayment } from "./verdict.ts";
 
-/** A blockhash is valid for 150 blocks; beyond that a transaction that is not on the chain never will be. */
-const BLOCKHASH_LIFETIME = 150n;
 const BATCH = 100;
 /** Refused payments are many and cheap to make, so a sweep asks about few of them; undecided ones come first. */
 const WATCHED_PER_SWEEP = 20;
@@ -24,7 +23,7 @@ export interface Reconciler {
 export interface ReconcilerOptions {
   readonly ledger: Ledger;
   /** Undefined: no RPC is configured; nothing is ever decided. */
-  readonly chain: Chain | undefined;
+  readonly nodes: NodePool | undefined;
   readonly leaseMs: number;
   readonly intervalMs: number;
   /** Settled payments whose client has not come back for this long are credited. */
@@ -42,7 +41,7 @@ export interface ReconcilerOptions {
  * record: in this process by a map, between gateways by the record's lease.
  */
 export function createReconciler(options: ReconcilerOptions): Reconciler {
-  const { ledger, chain, leaseMs, onFault } = options;
+  const { ledger, nodes, leaseMs, onFault } = options;
   const running = new Map<string, Promise<Decision>>();
   let timer: NodeJS.Timeout | undefined;
   let sweeping: Promise<void> | undefined;
@@ -62,34 +61,16 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
   }
 
   async function decideOne(id: string): Promise<Decision> {
-    if (chain === undefined) return "undecided";
-    const height = (await chain.height()) + NODE_LAG_BLOCKS;
+    if (nodes === undefined) return "undecided";
+    const height = (await nodes.height()) + NODE_LAG_BLOCKS;
     const taken = await ledger.takeUndecided(id, height, leaseMs);
     if (taken === "lost") return decisionOf(await ledger.payment(id));
-    const verdict = await ask(chain, taken.record);
+    const verdict = await judgePayment(nodes, taken.record, (error) => onFault(error, id));
     const step = await ledger.decide(id, taken.fence, verdict);
     if (step === "lost") return decisionOf(await ledger.payment(id));
     options.onDecided(taken.record, verdict.verdict);
     if (verdict.verdict === "settled") return "settled";
     return verdict.verdict === "absent" ? "released" : "undecided";
-  }
-
-  async function ask(node: Chain, record: PaymentRecord): Promise<Verdict> {
-    try {
-      // The height first: what is absent in a later search, at a height beyond its life, can no longer land.
-      const finalized = await node.finalizedHeight();
-      const finding = await node.find(record);
-      if (finding.found === "settled") return { verdict: "settled", transaction: finding.transaction };
-      if (finding.found === "failed") return { verdict: "absent", reason: "failed_on_chain" };
-      const claimed = record.claimHeight;
-      if (claimed !== undefined && finalized > claimed + BLOCKHASH_LIFETIME) {
-        return { verdict: "absent", reason: "never_landed" };
-      }
-      return { verdict: "undecided", reason: "not_on_chain_yet" };
-    } catch (error) {
-      onFault(error, record.id);
-      return { verdict: "undecided", reason: "chain_unavailable" };
-    }
   }
 
   async function sweepOnce(): Promise<void> {

@@ -1,9 +1,10 @@
-import { createHash } from "node:crypto";
 import { address, getAddressEncoder, getProgramDerivedAddress, isAddress, isSignature } from "@solana/kit";
 import { z } from "zod";
 import type { PaymentRecord } from "../ledger/ledger.ts";
-import { type Chain, ChainError, type Finding } from "./chain.ts";
+import { type Chain, ChainError, type Finding, type ListedTransaction } from "./chain.ts";
+import { balanceOf, type Landed, landedTransaction, messageHash, readLanded } from "./landed-transaction.ts";
 import { createRpc, type Fetch, type Rpc } from "./rpc.ts";
+import { type Listed, signatureHistory } from "./rpc-history.ts";
 
 export interface RpcChainOptions {
   /** A Solana JSON-RPC node that keeps transaction history. */
@@ -21,7 +22,7 @@ const TOKEN_PROGRAM = address("TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA");
 const ASSOCIATED_TOKEN_PROGRAM = address("ATokenGPvbdGVxr1b2hvZbsiqW5xWH25efTNsLJA8knL");
 const encodeAddress = getAddressEncoder();
 
-const PAGE_SIZE = 1000;
+/** A payer's history may be this long, in pages of 1000. */
 const MAX_PAGES = 50;
 /** Transactions looked into for one record because the node told no memo. */
 const MAX_UNMARKED = 1000;
@@ -30,33 +31,10 @@ const UNMARKED_AT_ONCE = 8;
 const CLOCK_SLACK_MS = 5 * 60_000;
 /** A payment's blockhash dies within two minutes of its claim: later transactions without a memo are not looked into. */
 const LANDING_WINDOW_MS = 15 * 60_000;
-/** Every node that serves history keeps at least this much of it. */
-const HISTORY_ASSUMED_MS = 6 * 3600_000;
-const SIGNATURE_BYTES = 64;
 
 const slotOrHeight = z.int().nonnegative();
-const blockTime = z.number().nullish();
 const epochInfo = z.object({ absoluteSlot: slotOrHeight, blockHeight: slotOrHeight });
-const listedSignature = z.object({ signature: z.string(), memo: z.string().nullish(), blockTime });
-const tokenBalance = z.object({
-  mint: z.string(),
-  owner: z.string().optional(),
-  uiTokenAmount: z.object({ amount: z.string().regex(/^\d+$/) }),
-});
-const landedTransaction = z
-  .object({
-    transaction: z.tuple([z.base64(), z.literal("base64")]),
-    meta: z.object({
-      err: z.union([z.null(), z.string(), z.looseObject({})]),
-      preTokenBalances: z.array(tokenBalance),
-      postTokenBalances: z.array(tokenBalance),
-    }),
-  })
-  .nullable();
 const accountInfo = z.object({ value: z.object({ owner: z.string() }).nullable() });
-
-type Landed = NonNullable<z.infer<typeof landedTransaction>>;
-type Listed = z.infer<typeof listedSignature>;
 
 /**
  * A {@link Chain} over JSON-RPC.
@@ -84,6 +62,11 @@ export function createRpcChain(options: RpcChainOptions): Chain {
       if (hinted !== undefined) return hinted;
       return search({ rpc, record, asset: options.asset, minContextSlot: finalizedSlot, now: now() });
     },
+    transaction: async (signature) => {
+      const landed = isSignature(signature) ? await getTransaction(rpc, signature) : null;
+      return landed === null ? undefined : readLanded(landed);
+    },
+    history: (owner, since) => ownerHistory(rpc, { owner, since, asset: options.asset, now: now() }),
     tokenAccount: async (owner, mint) => {
       const account = await associatedTokenAccount(owner, mint);
       const info = await rpc(
@@ -117,7 +100,7 @@ async function search(task: Search): Promise<Finding> {
   if (record.asset !== task.asset)
     throw new ChainError("The payment is in an asset this chain does not watch.");
   const unmarked: string[] = [];
-  for await (const listed of history(task)) {
+  for await (const listed of payerHistory(task)) {
     if (record.memo !== "" && listed.memo) {
       // A node writes "[length] text", several joined by "; ". The hash decides, so containing is enough here.
       if (!listed.memo.includes(record.memo)) continue;
@@ -131,39 +114,38 @@ async function search(task: Search): Promise<Finding> {
 }
 
 /** The payer's transactions, newest first, back to the record's creation. Throws rather than end early. */
-async function* history(task: Search): AsyncGenerator<Listed> {
-  const { rpc, record, minContextSlot } = task;
+async function* payerHistory({ rpc, record, minContextSlot, now }: Search): AsyncGenerator<Listed> {
   const account = await associatedTokenAccount(record.payer, record.asset);
   const since = record.createdAt - CLOCK_SLACK_MS;
-  let before: string | undefined;
-  for (let page = 0; page < MAX_PAGES; page += 1) {
-    const config = {
-      limit: PAGE_SIZE,
-      commitment: "confirmed",
-      ...(minContextSlot > 0 ? { minContextSlot } : {}),
-      ...(before === undefined ? {} : { before }),
-    };
-    const entries = await rpc("getSignaturesForAddress", [account, config], z.array(listedSignature));
-    for (const listed of entries) {
-      if (listed.blockTime != null && listed.blockTime * 1000 < since) return;
-      yield listed;
-    }
-    before = entries.at(-1)?.signature;
-    if (entries.length < PAGE_SIZE) {
-      await demandHistorySince(rpc, since, task.now);
-      return;
-    }
-  }
-  throw new ChainError("The payer's history is too long to search.");
+  const query = {
+    account,
+    commitment: "confirmed",
+    since,
+    minContextSlot,
+    maxPages: MAX_PAGES,
+    now,
+  } as const;
+  yield* signatureHistory(rpc, query);
 }
 
-/** The list ended before `since`: because there is no more, or because the node keeps no more? */
-async function demandHistorySince(rpc: Rpc, since: number, now: number): Promise<void> {
-  if (now - since < HISTORY_ASSUMED_MS) return;
-  const slot = await rpc("getFirstAvailableBlock", [], slotOrHeight);
-  if (slot === 0) return;
-  const time = await rpc("getBlockTime", [slot], z.number());
-  if (time * 1000 > since) throw new ChainError("The node's history does not reach back to the payment.");
+interface OwnerHistory {
+  readonly owner: string;
+  readonly asset: string;
+  readonly since: number;
+  readonly now: number;
+}
+
+async function* ownerHistory(
+  rpc: Rpc,
+  { owner, asset, since, now }: OwnerHistory,
+): AsyncGenerator<ListedTransaction> {
+  const account = await associatedTokenAccount(owner, asset);
+  const whole = { minContextSlot: 0, maxPages: Number.POSITIVE_INFINITY, commitment: "finalized" } as const;
+  for await (const listed of signatureHistory(rpc, { account, since, now, ...whole })) {
+    const { signature, memo, blockTime, err } = listed;
+    const at = blockTime == null ? undefined : blockTime * 1000;
+    yield { signature, memo: memo ?? undefined, failed: err != null, at };
+  }
 }
 
 async function searchUnmarked(
@@ -198,30 +180,14 @@ function getTransaction(rpc: Rpc, signature: string): Promise<Landed | null> {
 
 /** Undefined: another payment. */
 function judge(landed: Landed, transaction: string, record: PaymentRecord): Finding | undefined {
-  const message = messageBytes(Buffer.from(landed.transaction[0], "base64"));
-  if (message === undefined) throw new ChainError("The node shows a transaction that cannot be decoded.");
-  if (createHash("sha256").update(message).digest("hex") !== record.id) return undefined;
+  if (messageHash(landed) !== record.id) return undefined;
   const { err, preTokenBalances, postTokenBalances } = landed.meta;
   if (err !== null) return { found: "failed", transaction };
-  const after = balanceOf(postTokenBalances, record);
+  const { asset, payTo, amount } = record;
+  const after = balanceOf(postTokenBalances, asset, payTo);
   if (after === undefined) throw new ChainError("The node shows no token balances of the payment.");
-  const risen = after - (balanceOf(preTokenBalances, record) ?? 0n);
-  return { found: risen >= record.amount ? "settled" : "failed", transaction };
-}
-
-function balanceOf(balances: Landed["meta"]["postTokenBalances"], record: PaymentRecord): bigint | undefined {
-  const own = balances.filter(({ mint, owner }) => mint === record.asset && owner === record.payTo);
-  if (own.length === 0) return undefined;
-  return own.reduce((sum, { uiTokenAmount }) => sum + BigInt(uiTokenAmount.amount), 0n);
-}
-
-/** What was signed: the wire form after its signatures (a compact-u16 count, then 64 bytes each). */
-function messageBytes(wire: Buffer): Buffer | undefined {
-  const [count] = wire;
-  // More than 127 signatures do not fit into a packet, so the count is one byte.
-  if (count === undefined || count === 0 || count > 127) return undefined;
-  const start = 1 + count * SIGNATURE_BYTES;
-  return start < wire.length ? wire.subarray(start) : undefined;
+  const risen = after - (balanceOf(preTokenBalances, asset, payTo) ?? 0n);
+  return { found: risen >= amount ? "settled" : "failed", transaction };
 }
 
 async function associatedTokenAccount(owner: string, mint: string): Promise<string> {

@@ -36,6 +36,11 @@ export function createRpc(options: RpcOptions): Rpc {
       redirect: "error",
       signal: AbortSignal.timeout(timeoutMs),
     });
+    // Whatever its body says: a node's proxy that is overloaded (429, 5xx) has not asked the chain.
+    if (!response.ok) {
+      await response.body?.cancel();
+      throw new Error(`The status is ${response.status}.`);
+    }
     return JSON.parse(await readBounded(response));
   }
 

@@ -49,6 +49,7 @@ const TOKEN_PATTERN = /^[A-Za-z0-9_-]{48}$/;
  * so it fits the compute units they reserve.
  */
 const MEMO_CHARS = 24;
+const MEMO_PATTERN = /^[A-Za-z0-9_-]{24}$/;
 
 const KEY_BYTES = 32;
 const HASH_BYTES = 32;
@@ -102,6 +103,11 @@ export function responseKey(token: string): Buffer {
 /** The key of a stored response that the holder of this payment-identifier may read; 32 bytes, as secret as the identifier. */
 export function identifierKey(identifier: string): Buffer {
   return deriveKey(identifier, "farebox stored response by identifier v1");
+}
+
+/** True of a text that can be a memo of ours. That it is one, only the token itself could prove. */
+export function isMemo(text: string): boolean {
+  return MEMO_PATTERN.test(text);
 }
 
 function deriveKey(secret: string, info: string): Buffer {

@@ -47,6 +47,9 @@ test("a key that reaches the file through an alias is refused too", () => {
 test("an RPC URL may have its key only from a variable", () => {
   const url = "https://rpc.example.com/?api-key=";
   expect(problems(`network: local\nrpcUrl: "${url}abc"`)).toEqual([`rpcUrl: ${IN_FILE}`]);
+  expect(problems(`network: local\nrpcUrl: ["https://a.example", "${url}abc"]`)).toEqual([
+    `rpcUrl[1]: ${IN_FILE}`,
+  ]);
   expect(problems(`network: local\nrpcUrl: "${url}\${KEY}"`, { KEY: "abc" })).toEqual([]);
 });
 

@@ -15,7 +15,7 @@ test("no configuration at all is local mode on loopback", () => {
     publicUrl: "http://127.0.0.1:4020",
     payTo: undefined,
     facilitators: [],
-    rpcUrl: undefined,
+    rpcUrls: [],
     adminPort: undefined,
     memoSecrets: [],
     localnetRpcPort: 8899,
@@ -62,7 +62,7 @@ test.each([
 
 test("local mode by name brings its own facilitator and RPC, whatever else is set", () => {
   const config = loaded("network: local\nmodels: { m: {} }", { ...SOLANA_ENV, NETWORK: "local" });
-  expect(config).toMatchObject({ facilitators: [], rpcUrl: undefined, payTo: WALLET });
+  expect(config).toMatchObject({ facilitators: [], rpcUrls: [], payTo: WALLET });
 });
 
 test("without an upstream the familiar names stand for the built-in model", () => {

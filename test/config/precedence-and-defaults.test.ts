@@ -48,10 +48,23 @@ test("a variable wins over the file; an empty one counts as not set", () => {
     payTo: WALLET,
     host: "0.0.0.0",
     publicUrl: "https://file.example.com",
-    rpcUrl: "https://rpc.example.com/?api-key=abc",
+    rpcUrls: ["https://rpc.example.com/?api-key=abc"],
     facilitators: [{ url: "https://facilitator.example.com" }],
     upstreams: [{ url: "https://models.example.com/v1", apiKey: "env-key", headersTimeoutMs: 5_000 }],
   });
+});
+
+test.each([
+  ["one", "https://a.example/", ["https://a.example/"]],
+  ["two", "https://a.example/?k=1,2 , http://b.example/", ["https://a.example/?k=1,2", "http://b.example/"]],
+])("RPC_URL with %s", (_name, text, urls) => {
+  expect(loaded(ONE_MODEL, { ...SOLANA_ENV, RPC_URL: text }).rpcUrls).toEqual(urls);
+});
+
+test("two RPC URLs in the file, one of them from a variable", () => {
+  const yaml = `${ONE_MODEL}\nrpcUrl: [https://a.example/, "\${SECOND}"]`;
+  const env = { ...SOLANA_ENV, RPC_URL: "", SECOND: "https://b.example/?key=x" };
+  expect(loaded(yaml, env).rpcUrls).toEqual(["https://a.example/", "https://b.example/?key=x"]);
 });
 
 test("what is not said has the documented default", () => {

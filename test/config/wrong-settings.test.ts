@@ -30,6 +30,18 @@ const RULES: readonly [
   ],
   ["an address of 33 bytes", `payTo: "1${WALLET}"`, ["payTo: is not a Solana address (base58 of 32 bytes)"]],
   [
+    "three RPC URLs",
+    "rpcUrl: [https://a.example, https://b.example, https://c.example]",
+    ["rpcUrl: write one RPC URL, or a list of two"],
+  ],
+  ["no RPC URL in the list", "rpcUrl: []", ["rpcUrl: write one RPC URL, or a list of two"]],
+  [
+    "the same RPC URL twice",
+    "rpcUrl: [https://a.example, https://a.example/]",
+    ["rpcUrl: is twice the same URL"],
+  ],
+  ["an RPC URL that is none", "rpcUrl: 5", ["rpcUrl: write one RPC URL, or a list of two"]],
+  [
     "the mint as wallet",
     "payTo: EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v",
     ["payTo: is the USDC mint, not a wallet"],

@@ -2,6 +2,7 @@ import { join } from "node:path";
 import Database from "better-sqlite3";
 import type { Ledger, PaymentState } from "../../server/ledger/ledger.ts";
 import { openSqliteLedger } from "../../server/ledger/sqlite.ts";
+import { createNodePool } from "../../server/payment/node-pool.ts";
 import { createReconciler } from "../../server/payment/reconcile.ts";
 import { createRpcChain } from "../../server/payment/rpc-chain.ts";
 import type { Shop } from "../support/shop.ts";
@@ -61,7 +62,10 @@ export async function openAftermath(shop: Shop): Promise<Aftermath> {
   });
   const reconciler = createReconciler({
     ledger,
-    chain: createRpcChain({ url: localnet.rpcUrl, timeoutMs: 5_000, asset: config.asset }),
+    nodes: createNodePool({
+      nodes: [createRpcChain({ url: localnet.rpcUrl, timeoutMs: 5_000, asset: config.asset })],
+      onState: () => {},
+    }),
     leaseMs: config.payment.leaseMs,
     intervalMs: 5_000,
     abandonedMs: config.payment.storeResponseTtlMs,

@@ -56,7 +56,7 @@ test("closing does not wait for a whole round over a node that hardly answers", 
   const ignore = () => {};
   const reconciler = createReconciler({
     ledger,
-    chain: { height, finalizedHeight: never, find: never, tokenAccount: never },
+    nodes: { height, inOrder: () => [], ask: never },
     leaseMs: 15_000,
     intervalMs: 60_000,
     abandonedMs: 600_000,

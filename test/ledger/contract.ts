@@ -13,6 +13,7 @@ import { modelContract } from "./contract-model.ts";
 import { moneyModelContract } from "./contract-money-model.ts";
 import { reconcileContract } from "./contract-reconcile.ts";
 import { stepContract } from "./contract-steps.ts";
+import { transferContract } from "./contract-transfers.ts";
 import { createClock, type OpenLedger, type World } from "./world.ts";
 
 /**
@@ -40,6 +41,7 @@ export function ledgerContract(name: string, open: OpenLedger, share = 1): void 
     admissionContract(world);
     stepContract(world);
     reconcileContract(world);
+    transferContract(world);
     modelContract(world);
     accountContract(world);
     keyContract(world);

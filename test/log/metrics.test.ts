@@ -19,6 +19,8 @@ test("what happened is in the text, by its labels", async () => {
   metrics.undecided(2);
   metrics.owed(20_000n);
   metrics.owed(5n);
+  metrics.node(2, "failing");
+  metrics.node(2, "lagging");
   const lines = (await metrics.text()).split("\n");
   expect(lines).toEqual(
     expect.arrayContaining([
@@ -37,6 +39,8 @@ test("what happened is in the text, by its labels", async () => {
       'farebox_facilitator_breaker{facilitator="https://f.example.com",state="closed"} 1',
       "farebox_undecided_payments 2",
       "farebox_owed_micro_usd_total 20005",
+      'farebox_rpc_node{node="2",state="lagging"} 1',
+      'farebox_rpc_node{node="2",state="failing"} 0',
     ]),
   );
   expect(lines.some((line) => line.startsWith("nodejs_eventloop_lag_p99_seconds "))).toBe(true);

@@ -69,17 +69,24 @@ export interface SolanaNode {
   /** Answers one method otherwise; a string is sent as it is. */
   answer(method: string, result: unknown): void;
   fail(method: string, code: number): void;
+  /** Answers everything so; without a body, never. */
+  answerAll(status: number, body: string | undefined): void;
   close(): Promise<void>;
 }
 
 /** A JSON-RPC node with an invented history, for the faults a real one does not show on demand. */
 export async function startSolanaNode(): Promise<SolanaNode> {
   const replies = new Map<string, unknown>();
+  let everything: { readonly status: number; readonly body: string | undefined } | undefined;
   const server = createServer(async (req, res) => {
     const chunks: Buffer[] = [];
     for await (const chunk of req) chunks.push(chunk as Buffer);
     const { id, method, params } = JSON.parse(Buffer.concat(chunks).toString("utf8"));
     node.asked.push({ method, params });
+    if (everything !== undefined) {
+      if (everything.body !== undefined) res.writeHead(everything.status).end(everything.body);
+      return;
+    }
     const reply = replies.has(method) ? replies.get(method) : dispatch(method, params);
     res.end(typeof reply === "string" ? reply : JSON.stringify({ jsonrpc: "2.0", id, ...(reply as object) }));
   }).listen(0, "127.0.0.1");
@@ -124,6 +131,9 @@ export async function startSolanaNode(): Promise<SolanaNode> {
     },
     fail: (method, code) => {
       replies.set(method, { error: { code, message: "injected" } });
+    },
+    answerAll: (status, body) => {
+      everything = { status, body };
     },
     close: async () => {
       server.close();
