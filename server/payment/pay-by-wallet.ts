@@ -1,3 +1,4 @@
+import type { IncomingMessage } from "node:http";
 import { GatewayError } from "../errors.ts";
 import type { MicroUsd } from "../money.ts";
 import type { RouteMatch } from "../route-table.ts";
@@ -32,6 +33,7 @@ export interface WalletParts {
   readonly priced: (match: RouteMatch, sale: Sale) => RouteMatch;
   readonly check: (visit: Visit, body: Buffer) => GatewayError | Sale;
   readonly deliveries: Deliveries;
+  readonly clientAddress: (req: IncomingMessage) => string;
   /** A call is over: what its payer bears, or why nothing. */
   readonly onEnd: (visit: Visit, charged: MicroUsd, notCharged: string | undefined) => void;
 }
@@ -115,6 +117,7 @@ async function open(
       path,
       query: queryOf(req.url),
       body,
+      address: parts.clientAddress(req),
       signal: left.signal,
       onEnd: (charged, notCharged) => parts.onEnd(visit, charged, notCharged),
     });

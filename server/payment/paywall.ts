@@ -38,6 +38,7 @@ export interface PaywallParts {
   readonly keys: Omit<KeyParts, "check" | "deliveries" | "bodyLimitBytes" | "keepResponses"> | undefined;
   readonly gate: Pick<GateOptions, "streamingTypes" | "gateBytes" | "keepBytes">;
   readonly bodyLimitBytes: number;
+  readonly clientAddress: WalletParts["clientAddress"];
   /** Whether a call's price depends on its body. */
   readonly isQuoted: (match: RouteMatch) => boolean;
   /** The facilitator settles nothing smaller, MicroUsd. */
@@ -83,6 +84,7 @@ export function createPaywall(parts: PaywallParts): Paywall {
     priced,
     check,
     deliveries,
+    clientAddress: parts.clientAddress,
     onEnd: parts.onWalletCall,
   };
   const keys: KeyParts | undefined = parts.keys && {
