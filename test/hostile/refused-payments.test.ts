@@ -1,5 +1,6 @@
 import type { PaymentPayload } from "@x402/core/types";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { paymentId } from "../support/buyer.ts";
 import { refusal } from "../support/stub-facilitator.ts";
 import { createForger, type Forger, v1, v2, withAccepted } from "./forger.ts";
 import { type OpenGateway, openGateway } from "./open-gateway.ts";
@@ -90,6 +91,7 @@ describe("an address whose payments the facilitator refused", () => {
     expect(headers.get("ratelimit-reset")).toBe(String(seconds));
     expect(asked()).toBe(LIMIT);
     expect((await send(address, {})).status).toBe(402);
+    expect(await gateway.ledger.payment(paymentId(v2(payment)))).toBeUndefined();
     // Nothing of the payment is used up: it only has to come later, or from elsewhere.
     expect((await send(newAddress(), v2(payment))).status).toBe(200);
   });

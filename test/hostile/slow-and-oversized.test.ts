@@ -110,7 +110,14 @@ describe("too slow", () => {
     socket.write(`${head("/agent", { ...payment, "Content-Length": length })}\r\n\r\n${BODY.slice(0, -1)}`);
     socket.once("data", () => socket.write(BODY.slice(-1)));
     expect(errorOf(await answer)).toMatchObject({ status: 408, error: TOO_SLOW });
-    nothingServed();
+    // Whatever had begun has got as far as this one, which began later.
+    const headers = { "content-type": "application/json", ...(await pay("/agent", BODY)) };
+    expect((await fetch(`${gateway.url}/agent`, { method: "POST", headers, body: BODY })).status).toBe(200);
+    expect(reached()).toEqual({
+      upstream: before.upstream + 1,
+      verify: before.verify + 1,
+      settle: before.settle + 1,
+    });
   });
 
   test("the body of a call that was answered already: closed, without a second answer", async () => {
