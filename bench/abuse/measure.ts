@@ -37,6 +37,8 @@ const BOGUS = 100_000;
 const SIGNED = 500;
 const SIGNED_SENT = 5_000;
 
+/** After each attack, while its connections are closed. */
+const PAUSE_MS = 2_000;
 const SAMPLE_EVERY_MS = 50;
 const MIB = 1024 * 1024;
 
@@ -54,6 +56,7 @@ export async function measureAbuse(amounts: AbuseAmounts): Promise<AbuseResults>
       const siege = await besiege(ground, name, attack, before, amounts.seconds);
       tell(name, siege);
       sieges.push(siege);
+      await wait(PAUSE_MS);
     }
     return { peace, sieges };
   } finally {

@@ -93,9 +93,10 @@ async function readQuoted(parts: WalletParts, visit: Visit): Promise<Arrived | G
   return payment instanceof GatewayError ? payment : { payment, body, sale };
 }
 
-function readPayment({ reader }: WalletParts, visit: Visit): ArrivedPayment | GatewayError {
-  const payment = reader.read(visit.req.headers, visit.match);
+function readPayment(parts: WalletParts, visit: Visit): ArrivedPayment | GatewayError {
+  const payment = parts.reader.read(visit.req.headers, visit.match);
   if (!(payment instanceof GatewayError)) visit.payer = payment.transfer.payer;
+  else if (payment.status < 500) parts.payments.refusals.bogus(parts.clientAddress(visit.req));
   return payment;
 }
 

@@ -30,6 +30,13 @@ export interface RefusedPayments {
    * the limit is reached. So at most twice the limit is asked in a minute, however many connections send at once.
    */
   verify(source: PaymentSource, ask: () => Promise<VerifyResult>): Promise<VerifyResult | GatewayError>;
+  /** A payment from this address died in our own checks. */
+  bogus(address: string): void;
+  /**
+   * More of this address's payments were bogus or refused than the limit allows: they are checked after everybody else's. They
+   * are checked all the same, since only the check tells which of them is the retry of what was paid.
+   */
+  isSuspect(address: string): boolean;
   /** The facilitator refused to settle what it had verified. */
   settleRefused(source: PaymentSource): void;
 }
@@ -38,6 +45,7 @@ export interface RefusedPayments {
 export function createRefusedPayments(perMinute: number): RefusedPayments {
   const byNetwork = createRefusalCount(perMinute);
   const byPayer = createRefusalCount(perMinute);
+  const bogusByNetwork = createRefusalCount(perMinute);
   const asking = createPlaces(perMinute);
 
   function limit({ address, payer }: PaymentSource): GatewayError | undefined {
@@ -67,6 +75,11 @@ export function createRefusedPayments(perMinute: number): RefusedPayments {
       } finally {
         asking.leave(network);
       }
+    },
+    bogus: (address) => void bogusByNetwork.count(networkOf(address)),
+    isSuspect(address) {
+      const network = networkOf(address);
+      return bogusByNetwork.blockedForMs(network) > 0 || byNetwork.blockedForMs(network) > 0;
     },
     settleRefused: (source) => void count(source),
   };
