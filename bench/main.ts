@@ -69,11 +69,15 @@ const tables = [
   describeVerdicts(verdicts),
 ];
 process.stdout.write(`${tables.filter((one) => one !== undefined).join("\n\n")}\n`);
-const measured = { machine, ...wallets, ...(keyed && { keyed }), ...(abuse && { abuse }) };
-const results = { ...earlier(), ...measured, verdicts: [...earlierVerdicts(), ...verdicts] };
+const measured = {
+  ...wallets,
+  ...(keyed && { keyed: { machine, ...keyed } }),
+  ...(abuse && { abuse: { machine, ...abuse } }),
+};
+const results = { machine, ...earlier(), ...measured, verdicts: [...earlierVerdicts(), ...verdicts] };
 writeFileSync(pathOf("results.json"), `${JSON.stringify(results, null, 2)}\n`);
 
-/** Of a run with `--only` the rest of the file stays as it was; `machine` is the last run's. */
+/** Of a run with `--only` the rest of the file stays as it was, each part with the machine of its own run. */
 function earlier(): Partial<Results> & { readonly verdicts?: readonly Verdict[] } {
   return values.only === undefined ? {} : JSON.parse(readFileSync(pathOf("results.json"), "utf8"));
 }

@@ -1,6 +1,9 @@
 import { below, number, table, type Verdict } from "../results.ts";
 import type { AbuseResults } from "./measure.ts";
 
+/** 200 MB. */
+const MOST_MIB = 190;
+
 /** Holds the results against what is promised. */
 export function judgeAbuse({ peace, sieges }: AbuseResults): Verdict[] {
   const served = sieges.reduce((sum, siege) => sum + siege.served, 0);
@@ -12,7 +15,7 @@ export function judgeAbuse({ peace, sieges }: AbuseResults): Verdict[] {
   const asked = (name: string) => sieges.find((siege) => siege.name === name)?.asked;
   return [
     ...verdicts,
-    below("attacks: growth of the server's memory", growth, 200, "MiB"),
+    below("attacks: growth of the server's memory", growth, MOST_MIB, "MiB"),
     below("attacks: answers that served", served, 1, ""),
     below("bogus payments: questions to the facilitator", asked("bogus payments"), 1, ""),
     below(
