@@ -1,6 +1,8 @@
 import { execFileSync } from "node:child_process";
-import { existsSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
+import { measureAbuse } from "./abuse/measure.ts";
+import { describeAbuse, judgeAbuse } from "./abuse/results.ts";
 import { measureDirectFirstByte, measureFirstByte } from "./first-byte.ts";
 import { type Ground, prepareGround } from "./ground.ts";
 import { measureKeyed } from "./keyed/measure.ts";
@@ -11,7 +13,7 @@ import { fareboxMiddleware, fareboxRoute } from "./lanes/farebox-middleware.ts";
 import { expressRoute, expressUse, floor, nodeHttp, x402Express } from "./lanes/peers.ts";
 import { measureLoopDelay } from "./loop-delay.ts";
 import { measurePipedBody } from "./piped-body.ts";
-import { describe, describeMachine, describeVerdicts, judge, type Results } from "./results.ts";
+import { describe, describeMachine, describeVerdicts, judge, type Results, type Verdict } from "./results.ts";
 import { type Amounts, measurePaid, measureUnpaid } from "./throughput.ts";
 
 const LANES = [
@@ -25,7 +27,7 @@ const LANES = [
   fareboxRoute,
 ];
 const WALLET_WORKS = ["unpaid", "paid", "first-byte", "body", "start", "loop"];
-const WORKS = [...WALLET_WORKS, "keyed"];
+const WORKS = [...WALLET_WORKS, "keyed", "abuse"];
 const STARTS = 5;
 
 const { values } = parseArgs({
@@ -54,15 +56,36 @@ const paid = lanes.filter(({ sells, floor }) => sells || floor === true);
 const machine = describeMachine();
 const wallets = WALLET_WORKS.some((work) => works.has(work)) ? await measureWallets() : undefined;
 const keyed = has("keyed") ? await measureKeyed(amounts) : undefined;
-const verdicts = [...(wallets ? judge(wallets) : []), ...(keyed ? judgeKeyed(keyed) : [])];
+const abuse = has("abuse") ? await measureAbuse(amounts) : undefined;
+const verdicts = [
+  ...(wallets ? judge(wallets) : []),
+  ...(keyed ? judgeKeyed(keyed) : []),
+  ...(abuse ? judgeAbuse(abuse) : []),
+];
 const tables = [
   wallets && describe(wallets, lanes),
   keyed && describeKeyed(keyed),
+  abuse && describeAbuse(abuse),
   describeVerdicts(verdicts),
 ];
 process.stdout.write(`${tables.filter((one) => one !== undefined).join("\n\n")}\n`);
-const results = { machine, ...wallets, keyed, verdicts };
+const measured = {
+  ...wallets,
+  ...(keyed && { keyed: { machine, ...keyed } }),
+  ...(abuse && { abuse: { machine, ...abuse } }),
+};
+const results = { machine, ...earlier(), ...measured, verdicts: [...earlierVerdicts(), ...verdicts] };
 writeFileSync(pathOf("results.json"), `${JSON.stringify(results, null, 2)}\n`);
+
+/** Of a run with `--only` the rest of the file stays as it was, each part with the machine of its own run. */
+function earlier(): Partial<Results> & { readonly verdicts?: readonly Verdict[] } {
+  return values.only === undefined ? {} : JSON.parse(readFileSync(pathOf("results.json"), "utf8"));
+}
+
+function earlierVerdicts(): readonly Verdict[] {
+  const renewed = new Set(verdicts.map(({ what }) => what));
+  return (earlier().verdicts ?? []).filter(({ what }) => !renewed.has(what));
+}
 
 async function measureWallets(): Promise<Results> {
   const reference = sellers.find(({ name }) => name === fareboxGateway.name) ?? sellers[0];
@@ -79,8 +102,9 @@ async function measureWallets(): Promise<Results> {
 /** The peers are no part of Farebox: they are installed here, and Farebox itself is measured as it is built. */
 function install(): void {
   const npm = (...words: string[]) => execFileSync("npm", words, { stdio: "inherit" });
+  const withPeers = works.has("keyed") || WALLET_WORKS.some((work) => works.has(work));
   // Its newest part: an older installation lacks it.
-  if (!existsSync(pathOf("node_modules/@portkey-ai/gateway")))
+  if (withPeers && !existsSync(pathOf("node_modules/@portkey-ai/gateway")))
     npm("ci", "--ignore-scripts", "--prefix", pathOf("."));
   if (lanes.some(({ name }) => name.startsWith("farebox"))) npm("run", "--silent", "build");
 }

@@ -4,7 +4,7 @@ import { errorBody, GatewayError } from "./errors.ts";
 import { createKeyStatus, createPermissionCheck, type KeyStatusParts } from "./key-status.ts";
 import { LedgerFault } from "./ledger/ledger.ts";
 import { createRouteTable, pathOf } from "./route-table.ts";
-import type { Dialect, Route } from "./routes.ts";
+import { dialectOf, type Route } from "./routes.ts";
 
 /** One part of the process, as `/readyz` reports it. */
 export interface Readiness {
@@ -81,7 +81,7 @@ function fromFault(cause: unknown): GatewayError {
 }
 
 function sendError(req: Request, res: Response, error: GatewayError): void {
-  const dialect: Dialect = /^\/api\/v1(?:\/|$)/i.test(pathOf(req) ?? "") ? "numeric" : "openai";
+  const dialect = dialectOf(pathOf(req));
   res
     .status(error.status)
     .set({ ...error.headers, "Cache-Control": "no-store", "Access-Control-Allow-Origin": "*" })

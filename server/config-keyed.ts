@@ -33,12 +33,15 @@ export function resolveKeyedTier(input: ConfigInput, cwd: string, problems: Prob
       allowPrivate: file.alerts.allowPrivate,
       lowBalance: file.alerts.lowBalance ?? undefined,
     },
-    flood: {
-      badCredentialsPerMinute: file.limits.badCredentialsPerMinute,
-      trustedProxies: file.limits.trustedProxies,
-    },
+    flood: floodConfig(file),
     adminToken: env.FAREBOX_ADMIN_TOKEN,
   };
+}
+
+/** What is counted by client address. */
+export function floodConfig({ limits }: ConfigInput["file"]): Config["flood"] {
+  const { badCredentialsPerMinute, refusedPaymentsPerMinute, trustedProxies } = limits;
+  return { badCredentialsPerMinute, refusedPaymentsPerMinute, trustedProxies };
 }
 
 /** Whoever can change the answer of the JWKS URL can issue tokens, so it is not fetched over plain http. */

@@ -137,7 +137,11 @@ const fileSchema = z.strictObject({
   limits: z
     .strictObject({
       body: size("1KiB", "256MiB").default(1_048_576),
+      headersTimeout: duration("100ms", "5m").default(20_000),
+      requestTimeout: duration("100ms", "1h").default(60_000),
+      connections: integer(1, 1_000_000).default(16_384),
       badCredentialsPerMinute: integer(1, 1_000_000).default(60),
+      refusedPaymentsPerMinute: integer(1, 1_000_000).default(60),
       trustedProxies: z.array(addressRange()).default([]),
     })
     .prefault({}),

@@ -1,5 +1,6 @@
 import type { MicroUsd } from "./money.ts";
 import type { Route } from "./routes.ts";
+import type { ServerLimits } from "./server-limits.ts";
 
 /** `local` = the embedded chain under mainnet's CAIP-2 id; no real money. */
 export type NetworkName = "local" | "solana" | "solana-devnet";
@@ -90,6 +91,7 @@ export interface Config {
   readonly ownKeys: OwnKeysConfig;
   readonly alerts: AlertsConfig;
   readonly flood: FloodConfig;
+  readonly server: ServerLimits;
   /** The operator's token for the admin API, at least 32 characters; undefined: the API is off. */
   readonly adminToken: string | undefined;
   readonly drainMs: number;
@@ -164,10 +166,12 @@ export interface AlertsConfig {
   readonly lowBalance: MicroUsd | undefined;
 }
 
-/** Limits on requests that carry bad credentials. */
+/** Limits on requests that carry bad credentials or payments. */
 export interface FloodConfig {
   /** Refused credentials of one client address in a minute; more are 429 unheard. */
   readonly badCredentialsPerMinute: number;
+  /** Refused payments of one client address, and of one wallet, in a minute; new ones are then 429 unasked. */
+  readonly refusedPaymentsPerMinute: number;
   /** Proxies whose X-Forwarded-For is believed: addresses or CIDR ranges. */
   readonly trustedProxies: readonly string[];
 }

@@ -107,6 +107,11 @@ export const ERRORS = {
     "rate_limit_error",
     "Too many unsettled calls of this wallet are in progress.",
   ),
+  too_many_refused_payments: entry(
+    429,
+    "rate_limit_error",
+    "Too many payments from this address or wallet were refused. Nothing was spent; wait, then send the same payment again.",
+  ),
   invalid_api_key: entry(401, "authentication_error", "Invalid API key provided"),
   invalid_token: entry(401, "authentication_error", "Invalid token provided"),
   insufficient_permissions: entry(
@@ -179,6 +184,16 @@ export const ERRORS = {
   invalid_request: entry(400, "invalid_request_error", "The request is not valid."),
   invalid_json: entry(400, "invalid_request_error", "The request body is not valid JSON."),
   body_too_large: entry(413, "invalid_request_error", "The request body is larger than this server accepts."),
+  headers_too_large: entry(
+    431,
+    "invalid_request_error",
+    "The request headers are larger than this server accepts.",
+  ),
+  request_timeout: entry(
+    408,
+    "invalid_request_error",
+    "The request did not arrive in time. Nothing was charged; send it again.",
+  ),
   body_incomplete: entry(400, "invalid_request_error", "The request body ended early."),
   upstream_unreachable: entry(
     502,

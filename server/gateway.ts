@@ -13,20 +13,10 @@ import type { UpstreamProxy } from "./proxy/proxy.ts";
 import type { Meter, Prepared, ProxyCall, Reading } from "./proxy/proxy-call.ts";
 import { createRouteTable, pathOf } from "./route-table.ts";
 import type { Route } from "./routes.ts";
-
-/**
- * Node's limits, set on purpose (docs/operations.md): a slow or idle connection must not hold memory for long, and a
- * payment header with its echoed extensions must fit.
- */
-const SERVER_LIMITS = {
-  headersTimeout: 20_000,
-  requestTimeout: 60_000,
-  keepAliveTimeout: 65_000,
-  connectionsCheckingInterval: 5_000,
-  maxHeaderSize: 24_576,
-} as const;
+import { answerConnectionFaults, limitServer, nodeLimits, type ServerLimits } from "./server-limits.ts";
 
 export interface GatewayParts {
+  readonly limits: ServerLimits;
   readonly routes: readonly Route[];
   readonly paywall: Paywall;
   readonly proxy: UpstreamProxy;
@@ -36,10 +26,11 @@ export interface GatewayParts {
 
 /** The whole way of a request, on one screen: a preflight, a priced route behind the paywall, or the Express app. */
 export function createGateway(parts: GatewayParts): Server {
-  const { paywall, proxy, app } = parts;
+  const { paywall, proxy, app, limits } = parts;
   const table = createRouteTable(parts.routes);
 
-  return createServer({ ...SERVER_LIMITS }, (req, res) => {
+  const server = createServer(nodeLimits(limits), (req, res) => {
+    faults.arrived(req, res);
     const match = table.find(req);
     if (match !== undefined) {
       paywall.handle(req, res, match, forward(proxy, match.route));
@@ -50,6 +41,9 @@ export function createGateway(parts: GatewayParts): Server {
     else if (methods.length > 0) paywall.preflight(res, methods);
     else app(req, res);
   });
+  const faults = answerConnectionFaults(server);
+  limitServer(server, limits);
+  return server;
 }
 
 /** Sells what an upstream answers. */

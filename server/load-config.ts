@@ -105,8 +105,22 @@ function resolveConfig(input: ConfigInput, cwd: string, problems: Problems): Con
       guidance: file.service.guidance,
     },
     bodyLimitBytes: file.limits.body,
+    server: serverLimits(file, problems),
     drainMs: file.drain,
     logLevel: env.LOG_LEVEL,
+  };
+}
+
+/** Node refuses to start where a request must be complete before its headers. */
+function serverLimits({ limits }: ConfigInput["file"], problems: Problems): Config["server"] {
+  const { headersTimeout, requestTimeout, connections } = limits;
+  if (headersTimeout > requestTimeout && !problems.touches("limits")) {
+    problems.add("limits.headersTimeout", "must not be above limits.requestTimeout, which includes it");
+  }
+  return {
+    headersTimeoutMs: headersTimeout,
+    requestTimeoutMs: requestTimeout,
+    maxConnections: connections,
   };
 }
 

@@ -34,6 +34,7 @@ export type PaymentSettings = Pick<
   | "memoSecrets"
   | "payment"
   | "bodyLimitBytes"
+  | "flood"
 > & {
   readonly service: Pick<Config["service"], "name" | "description" | "tags">;
   readonly models: readonly (Pick<ModelConfig, "name"> & Partial<Pick<ModelConfig, "pricing">>)[];
@@ -95,6 +96,7 @@ export async function openPayments(options: OpenPaymentsOptions): Promise<Opened
     memoSecrets: settings.memoSecrets,
     settings: settings.payment,
     bodyLimitBytes: settings.bodyLimitBytes,
+    flood: settings.flood,
     reconcileEveryMs: RECONCILE_EVERY_MS,
     ledger,
     facilitators: opened.facilitators,

@@ -2,7 +2,8 @@ import { setTimeout } from "node:timers/promises";
 import { bazaarExtension } from "../well-known/bazaar.ts";
 import { resourceOf } from "../well-known/resource.ts";
 import type { PublishedRoute } from "../well-known/types.ts";
-import type { PaymentConfig, ServiceConfig } from "./config.ts";
+import { createClientAddress } from "./auth/client-address.ts";
+import type { FloodConfig, PaymentConfig, ServiceConfig } from "./config.ts";
 import { CORS_HEADERS } from "./cors.ts";
 import { publishRoute } from "./discovery.ts";
 import type { KeyedTier } from "./keyed-tier.ts";
@@ -15,6 +16,7 @@ import type { NodePool } from "./payment/node-pool.ts";
 import { paymentIdentifierExtension } from "./payment/payment-identifier.ts";
 import { createPaywall, type Paywall, type RequestFacts } from "./payment/paywall.ts";
 import { createReconciler, type Reconciler } from "./payment/reconcile.ts";
+import { createRefusedPayments } from "./payment/refused-payments.ts";
 import type { MerchantTerms } from "./payment/terms.ts";
 import { createTokenMint } from "./payment/token.ts";
 import { encodePaymentResponse } from "./payment/wire.ts";
@@ -41,6 +43,7 @@ export interface PaymentsOptions {
   readonly memoSecrets: readonly string[];
   readonly settings: PaymentConfig;
   readonly bodyLimitBytes: number;
+  readonly flood: Pick<FloodConfig, "refusedPaymentsPerMinute" | "trustedProxies">;
   readonly reconcileEveryMs: number;
   readonly ledger: Ledger;
   readonly facilitators: Facilitators;
@@ -115,6 +118,7 @@ export function createPayments(options: PaymentsOptions): Payments {
       facilitators,
       leases,
       reconciler,
+      refusals: createRefusedPayments(options.flood.refusedPaymentsPerMinute),
       leaseMs: settings.leaseMs,
       settleByMs: settings.settleByMs,
       strikeMs: settings.strikeMs,
@@ -137,6 +141,7 @@ export function createPayments(options: PaymentsOptions): Payments {
     },
     keys: options.keyed?.paywall,
     bodyLimitBytes: options.bodyLimitBytes,
+    clientAddress: createClientAddress(options.flood.trustedProxies),
     isQuoted: ({ route }) => options.isQuoted(route),
     minimumPayment: options.minimumPayment,
     observe: observer.request,

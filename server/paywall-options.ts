@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
 import type { NetworkName } from "./config.ts";
+import { floodConfig } from "./config-keyed.ts";
 import { resolveNetwork } from "./config-networks.ts";
 import { createProblems, parseInput } from "./config-problems.ts";
 import { paymentConfig } from "./load-config.ts";
@@ -30,6 +31,10 @@ export interface PaywallOptions {
   readonly payment?: Readonly<Record<string, unknown>>;
   /** As `limits.body` of farebox.yaml. Default `1MiB`. */
   readonly bodyLimit?: string;
+  /** As `limits.refusedPaymentsPerMinute` of farebox.yaml. Default 60. */
+  readonly refusedPaymentsPerMinute?: number;
+  /** As `limits.trustedProxies` of farebox.yaml: the proxies in front whose `X-Forwarded-For` is believed. Default none. */
+  readonly trustedProxies?: readonly string[];
   readonly v1?: boolean;
   readonly logLevel?: "fatal" | "error" | "warn" | "info" | "debug" | "trace" | "silent";
   readonly onFatal?: (error: Error) => void;
@@ -60,7 +65,11 @@ export function readPaywallOptions(options: PaywallOptions): PaymentSettings {
     rpcUrl,
     payment: options.payment,
     service: options.serviceName === undefined ? undefined : { name: options.serviceName },
-    limits: options.bodyLimit === undefined ? undefined : { body: options.bodyLimit },
+    limits: defined({
+      body: options.bodyLimit,
+      refusedPaymentsPerMinute: options.refusedPaymentsPerMinute,
+      trustedProxies: options.trustedProxies,
+    }),
     protocol: options.v1 === undefined ? undefined : { v1: options.v1 },
   });
   const input = parseInput(env, file, problems);
@@ -82,6 +91,7 @@ export function readPaywallOptions(options: PaywallOptions): PaymentSettings {
     memoSecrets: input.env.FAREBOX_MEMO_SECRET ?? [],
     payment: paymentConfig(input.file),
     bodyLimitBytes: input.file.limits.body,
+    flood: floodConfig(input.file),
     service: input.file.service,
     models: [],
   };

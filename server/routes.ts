@@ -6,6 +6,11 @@ export type Tier = "x402" | "key" | "jwt";
 /** The error shape of a mount: `openai` has a string code, `numeric` a code that mirrors the status. */
 export type Dialect = "openai" | "numeric";
 
+/** The dialect at a path that is no priced route, or whose route is not known; `undefined`: no path could be read. */
+export function dialectOf(path: string | undefined): Dialect {
+  return path !== undefined && /^\/api\/v1(?:\/|$)/i.test(path) ? "numeric" : "openai";
+}
+
 /** `upfront` settles before the handler runs, for upstreams that are dear to run. */
 export type SettleMode = "after" | "upfront";
 

@@ -43,6 +43,7 @@ export interface StartOptions {
 }
 
 const READINESS_MS = 1_000;
+const DROP_WARNING_EVERY_MS = 60_000;
 
 /** Configuration -> parts -> listen. Rejects if the ledger cannot be opened or a port is taken. */
 export async function startGateway({ config, log, onFatal, clock }: StartOptions): Promise<RunningGateway> {
@@ -66,7 +67,14 @@ export async function startGateway({ config, log, onFatal, clock }: StartOptions
     readiness: () => readiness(opened, proxy),
     onFault: (error) => log.error({ err: error }, "request failed"),
   });
-  const server = createGateway({ routes: config.routes, paywall: payments.paywall, proxy, app });
+  const server = createGateway({
+    limits: config.server,
+    routes: config.routes,
+    paywall: payments.paywall,
+    proxy,
+    app,
+  });
+  server.on("drop", createDropWarning(config, log));
   let admin: AdminServer | undefined;
   async function closeParts(): Promise<void> {
     await opened.close();
@@ -175,6 +183,19 @@ async function listen(server: Server, { host, port }: Config): Promise<void> {
   } catch (cause) {
     throw portFault(cause, "PORT", host, port);
   }
+}
+
+/** One line a minute at most: whoever opens connections by the thousand must not fill the log. */
+function createDropWarning({ server: { maxConnections } }: Config, log: Logger): () => void {
+  let dropped = 0;
+  let quietUntil = 0;
+  return () => {
+    dropped += 1;
+    const now = performance.now();
+    if (now < quietUntil) return;
+    quietUntil = now + DROP_WARNING_EVERY_MS;
+    log.warn({ dropped, maxConnections }, "connections closed unheard: limits.connections are open");
+  };
 }
 
 function urlOf(server: Server, config: Config): string {

@@ -24,6 +24,13 @@ export const fareboxUnguarded: KeyedLane = lane(
   "limits: { badCredentialsPerMinute: 1000000 }",
 );
 
+/** Sells to wallets too; all limits as they come. */
+export const fareboxAttacked: KeyedLane = lane(
+  "farebox-attacked",
+  "Farebox, keys and wallets",
+  'routes: { "GET /report": { upstream: bench, price: "$0.01" } }',
+);
+
 /** A key of the right form that was never made: its checksum is wrong. */
 export function badKey(): string {
   const { secret, last4 } = mintKey(PREFIX);

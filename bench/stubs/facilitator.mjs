@@ -1,9 +1,10 @@
 import { createServer } from "node:http";
 import { setTimeout as wait } from "node:timers/promises";
 
-const { PORT, NETWORK_ID, FEE_PAYER, SETTLE_MS = "0" } = process.env;
+const { PORT, NETWORK_ID, FEE_PAYER, SETTLE_MS = "0", REFUSE } = process.env;
 const SIGNATURE_HEAD = "5h".padEnd(78, "T");
 let settled = 0;
+let asked = 0;
 
 const extra = { feePayer: FEE_PAYER };
 const SUPPORTED = JSON.stringify({
@@ -15,9 +16,12 @@ const SUPPORTED = JSON.stringify({
   signers: { "solana:*": [FEE_PAYER] },
 });
 
-/** Says yes to everything; a settlement takes SETTLE_MS. */
+/** Says yes to everything, or no for the reason REFUSE; a settlement takes SETTLE_MS. `/asked` counts. */
 async function answer(path) {
   if (path === "/supported") return SUPPORTED;
+  if (path === "/asked") return String(asked);
+  asked += 1;
+  if (REFUSE !== undefined) return JSON.stringify({ isValid: false, invalidReason: REFUSE });
   if (path === "/verify") return '{"isValid":true}';
   if (Number(SETTLE_MS) > 0) await wait(Number(SETTLE_MS));
   settled += 1;

@@ -71,3 +71,12 @@ function parseRange(text: string): (address: Address) => boolean {
   if (!Number.isInteger(bits) || bits < 1 || bits > most) return () => false;
   return (address) => address.kind() === base.kind() && address.match(base, bits);
 }
+
+/** What is counted together: an IPv4 address, or the /64 of an IPv6 one, which is what one customer of a network has. */
+export function networkOf(address: string): string {
+  if (!address.includes(":") || !ipaddr.IPv6.isValid(address)) return address;
+  return ipaddr.IPv6.parse(address)
+    .parts.slice(0, 4)
+    .map((part) => part.toString(16))
+    .join(":");
+}

@@ -1,7 +1,8 @@
 import type { Caller } from "../auth/authenticate.ts";
 import { GatewayError } from "../errors.ts";
-import type { HoldOutcome, RateState } from "../ledger/call-ledger.ts";
+import type { HoldOutcome } from "../ledger/call-ledger.ts";
 import { formatUsd } from "../money.ts";
+import { rateHeaders, wholeSeconds } from "./rate-headers.ts";
 import type { Sale } from "./sale.ts";
 
 type Refusal = Exclude<HoldOutcome, { readonly outcome: "held" | "replay" }>;
@@ -27,7 +28,7 @@ export function refuseHold(refusal: Refusal, caller: Caller, sale: Sale): Gatewa
     case "rate_limited":
       return new GatewayError("rate_limit_exceeded", {
         headers: Object.fromEntries(rateHeaders(refusal.rate)),
-        retryAfterSeconds: seconds(refusal.rate.resetsInMs),
+        retryAfterSeconds: wholeSeconds(refusal.rate.resetsInMs),
       });
     case "too_many_concurrent":
       return new GatewayError("concurrency_limit_exceeded", {
@@ -47,16 +48,6 @@ export function refuseHold(refusal: Refusal, caller: Caller, sale: Sale): Gatewa
   }
 }
 
-/** IETF draft `RateLimit-*`, as the clients of other APIs know it. */
-export function rateHeaders(rate: RateState | undefined): readonly (readonly [string, string])[] {
-  if (rate === undefined) return [];
-  return [
-    ["RateLimit-Limit", String(rate.limit)],
-    ["RateLimit-Remaining", String(rate.remaining)],
-    ["RateLimit-Reset", String(seconds(rate.resetsInMs))],
-  ];
-}
-
 function amounts(affordable: bigint, { range }: Sale): Readonly<Record<string, string>> {
   return { currency: "USD", needed: formatUsd(range.least), affordable: formatUsd(affordable) };
 }
@@ -65,8 +56,4 @@ function unauthorized(caller: Caller, message: string | undefined): GatewayError
   const code = caller.tier === "jwt" ? "invalid_token" : "invalid_api_key";
   const headers = { "WWW-Authenticate": 'Bearer error="invalid_token"' };
   return new GatewayError(code, message === undefined ? { headers } : { message, headers });
-}
-
-function seconds(ms: number): number {
-  return Math.max(1, Math.ceil(ms / 1_000));
 }

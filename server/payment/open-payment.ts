@@ -9,6 +9,7 @@ import type { Charge, StoredResponse } from "./charge.ts";
 import type { Facilitators } from "./facilitators.ts";
 import { fingerprint } from "./fingerprint.ts";
 import type { Reconciler } from "./reconcile.ts";
+import type { PaymentSource, RefusedPayments } from "./refused-payments.ts";
 import { openResponse } from "./response-store.ts";
 import { createX402Charge, type X402ChargeParts, type X402Payment } from "./x402-charge.ts";
 
@@ -30,6 +31,8 @@ export interface PaymentCall {
   /** With its `?`, or empty. */
   readonly query: string;
   readonly body: Buffer;
+  /** Of the client. */
+  readonly address: string;
   /** Aborted when the client leaves before anything was settled. */
   readonly signal: AbortSignal;
   /** See {@link X402Payment.onEnd}. */
@@ -40,6 +43,7 @@ export interface OpenPaymentParts extends X402ChargeParts {
   readonly ledger: Ledger;
   readonly facilitators: Facilitators;
   readonly reconciler: Reconciler;
+  readonly refusals: RefusedPayments;
   readonly leaseMs: number;
   readonly settleByMs: number;
   readonly maxInFlight: number;
@@ -60,9 +64,12 @@ const MAX_ROUNDS = 3;
  */
 export async function openPayment(
   parts: OpenPaymentParts,
-  payment: ArrivedPayment,
+  arrived: ArrivedPayment,
   call: PaymentCall,
 ): Promise<Opening> {
+  // A limit of refusals keeps a new payment from being claimed; one that is recorded is answered all the same.
+  const refusal = arrived.refusal ?? parts.refusals.limit(sourceOf(arrived, call));
+  const payment = { ...arrived, refusal };
   const request = claimRequest(parts, payment, call);
   for (let round = 0; round < MAX_ROUNDS; round += 1) {
     const outcome = await parts.ledger.claim(request);
@@ -70,6 +77,10 @@ export async function openPayment(
     if (opening !== "again") return opening;
   }
   return problem("settlement_unknown", 2);
+}
+
+function sourceOf(payment: ArrivedPayment, { address }: PaymentCall): PaymentSource {
+  return { address, payer: payment.transfer.payer, isPayersDoing: payment.x402Version === 2 };
 }
 
 function claimRequest(parts: OpenPaymentParts, payment: ArrivedPayment, call: PaymentCall): ClaimRequest {
@@ -145,16 +156,43 @@ async function verifyClaim(
 ): Promise<Opening> {
   const request = withoutSecrets(payment);
   parts.leases.hold(payment.transfer.id, fence);
+  const source = sourceOf(payment, call);
   const facilitator = parts.facilitators.choose(payment.transfer);
-  const result = await facilitator.verify(request, call.signal);
+  const ask = () => facilitator.verify(request, call.signal);
+  const result = await parts.refusals.verify(source, ask);
   const { id, amount } = payment.transfer;
+  if (result instanceof GatewayError) return giveBack(parts, id, fence, result);
   if (result.outcome !== "ok") {
     parts.leases.drop(id, fence);
     return refuseVerify(parts, payment, fence, result);
   }
   const upfront = strikes || call.route.settle === "upfront";
-  const terms = { id, amount, fence, upfront, facilitator, settledAs: undefined, onEnd: call.onEnd };
+  const onRefused = () => parts.refusals.settleRefused(source);
+  const terms = {
+    id,
+    amount,
+    fence,
+    upfront,
+    facilitator,
+    settledAs: undefined,
+    onEnd: call.onEnd,
+    onRefused,
+  };
   return { kind: "charge", charge: charge(parts, payment, request, terms) };
+}
+
+/** Claimed, and then not asked about: others of its address were refused meanwhile. */
+async function giveBack(
+  parts: OpenPaymentParts,
+  id: string,
+  fence: number,
+  error: GatewayError,
+): Promise<Opening> {
+  parts.leases.drop(id, fence);
+  const released = await parts.ledger.release(id, fence, { reason: error.code, watched: false, strikeMs: 0 });
+  if (released === "lost") return problem("payment_in_progress", 1);
+  parts.onState("released");
+  return { kind: "error", error };
 }
 
 /**
@@ -221,6 +259,7 @@ async function serveSettled(
     facilitator: undefined,
     settledAs: transaction,
     onEnd: call.onEnd,
+    onRefused: () => undefined,
   });
   const replayedV1 = payment.x402Version === 1 && payment.transfer.id === id;
   if (!replayedV1 && record.servings <= MAX_SERVINGS) return { kind: "charge", charge: opened };
@@ -277,7 +316,10 @@ function charge(
   parts: OpenPaymentParts,
   payment: ArrivedPayment,
   request: FacilitatorRequest,
-  claim: Pick<X402Payment, "id" | "amount" | "fence" | "upfront" | "facilitator" | "settledAs" | "onEnd">,
+  claim: Pick<
+    X402Payment,
+    "id" | "amount" | "fence" | "upfront" | "facilitator" | "settledAs" | "onEnd" | "onRefused"
+  >,
 ): Charge {
   return createX402Charge(parts, {
     ...claim,

@@ -1,3 +1,4 @@
+import type { IncomingMessage } from "node:http";
 import { GatewayError } from "../errors.ts";
 import type { MicroUsd } from "../money.ts";
 import type { RouteMatch } from "../route-table.ts";
@@ -32,6 +33,7 @@ export interface WalletParts {
   readonly priced: (match: RouteMatch, sale: Sale) => RouteMatch;
   readonly check: (visit: Visit, body: Buffer) => GatewayError | Sale;
   readonly deliveries: Deliveries;
+  readonly clientAddress: (req: IncomingMessage) => string;
   /** A call is over: what its payer bears, or why nothing. */
   readonly onEnd: (visit: Visit, charged: MicroUsd, notCharged: string | undefined) => void;
 }
@@ -91,9 +93,10 @@ async function readQuoted(parts: WalletParts, visit: Visit): Promise<Arrived | G
   return payment instanceof GatewayError ? payment : { payment, body, sale };
 }
 
-function readPayment({ reader }: WalletParts, visit: Visit): ArrivedPayment | GatewayError {
-  const payment = reader.read(visit.req.headers, visit.match);
+function readPayment(parts: WalletParts, visit: Visit): ArrivedPayment | GatewayError {
+  const payment = parts.reader.read(visit.req.headers, visit.match);
   if (!(payment instanceof GatewayError)) visit.payer = payment.transfer.payer;
+  else if (payment.status < 500) parts.payments.refusals.bogus(parts.clientAddress(visit.req));
   return payment;
 }
 
@@ -115,6 +118,7 @@ async function open(
       path,
       query: queryOf(req.url),
       body,
+      address: parts.clientAddress(req),
       signal: left.signal,
       onEnd: (charged, notCharged) => parts.onEnd(visit, charged, notCharged),
     });

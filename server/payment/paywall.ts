@@ -38,6 +38,7 @@ export interface PaywallParts {
   readonly keys: Omit<KeyParts, "check" | "deliveries" | "bodyLimitBytes" | "keepResponses"> | undefined;
   readonly gate: Pick<GateOptions, "streamingTypes" | "gateBytes" | "keepBytes">;
   readonly bodyLimitBytes: number;
+  readonly clientAddress: WalletParts["clientAddress"];
   /** Whether a call's price depends on its body. */
   readonly isQuoted: (match: RouteMatch) => boolean;
   /** The facilitator settles nothing smaller, MicroUsd. */
@@ -63,11 +64,14 @@ export interface Paywall {
 
 /** Payments are checked for this long in one turn of the event loop. */
 const TURN_MS = 1.5;
+/** And those of an address that sends little else than bogus ones for this long: about one. */
+const SUSPECTS_TURN_MS = 0.1;
 
 /** Picks the tier of each request (design: section 6); pay-by-wallet.ts and pay-by-key.ts take it through its charge. */
 export function createPaywall(parts: PaywallParts): Paywall {
   const { challenges, reader, observe, bodyLimitBytes } = parts;
   const turns = createTurns(TURN_MS);
+  const suspectsTurns = createTurns(SUSPECTS_TURN_MS);
   const priced = createPricedRoutes(parts.minimumPayment);
   const deliveries = createDeliveries({
     gate: parts.gate,
@@ -83,6 +87,7 @@ export function createPaywall(parts: PaywallParts): Paywall {
     priced,
     check,
     deliveries,
+    clientAddress: parts.clientAddress,
     onEnd: parts.onWalletCall,
   };
   const keys: KeyParts | undefined = parts.keys && {
@@ -105,7 +110,8 @@ export function createPaywall(parts: PaywallParts): Paywall {
     if (reader.carries(headers)) {
       visit.tier = "x402";
       res.once("close", () => report(visit));
-      turns.run(() => void follow(visit, payByWallet(wallet, visit)));
+      const isSuspect = parts.payments.refusals.isSuspect(parts.clientAddress(req));
+      (isSuspect ? suspectsTurns : turns).run(() => void follow(visit, payByWallet(wallet, visit)));
     } else if (isBearer(headers.authorization)) {
       res.once("close", () => report(visit));
       void follow(visit, keys === undefined ? noCredentials() : payByKey(keys, visit));

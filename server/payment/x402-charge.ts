@@ -48,6 +48,8 @@ export interface X402Payment {
   readonly settledAs: string | undefined;
   /** Called once, when the charge is over: what the payer bears for this call, or why it bears nothing. */
   readonly onEnd: (charged: MicroUsd, notCharged: string | undefined) => void;
+  /** The facilitator refused to settle it. */
+  readonly onRefused: () => void;
 }
 
 /** Before each try of a charge's last step. */
@@ -239,6 +241,7 @@ class X402Charge implements Charge {
   /** No money moved, as far as the facilitator can tell; the chain is asked again once the transaction has expired. */
   async #refused(reason: string): Promise<SettleResult> {
     const { id, fence } = this.#payment;
+    this.#payment.onRefused();
     const strikeMs = this.upfront ? 0 : this.#parts.strikeMs;
     const step = await this.#parts.ledger.release(id, fence, { reason, watched: true, strikeMs });
     if (step === "lost") return failed("settlement_unknown", 2);

@@ -1,9 +1,12 @@
 import { readFileSync } from "node:fs";
+import { createServer } from "node:http";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { z } from "zod";
 import { configSchema } from "../../server/config-schema.ts";
 import { createMetrics } from "../../server/metrics.ts";
+import { limitServer, nodeLimits } from "../../server/server-limits.ts";
+import { loaded, ONE_MODEL, SOLANA_ENV } from "./settings.ts";
 
 function text(path: string): string {
   return readFileSync(fileURLToPath(new URL(`../../${path}`, import.meta.url)), "utf8");
@@ -49,3 +52,24 @@ test("dependencies.md has a line for each package of package.json, and no other"
   const documented = [...text("docs/dependencies.md").matchAll(/^\| `([^`]+)`/gm)].map(([, name]) => name);
   expect(documented.sort()).toEqual(wanted.sort());
 });
+
+test("operations.md has the limits of Node's server as they are set", () => {
+  const { server: limits } = loaded(ONE_MODEL, SOLANA_ENV);
+  const server = createServer(nodeLimits(limits));
+  limitServer(server, limits);
+  const { maxConnections, maxRequestsPerSocket, timeout } = server;
+  const set = { ...nodeLimits(limits), maxConnections, maxRequestsPerSocket, timeout };
+  const written = Object.entries(set).map(([name, value]) => [name, inWords(name, Number(value))]);
+  const documented = [
+    ...text("docs/operations.md").matchAll(
+      /^\| `((?:max|timeout|\w+Timeout|\w+Interval)\w*)` \| ([^|]+) \|/gm,
+    ),
+  ];
+  expect(documented.map(([, name, value]) => [name, value])).toEqual(written);
+});
+
+function inWords(name: string, value: number): string {
+  if (value === 0) return "off";
+  if (name === "maxHeaderSize") return `${value / 1_024} KiB`;
+  return /Timeout$|Interval$/.test(name) ? `${value / 1_000} s` : value.toLocaleString("en-US");
+}

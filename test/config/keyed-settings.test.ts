@@ -70,7 +70,7 @@ test("what is not said about the keyed tier has the documented default", () => {
     jwt: undefined,
     ownKeys: { masterKeys: [], fee: { kind: "share", basisPoints: 500n } },
     alerts: { webhookUrl: undefined, webhookSecret: undefined, allowPrivate: false, lowBalance: 1_000_000n },
-    flood: { badCredentialsPerMinute: 60, trustedProxies: [] },
+    flood: { badCredentialsPerMinute: 60, refusedPaymentsPerMinute: 60, trustedProxies: [] },
     adminToken: undefined,
   });
 });
@@ -81,7 +81,7 @@ keys: { prefixes: [sk_farebox_, sr_, sk_solrouter_, sk-srt-, sk-sr-], callTimeou
 jwt: { jwksFile: keys/jwks.json, issuer: me, audience: you, typ: a+jwt, billing: free, accountClaim: org }
 byok: { fee: "$0.0005" }
 alerts: { webhookUrl: "http://10.0.0.7:8080/hook?x=1", allowPrivate: true, lowBalance: null }
-limits: { badCredentialsPerMinute: 5, trustedProxies: [10.0.0.1, 192.168.0.0/16, "::1", "fd00::/8"] }
+limits: { badCredentialsPerMinute: 5, refusedPaymentsPerMinute: 7, trustedProxies: [10.0.0.1, 192.168.0.0/16, "::1", "fd00::/8"] }
 `;
   const env = {
     ...SOLANA_ENV,
@@ -115,6 +115,7 @@ limits: { badCredentialsPerMinute: 5, trustedProxies: [10.0.0.1, 192.168.0.0/16,
     },
     flood: {
       badCredentialsPerMinute: 5,
+      refusedPaymentsPerMinute: 7,
       trustedProxies: ["10.0.0.1", "192.168.0.0/16", "::1", "fd00::/8"],
     },
     adminToken: SECRET,

@@ -88,6 +88,7 @@ test("what is not said has the documented default", () => {
     verifyTimeoutMs: 10_000,
     settleTimeoutMs: 35_000,
     bodyLimitBytes: 1_048_576,
+    server: { headersTimeoutMs: 20_000, requestTimeoutMs: 60_000, maxConnections: 16_384 },
     drainMs: 25_000,
     adminHost: "127.0.0.1",
     models: [{ name: "gpt", upstream: "default", model: "gpt", maxOutput: 4_096 }],

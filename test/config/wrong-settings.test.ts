@@ -58,6 +58,11 @@ const RULES: readonly [
     ['limits.body: write a size with its unit, such as "64KiB"'],
   ],
   [
+    "headers that may take longer than the whole request",
+    "limits: { headersTimeout: 61s }",
+    ["limits.headersTimeout: must not be above limits.requestTimeout, which includes it"],
+  ],
+  [
     "a price as a YAML number",
     "prices: { agent: 0.02 }",
     ['prices.agent: write a price such as "$0.02", or null to switch the endpoint off'],

@@ -135,6 +135,7 @@ describe("a lease is let go of", () => {
         responseKeys: [],
         settledAs: undefined,
         onEnd: () => {},
+        onRefused: () => {},
       },
     );
     return { charge, leases };

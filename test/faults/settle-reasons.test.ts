@@ -8,7 +8,8 @@ let shop: Shop;
 let auditor: Auditor;
 
 beforeAll(async () => {
-  shop = await openShop({ yaml: "payment: { strikeFor: 0s }" });
+  const limits = "limits: { refusedPaymentsPerMinute: 1000 }";
+  shop = await openShop({ yaml: `payment: { strikeFor: 0s }\n${limits}` });
   await openForBusiness(shop.url);
   auditor = createAuditor(shop);
 });

@@ -2,6 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Config } from "../../server/config.ts";
+import type { Ledger } from "../../server/ledger/ledger.ts";
 import { loadConfig } from "../../server/load-config.ts";
 import { createLogger } from "../../server/log.ts";
 import { startGateway } from "../../server/start.ts";
@@ -19,6 +20,7 @@ export interface OpenGateway {
   readonly upstream: ModelUpstream;
   readonly facilitator: StubFacilitator;
   readonly rpc: StandInRpc;
+  readonly ledger: Ledger;
   close(): Promise<void>;
 }
 
@@ -66,6 +68,7 @@ export async function openGateway(yaml: string): Promise<OpenGateway> {
     upstream,
     facilitator,
     rpc,
+    ledger: gateway.ledger,
     async close() {
       await gateway.close();
       await upstream.close();

@@ -238,11 +238,12 @@ export function keyContract(world: World): void {
       const creations = await Promise.all(
         made.map((each) => world.ledger.createKey(newId("key"), owner, each, SETTINGS, once)),
       );
-      expect(creations.map((each) => each.outcome)).toEqual(["created", ...Array(9).fill("repeated")]);
+      const said = creations.map((each) => each.outcome);
+      expect(said.toSorted()).toEqual(["created", ...Array(9).fill("repeated")]);
       expect(new Set(creations.map((each) => keyOf(each).id)).size).toBe(1);
       expect(await world.ledger.keys(owner)).toHaveLength(1);
       const outcomes = await Promise.all(made.map(({ hash }) => outcome(hash)));
-      expect(outcomes).toEqual(["held", ...Array(9).fill("unknown")]);
+      expect(outcomes).toEqual(said.map((each) => (each === "created" ? "held" : "unknown")));
     });
 
     test("with another wish is a conflict; of another account it is its own", async () => {

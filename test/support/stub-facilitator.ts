@@ -15,9 +15,21 @@ export interface StubFacilitator {
   readonly calls: Readonly<{ verify: number; settle: number; supported: number }>;
   /** The transactions it invented, in order. */
   readonly transactions: readonly string[];
+  /** What `/verify` or `/settle` answers from now on; undefined: yes. */
+  answer(operation: "verify" | "settle", answer: StubAnswer | undefined): void;
   /** What `/supported` names from now on. */
   setFeePayer(feePayer: string): void;
   close(): Promise<void>;
+}
+
+export interface StubAnswer {
+  readonly status?: number;
+  readonly body: unknown;
+}
+
+/** A refusal in the facilitator's words. */
+export function refusal(reason: string): StubAnswer {
+  return { body: { isValid: false, invalidReason: reason, success: false, errorReason: reason } };
 }
 
 const MAINNET = "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp";
@@ -54,11 +66,16 @@ export async function startStubFacilitator(options: StubFacilitatorOptions): Pro
       };
     },
   };
+  const others = new Map<string, StubAnswer>();
   const server = createServer((req, res) => {
     req.resume().once("end", () => {
-      const answer = answers[req.url ?? ""];
-      res.writeHead(answer === undefined ? 404 : 200, { "content-type": "application/json" });
-      res.end(JSON.stringify(answer?.() ?? { error: "not found" }));
+      const path = req.url ?? "";
+      const usual = answers[path]?.();
+      const { status = 200, body } =
+        others.get(path) ??
+        (usual === undefined ? { status: 404, body: { error: "not found" } } : { body: usual });
+      res.writeHead(status, { "content-type": "application/json" });
+      res.end(JSON.stringify(body));
     });
   });
   server.listen(0, "127.0.0.1");
@@ -69,6 +86,10 @@ export async function startStubFacilitator(options: StubFacilitatorOptions): Pro
     url: `http://127.0.0.1:${port}`,
     calls,
     transactions,
+    answer: (operation, answer) => {
+      if (answer === undefined) others.delete(`/${operation}`);
+      else others.set(`/${operation}`, answer);
+    },
     setFeePayer: (next) => {
       feePayer = next;
     },
