@@ -10,11 +10,14 @@ import { load } from "./cli/store.ts";
 import { tokenCommands } from "./cli/token-commands.ts";
 
 const serve: Command = {
-  usage: "serve [--config FILE]",
+  usage: "serve [--config FILE] [--accept-data-loss]",
   summary: "Start the gateway.",
+  details: ["--accept-data-loss starts it on a Redis that may forget money. Never with real money."],
   arity: [0, 0],
   flags: [],
-  async run({ configPath }) {
+  switches: ["accept-data-loss"],
+  async run({ configPath, switches }) {
+    if (switches.has("accept-data-loss")) process.env["LEDGER_ACCEPT_DATA_LOSS"] = "true";
     const config = load({ configPath, json: false });
     if (config === undefined) return USAGE_ERROR;
     const main = await import("./main.ts");

@@ -8,6 +8,7 @@ import {
   facilitators,
   flag,
   integer,
+  ledgerUrl,
   price,
   rpcUrls,
   secrets,
@@ -31,6 +32,7 @@ const paymentSchema = z.strictObject({
   storeResponses: flag().default(true),
   storeResponseMax: size("1KiB", "16MiB").default(65_536),
   storeResponseFor: duration("1s", "1d").default(600_000),
+  storeResponsesTotal: size("1MiB", "64GiB").default(268_435_456),
   paymentIdentifier: z.enum(["off", "optional", "required"]).default("optional"),
   streamingTypes: z
     .array(
@@ -187,6 +189,8 @@ const envSchema = z.object({
   FAREBOX_MASTER_KEY: masterKeys().optional(),
   FAREBOX_WEBHOOK_SECRET: secret().optional(),
   FAREBOX_ADMIN_TOKEN: secret().optional(),
+  LEDGER_URL: ledgerUrl().optional(),
+  LEDGER_ACCEPT_DATA_LOSS: flag().default(false),
   LOCALNET_RPC_PORT: port.default(8_899),
   LOCALNET_FACILITATOR_PORT: port.default(4_022),
   LOG_LEVEL: z.enum(["fatal", "error", "warn", "info", "debug", "trace", "silent"]).default("info"),

@@ -84,6 +84,22 @@ export function rpcUrls() {
   return z.preprocess(split, list.refine(distinct, { error: "is twice the same URL" }));
 }
 
+const REDIS_HOST = /^[^\s,/?#]+$/;
+
+/** `redis://`, `rediss://`, or `redis-cluster://` with several hosts; may hold a user and a password. */
+export function ledgerUrl() {
+  const hint = "write redis://host:6379, rediss://host:6379, or redis-cluster://a:6379,b:6379,c:6379";
+  return text("a URL").refine(
+    (value) => {
+      const [, scheme = "", rest = ""] = /^(rediss?|redis-cluster):\/\/(.+)$/.exec(value) ?? [];
+      const isHost = (host: string) => REDIS_HOST.test(host) && URL.canParse(`redis://${host}`);
+      if (scheme === "redis-cluster") return rest.replace(/\/$/, "").split(",").every(isHost);
+      return scheme !== "" && URL.canParse(value);
+    },
+    { error: hint },
+  );
+}
+
 /** `coinbase`, or a facilitator's URL. */
 export function facilitator() {
   return z.union([z.literal("coinbase"), baseUrl()], { error: FACILITATOR_HINT });

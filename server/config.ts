@@ -74,6 +74,7 @@ export interface Config {
   readonly localnetRpcPort: number;
   readonly localnetFacilitatorPort: number;
   readonly dataDir: string;
+  readonly ledger: LedgerConfig;
   /** MAC secrets for tokens, newest first; one or two. Empty only in local mode (made in the data directory). */
   readonly memoSecrets: readonly string[];
   readonly payment: PaymentConfig;
@@ -96,6 +97,16 @@ export interface Config {
   readonly adminToken: string | undefined;
   readonly drainMs: number;
   readonly logLevel: string;
+}
+
+/** Where records are kept. */
+export interface LedgerConfig {
+  /** `redis://…`, `rediss://…`, `redis-cluster://a:6379,b:6379`; may hold a password. Undefined: SQLite in the data directory. */
+  readonly url: string | undefined;
+  /** Use a Redis that may forget what it acknowledged. */
+  readonly acceptDataLoss: boolean;
+  /** Most bytes of stored answers in Redis, of all calls together. */
+  readonly responseBytes: number;
 }
 
 export interface PaymentConfig {

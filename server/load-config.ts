@@ -97,6 +97,7 @@ function resolveConfig(input: ConfigInput, cwd: string, problems: Problems): Con
     localnetRpcPort: env.LOCALNET_RPC_PORT,
     localnetFacilitatorPort: env.LOCALNET_FACILITATOR_PORT,
     dataDir: resolve(cwd, env.FAREBOX_DATA_DIR),
+    ledger: ledgerConfig(input),
     memoSecrets: env.FAREBOX_MEMO_SECRET ?? [],
     payment: paymentConfig(file),
     service: {
@@ -146,6 +147,15 @@ function resolveOffer(
   const routes = [...builtIns, ...own];
   if (routes.length === 0 && !problems.touches("routes")) problems.add("routes", "there is nothing to sell");
   return { routes, upstreams, ...models };
+}
+
+/** Where records are kept. */
+export function ledgerConfig({ env, file }: ConfigInput): Config["ledger"] {
+  return {
+    url: env.LEDGER_URL,
+    acceptDataLoss: env.LEDGER_ACCEPT_DATA_LOSS,
+    responseBytes: file.payment.storeResponsesTotal,
+  };
 }
 
 /** The payment settings of a parsed file, in the units of {@link PaymentConfig}. */

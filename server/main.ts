@@ -38,6 +38,7 @@ async function startLocally(config: Config) {
 }
 
 async function main(): Promise<number> {
+  if (process.argv.includes("--accept-data-loss")) process.env["LEDGER_ACCEPT_DATA_LOSS"] = "true";
   const loaded = loadConfig({ env: process.env, cwd: process.cwd() });
   if ("problems" in loaded) {
     for (const { path, message } of loaded.problems) process.stderr.write(`${path}: ${message}\n`);

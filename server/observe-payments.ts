@@ -32,6 +32,19 @@ export function observePayments(log: Logger, metrics: Metrics): PaymentObserver 
   };
 }
 
+const LEDGER_NEWS_EVERY_MS = 10_000;
+
+/** Tells the log that the ledger's server is away, now and then while it is. */
+export function observeLedger(log: Logger): (error: Error) => void {
+  let told = Number.NEGATIVE_INFINITY;
+  return (error) => {
+    const now = performance.now();
+    if (now - told < LEDGER_NEWS_EVERY_MS) return;
+    told = now;
+    log.error({ err: error }, "the ledger cannot be reached: paid calls are refused until it can");
+  };
+}
+
 const NODE_NEWS: Readonly<Record<NodeState, string>> = {
   ok: "the RPC node answers and keeps up again",
   lagging: "the RPC node lags: its block height is behind, so what it does not show is not taken for absent",

@@ -1,13 +1,11 @@
-import { mkdirSync } from "node:fs";
-import { join } from "node:path";
 import type { Clock } from "../facilitator-client/clock.ts";
 import type { Config, ModelConfig } from "./config.ts";
 import { type KeyedTier, type KeyedTierSettings, openKeyedTier } from "./keyed-tier.ts";
 import type { Ledger } from "./ledger/ledger.ts";
-import { openSqliteLedger } from "./ledger/sqlite.ts";
+import { openLedger } from "./ledger/open-ledger.ts";
 import type { Logger } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
-import { observeNodes, observePayments } from "./observe-payments.ts";
+import { observeLedger, observeNodes, observePayments } from "./observe-payments.ts";
 import { type FacilitatorHealth, openFacilitators } from "./open-facilitators.ts";
 import { openNodes } from "./open-nodes.ts";
 import { createHeightTracker } from "./payment/height-tracker.ts";
@@ -31,6 +29,7 @@ export type PaymentSettings = Pick<
   | "verifyTimeoutMs"
   | "settleTimeoutMs"
   | "dataDir"
+  | "ledger"
   | "memoSecrets"
   | "payment"
   | "bodyLimitBytes"
@@ -70,20 +69,17 @@ export async function openPayments(options: OpenPaymentsOptions): Promise<Opened
   const { settings, log, metrics, onFatal } = options;
   const { payTo, asset } = settings;
   if (payTo === undefined) throw new Error("payTo is not set: nobody to pay");
-  mkdirSync(settings.dataDir, { recursive: true });
   const merchant = merchantTerms(settings, payTo);
   const memoryMs = settings.payment.tokenTtlMs;
   const { clock } = options;
   const opened = await openFacilitators({ settings, merchant, memoryMs, log, metrics, clock });
-  const ledger = await openSqliteLedger({
-    path: join(settings.dataDir, "ledger.sqlite"),
-    network: settings.network === "local" ? "local" : settings.caip2,
-    onFatal,
-  }).catch(async (error: unknown) => {
-    opened.stop();
-    await opened.close();
-    throw error;
-  });
+  const ledger = await openLedger(settings, { onFatal, onConnectionError: observeLedger(log) }).catch(
+    async (error: unknown) => {
+      opened.stop();
+      await opened.close();
+      throw error;
+    },
+  );
   const nodes = openNodes(settings, observeNodes(log, metrics));
   const heights = nodes && createHeightTracker({ chain: nodes, intervalMs: HEIGHT_EVERY_MS });
   const observer = observePayments(log, metrics);

@@ -3,7 +3,7 @@ import type { NetworkName } from "./config.ts";
 import { floodConfig } from "./config-keyed.ts";
 import { resolveNetwork } from "./config-networks.ts";
 import { createProblems, parseInput } from "./config-problems.ts";
-import { paymentConfig } from "./load-config.ts";
+import { ledgerConfig, paymentConfig } from "./load-config.ts";
 import type { PaymentSettings } from "./open-payments.ts";
 
 /** What a library user must say; the rest has the gateway's defaults (docs/configuration.md). */
@@ -26,6 +26,8 @@ export interface PaywallOptions {
   readonly cdpKeySecret?: string;
   /** Where the ledger is. Default `.farebox`. */
   readonly dataDir?: string;
+  /** Redis instead, for several processes: `redis://…` or `redis-cluster://a,b,c`. */
+  readonly ledgerUrl?: string;
   readonly serviceName?: string;
   /** As `payment:` of farebox.yaml, e.g. `{ storeResponses: false, settleBy: "30s" }`. */
   readonly payment?: Readonly<Record<string, unknown>>;
@@ -53,6 +55,7 @@ export function readPaywallOptions(options: PaywallOptions): PaymentSettings {
   const env = defined({
     FAREBOX_MEMO_SECRET: options.memoSecret,
     FAREBOX_DATA_DIR: options.dataDir,
+    LEDGER_URL: options.ledgerUrl,
     CDP_API_KEY_ID: options.cdpKeyId,
     CDP_API_KEY_SECRET: options.cdpKeySecret,
   });
@@ -88,6 +91,7 @@ export function readPaywallOptions(options: PaywallOptions): PaymentSettings {
     verifyTimeoutMs: input.file.timeouts.verify,
     settleTimeoutMs: input.file.timeouts.settle,
     dataDir: resolve(input.env.FAREBOX_DATA_DIR),
+    ledger: ledgerConfig(input),
     memoSecrets: input.env.FAREBOX_MEMO_SECRET ?? [],
     payment: paymentConfig(input.file),
     bodyLimitBytes: input.file.limits.body,

@@ -1,16 +1,16 @@
-import { existsSync } from "node:fs";
 import { parseSince } from "../admin/inputs.ts";
 import { checkChain } from "../chain-check/check-chain.ts";
 import type { ChainReport } from "../chain-check/report.ts";
 import type { Config } from "../config.ts";
 import { GatewayError } from "../errors.ts";
 import type { Ledger } from "../ledger/ledger.ts";
+import { hasLedger } from "../ledger/open-ledger.ts";
 import { formatUsd, type MicroUsd } from "../money.ts";
 import { openNodes } from "../open-nodes.ts";
 import { createReconciler } from "../payment/reconcile.ts";
 import type { Invocation } from "./command.ts";
 import { fail, print, printJson, table, USAGE_ERROR } from "./output.ts";
-import { ledgerPath, load, openLedger } from "./store.ts";
+import { load, openStore } from "./store.ts";
 
 const DIFFERS = 1;
 /** Also what a wrong command line gives: in either case nothing was found out. */
@@ -23,11 +23,11 @@ export async function checkWithChain(invocation: Invocation): Promise<number> {
   if (config === undefined) return USAGE_ERROR;
   const give = (code: string, message: string): number =>
     fail(invocation.json ? JSON.stringify({ error: { code, message } }) : `farebox check: ${message}`);
-  if (!existsSync(ledgerPath(config))) return give("no_ledger", `there is no ledger in ${config.dataDir}`);
+  if (!hasLedger(config)) return give("no_ledger", `there is no ledger in ${config.dataDir}`);
   let ledger: Ledger | undefined;
   try {
     const since = parseSince(invocation.flags["since"], Date.now());
-    ledger = await openLedger(config);
+    ledger = await openStore(config);
     const report = await compare(config, ledger, since, invocation.switches.has("credit"));
     return tell(report, invocation.json);
   } catch (error) {

@@ -1,10 +1,10 @@
-import { existsSync } from "node:fs";
 import type { Config } from "../config.ts";
+import { hasLedger } from "../ledger/open-ledger.ts";
 import { formatUsd } from "../money.ts";
 import { checkWithChain } from "./check-chain.ts";
 import type { Command, Invocation } from "./command.ts";
 import { fail, print, printJson, table, USAGE_ERROR } from "./output.ts";
-import { ledgerPath, load, withActions } from "./store.ts";
+import { load, withActions } from "./store.ts";
 
 /** Says what is wrong with the configuration or what it sells, and whether the ledger adds up. */
 export const check: Command = {
@@ -31,7 +31,7 @@ export const check: Command = {
     }
     const config = load(invocation);
     if (config === undefined) return USAGE_ERROR;
-    if (!invocation.configNamed && existsSync(ledgerPath(config))) return checkLedger(config, invocation);
+    if (!invocation.configNamed && hasLedger(config)) return checkLedger(config, invocation);
     return invocation.json ? printJson({ ok: true, ...summary(config) }) : print(describe(config));
   },
 };

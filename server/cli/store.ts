@@ -1,10 +1,8 @@
-import { mkdirSync } from "node:fs";
-import { join } from "node:path";
 import type { Actions } from "../admin/actions.ts";
 import { openActions } from "../admin/open-actions.ts";
 import type { Config } from "../config.ts";
 import type { Ledger } from "../ledger/ledger.ts";
-import { openSqliteLedger } from "../ledger/sqlite.ts";
+import { openLedger } from "../ledger/open-ledger.ts";
 import { loadConfig } from "../load-config.ts";
 import type { Invocation } from "./command.ts";
 import { fail, printJson, refuse, USAGE_ERROR } from "./output.ts";
@@ -18,24 +16,16 @@ export function load({ configPath, json }: Pick<Invocation, "configPath" | "json
   return undefined;
 }
 
-/** Where the embedded ledger is. */
-export function ledgerPath(config: Config): string {
-  return join(config.dataDir, "ledger.sqlite");
-}
-
-/** Opens the store of this configuration. */
-export function openLedger(config: Config): Promise<Ledger> {
-  return openSqliteLedger({
-    path: ledgerPath(config),
-    network: config.network === "local" ? "local" : config.caip2,
-    // The call that meets the fault rejects, and the command ends with it.
-    onFatal: () => undefined,
-  });
+/** Opens the store of this configuration, for one command. */
+export function openStore(config: Config): Promise<Ledger> {
+  // The call that meets a fault rejects, and the command ends with it.
+  const ignore = () => undefined;
+  return openLedger(config, { onFatal: ignore, onConnectionError: ignore });
 }
 
 /**
- * Runs one of the operator's commands on the store of this configuration, also while a gateway has it open: SQLite takes
- * turns between processes, and each action is one atomic step. Resolves to the exit code.
+ * Runs one of the operator's commands on the store of this configuration, also while gateways have it open: each action is one
+ * atomic step, and SQLite takes turns between processes. Resolves to the exit code.
  */
 export async function withActions(
   name: string,
@@ -44,8 +34,7 @@ export async function withActions(
 ): Promise<number> {
   const config = load(invocation);
   if (config === undefined) return USAGE_ERROR;
-  mkdirSync(config.dataDir, { recursive: true });
-  const ledger = await openLedger(config);
+  const ledger = await openStore(config);
   try {
     return await run(openActions(config, ledger), config);
   } catch (error) {
