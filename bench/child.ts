@@ -25,6 +25,8 @@ export interface Child {
   readonly startMs: number;
   /** Resident memory now, bytes. */
   readonly rssBytes: () => number;
+  /** CPU time that all its threads have used so far, ms. */
+  readonly cpuMs: () => number;
   readonly signal: (name: NodeJS.Signals) => void;
   /** SIGTERM, then SIGKILL after ten seconds. */
   readonly stop: () => Promise<void>;
@@ -57,6 +59,7 @@ export async function startChild(command: Command, probe: { path: string; status
     pid,
     startMs: performance.now() - started,
     rssBytes: () => rssOf(pid),
+    cpuMs: () => cpuOf(pid),
     signal: (name) => void child.kill(name),
     stop: () => stop(child, exited),
   };
@@ -90,7 +93,18 @@ async function stop(child: ChildProcess, exited: Promise<unknown>): Promise<void
   clearTimeout(timer);
 }
 
-async function freePort(): Promise<number> {
+/** Linux counts in hundredths of a second. */
+const TICK_MS = 10;
+
+/** CPU time of a process, user and system, ms. */
+export function cpuOf(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+  // The second field is the name in parentheses, which may hold anything.
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return (Number(fields[11]) + Number(fields[12])) * TICK_MS;
+}
+
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, "127.0.0.1");
   await once(server, "listening");
   const address = server.address();

@@ -13,6 +13,8 @@ import { fareboxMiddleware, fareboxRoute } from "./lanes/farebox-middleware.ts";
 import { expressRoute, expressUse, floor, nodeHttp, x402Express } from "./lanes/peers.ts";
 import { measureLoopDelay } from "./loop-delay.ts";
 import { measurePipedBody } from "./piped-body.ts";
+import { measureRedis } from "./redis/measure.ts";
+import { describeRedis, judgeRedis } from "./redis/results.ts";
 import { describe, describeMachine, describeVerdicts, judge, type Results, type Verdict } from "./results.ts";
 import { type Amounts, measurePaid, measureUnpaid } from "./throughput.ts";
 
@@ -27,7 +29,7 @@ const LANES = [
   fareboxRoute,
 ];
 const WALLET_WORKS = ["unpaid", "paid", "first-byte", "body", "start", "loop"];
-const WORKS = [...WALLET_WORKS, "keyed", "abuse"];
+const WORKS = [...WALLET_WORKS, "keyed", "redis", "abuse"];
 const STARTS = 5;
 
 const { values } = parseArgs({
@@ -56,15 +58,18 @@ const paid = lanes.filter(({ sells, floor }) => sells || floor === true);
 const machine = describeMachine();
 const wallets = WALLET_WORKS.some((work) => works.has(work)) ? await measureWallets() : undefined;
 const keyed = has("keyed") ? await measureKeyed(amounts) : undefined;
+const redis = has("redis") ? await measureRedis(amounts) : undefined;
 const abuse = has("abuse") ? await measureAbuse(amounts) : undefined;
 const verdicts = [
   ...(wallets ? judge(wallets) : []),
   ...(keyed ? judgeKeyed(keyed) : []),
+  ...(redis ? judgeRedis(redis) : []),
   ...(abuse ? judgeAbuse(abuse) : []),
 ];
 const tables = [
   wallets && describe(wallets, lanes),
   keyed && describeKeyed(keyed),
+  redis && describeRedis(redis),
   abuse && describeAbuse(abuse),
   describeVerdicts(verdicts),
 ];
@@ -72,6 +77,7 @@ process.stdout.write(`${tables.filter((one) => one !== undefined).join("\n\n")}\
 const measured = {
   ...wallets,
   ...(keyed && { keyed: { machine, ...keyed } }),
+  ...(redis && { redis: { machine, ...redis } }),
   ...(abuse && { abuse: { machine, ...abuse } }),
 };
 const results = { machine, ...earlier(), ...measured, verdicts: [...earlierVerdicts(), ...verdicts] };

@@ -113,8 +113,8 @@ export function atLeast(what: string, measured: number, target: number): Verdict
 }
 
 /** A number that says what the others can reach; nothing is promised. */
-function noted(what: string, measured: number): Verdict {
-  return { what, measured, unit: "x" };
+export function noted(what: string, measured: number, unit = "x"): Verdict {
+  return { what, measured, unit };
 }
 
 /** A promise that a number stays below. A number that is missing keeps no promise. */

@@ -2,9 +2,10 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { UNRESTRICTED } from "../../server/ledger/account-ledger.ts";
 import { hashSecret, mintKey } from "../../server/ledger/keys.ts";
+import type { Ledger } from "../../server/ledger/ledger.ts";
 import { openSqliteLedger } from "../../server/ledger/sqlite.ts";
 import { NETWORK_ID, PAY_TO, pathOf } from "../lane.ts";
-import { type KeyedLane, type KeyedSurroundings, MODEL } from "./lane.ts";
+import { type KeyedLane, type KeyedSurroundings, MODEL, type ReadyLane } from "./lane.ts";
 
 const PREFIX = "sk_farebox_";
 const ACCOUNT = "acct_bench";
@@ -45,39 +46,47 @@ function lane(name: string, label: string, more: string): KeyedLane {
     probePath: "/healthz",
     async prepare(directory, around) {
       const data = join(directory, "data");
-      const secret = await openAccount(data);
-      writeFileSync(join(directory, "farebox.yaml"), settings(around, more));
-      const command = {
-        name,
-        directory,
-        args: [pathOf("../dist/server/main.js")],
-        env: {
-          HOST: "127.0.0.1",
-          ADMIN_PORT: "0",
-          NETWORK: "solana",
-          PAY_TO,
-          RPC_URL: around.rpcUrl,
-          FACILITATOR_URL: around.facilitatorUrl,
-          PUBLIC_URL: "http://127.0.0.1",
-          FAREBOX_DATA_DIR: data,
-          FAREBOX_MEMO_SECRET: "a-secret-of-the-benchmark-with-enough-characters",
-        },
+      mkdirSync(data, { recursive: true });
+      const onFatal = (error: Error) => {
+        throw error;
       };
-      return { command, headers: { authorization: `Bearer ${secret}` } };
+      const path = join(data, "ledger.sqlite");
+      const secret = await openAccount(await openSqliteLedger({ path, network: NETWORK_ID, onFatal }));
+      return readyGateway(name, directory, around, secret, more);
     },
   };
 }
 
-/** An account with money and a key, in a ledger that nobody else has open yet. Returns the key's secret. */
-async function openAccount(data: string): Promise<string> {
-  mkdirSync(data, { recursive: true });
-  const ledger = await openSqliteLedger({
-    path: join(data, "ledger.sqlite"),
-    network: NETWORK_ID,
-    onFatal: (error) => {
-      throw error;
+/** A gateway whose ledger, wherever it is, has the key already. */
+export function readyGateway(
+  name: string,
+  directory: string,
+  around: KeyedSurroundings,
+  secret: string,
+  more = "",
+): ReadyLane {
+  writeFileSync(join(directory, "farebox.yaml"), settings(around, more));
+  const command = {
+    name,
+    directory,
+    args: [pathOf("../dist/server/main.js")],
+    env: {
+      HOST: "127.0.0.1",
+      ADMIN_PORT: "0",
+      NETWORK: "solana",
+      PAY_TO,
+      RPC_URL: around.rpcUrl,
+      FACILITATOR_URL: around.facilitatorUrl,
+      PUBLIC_URL: "http://127.0.0.1",
+      FAREBOX_DATA_DIR: join(directory, "data"),
+      FAREBOX_MEMO_SECRET: "a-secret-of-the-benchmark-with-enough-characters",
     },
-  });
+  };
+  return { command, headers: { authorization: `Bearer ${secret}` } };
+}
+
+/** An account with money and a key, in a new ledger, which is closed then. Returns the key's secret. */
+export async function openAccount(ledger: Ledger): Promise<string> {
   const { secret, last4 } = mintKey(PREFIX);
   await ledger.createAccount(ACCOUNT, "bench");
   await ledger.creditAccount(ACCOUNT, BALANCE, "bench");

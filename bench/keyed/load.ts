@@ -16,8 +16,12 @@ export interface Calls {
   readonly url: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly seconds: number;
+  /** Default: 32. */
+  readonly connections?: number;
   /** Where the loader's script is written. */
   readonly directory: string;
+  /** Tells loads at once apart. */
+  readonly name?: string;
 }
 
 /** The same call again and again from 32 connections; every answer must be a 200. Needs wrk. */
@@ -34,8 +38,15 @@ export async function loadRefused(calls: Calls): Promise<WrkResult> {
   return seen;
 }
 
-function post({ url, headers, seconds, directory }: Calls): Promise<WrkResult> {
-  const script = join(directory, "call.lua");
+function post({
+  url,
+  headers,
+  seconds,
+  directory,
+  connections = CONNECTIONS,
+  name = "",
+}: Calls): Promise<WrkResult> {
+  const script = join(directory, `call${name}.lua`);
   const all = Object.entries({ "content-type": "application/json", ...headers });
   const lines = [
     'wrk.method = "POST"',
@@ -43,5 +54,5 @@ function post({ url, headers, seconds, directory }: Calls): Promise<WrkResult> {
     ...all.map(([name, value]) => `wrk.headers[${JSON.stringify(name)}] = ${JSON.stringify(value)}`),
   ];
   writeFileSync(script, `${lines.join("\n")}\n`);
-  return runWrk(["-t1", `-c${CONNECTIONS}`, `-d${seconds}s`, "-s", script, url + CALL_PATH]);
+  return runWrk(["-t1", `-c${connections}`, `-d${seconds}s`, "-s", script, url + CALL_PATH]);
 }

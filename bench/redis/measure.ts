@@ -1,0 +1,176 @@
+import { openRedisLedger } from "../../server/ledger/redis.ts";
+import { type Ground, PRICED_PATH, prepareGround } from "../ground.ts";
+import { farebox, openAccount, readyGateway } from "../keyed/farebox.ts";
+import { type KeyedGround, prepareKeyedGround } from "../keyed/ground.ts";
+import type { KeyedLane, KeyedServer } from "../keyed/lane.ts";
+import { loadCalls } from "../keyed/load.ts";
+import { NETWORK_ID } from "../lane.ts";
+import { fareboxGateway } from "../lanes/farebox-gateway.ts";
+import { CONNECTIONS, loadPaid } from "../load.ts";
+import type { Amounts } from "../throughput.ts";
+import { type BenchRedis, startBenchRedis } from "./server.ts";
+
+/** Calls of a key, and what a call costs in CPU, µs. */
+export interface LedgerLoad {
+  readonly perSecond: number;
+  /** All threads of all gateways. */
+  readonly gatewayMicros: number;
+  /** 0 with SQLite. */
+  readonly redisMicros: number;
+}
+
+export interface RedisResults {
+  readonly sqlite: LedgerLoad;
+  readonly oneGateway: LedgerLoad;
+  readonly twoGateways: LedgerLoad;
+  /** CPU of Redis for a keyless call, µs. */
+  readonly keylessRedisMicros: number;
+}
+
+/** Keyed calls on SQLite and on Redis with one gateway and with two; keyless calls on Redis. Needs redis-server and wrk. */
+export async function measureRedis(amounts: Amounts): Promise<RedisResults> {
+  const ground = await prepareKeyedGround();
+  try {
+    const order = ["sqlite", "oneGateway", "twoGateways", "twoGateways", "oneGateway", "sqlite"] as const;
+    const seen: Record<(typeof order)[number], LedgerLoad[]> = {
+      sqlite: [],
+      oneGateway: [],
+      twoGateways: [],
+    };
+    for (const name of order) {
+      const load = await measureOne(ground, name, amounts);
+      process.stderr.write(`  ${name}: ${describeLoad(load)}\n`);
+      seen[name].push(load);
+    }
+    return {
+      sqlite: meanOf(seen.sqlite),
+      oneGateway: meanOf(seen.oneGateway),
+      twoGateways: meanOf(seen.twoGateways),
+      keylessRedisMicros: await measureKeyless(amounts),
+    };
+  } finally {
+    await ground.close();
+  }
+}
+
+function measureOne(
+  ground: KeyedGround,
+  name: "sqlite" | "oneGateway" | "twoGateways",
+  amounts: Amounts,
+): Promise<LedgerLoad> {
+  if (name === "sqlite") {
+    return ground.run(farebox, (server) => loadGateways(ground, [server], undefined, amounts));
+  }
+  return withRedis(ground.directory, async (redis) => {
+    const lane = await redisLane(redis);
+    return ground.run(
+      lane,
+      (first) => {
+        if (name === "oneGateway") return loadGateways(ground, [first], redis, amounts);
+        return ground.run(lane, (second) => loadGateways(ground, [first, second], redis, amounts), {
+          env: { LEDGER_URL: redis.url },
+        });
+      },
+      { env: { LEDGER_URL: redis.url } },
+    );
+  });
+}
+
+async function withRedis<T>(directory: string, use: (redis: BenchRedis) => Promise<T>): Promise<T> {
+  const redis = await startBenchRedis(directory);
+  try {
+    return await use(redis);
+  } finally {
+    await redis.stop();
+  }
+}
+
+/** Gateways on one Redis, with one key for all. */
+async function redisLane(redis: BenchRedis): Promise<KeyedLane> {
+  const ledger = await openRedisLedger({
+    url: redis.url,
+    network: NETWORK_ID,
+    acceptDataLoss: false,
+    responseBytes: 256 * 1024 * 1024,
+    onConnectionError: (error) => {
+      throw error;
+    },
+  });
+  const secret = await openAccount(ledger);
+  return {
+    name: "farebox-redis",
+    label: "Farebox, keyed, on Redis",
+    streams: true,
+    probePath: "/healthz",
+    prepare: async (directory, around) => readyGateway("farebox-redis", directory, around, secret),
+  };
+}
+
+/** The same number of connections, however many gateways share them. */
+async function loadGateways(
+  ground: KeyedGround,
+  gateways: readonly KeyedServer[],
+  redis: BenchRedis | undefined,
+  { seconds, warmUpSeconds }: Amounts,
+): Promise<LedgerLoad> {
+  const connections = CONNECTIONS / gateways.length;
+  const load = (duration: number) =>
+    Promise.all(
+      gateways.map(({ url, headers }, index) =>
+        loadCalls({
+          url,
+          headers,
+          seconds: duration,
+          connections,
+          directory: ground.directory,
+          name: `${index}`,
+        }),
+      ),
+    );
+  await load(warmUpSeconds);
+  const cpu = () => gateways.reduce((total, gateway) => total + gateway.cpuMs(), 0);
+  const before = { gateways: cpu(), redis: redis?.cpuMs() ?? 0 };
+  const seen = await load(seconds);
+  const calls = seen.reduce((total, each) => total + each.total, 0);
+  return {
+    perSecond: seen.reduce((total, each) => total + each.perSecond, 0),
+    gatewayMicros: ((cpu() - before.gateways) * 1_000) / calls,
+    redisMicros: (((redis?.cpuMs() ?? 0) - before.redis) * 1_000) / calls,
+  };
+}
+
+async function measureKeyless(amounts: Amounts): Promise<number> {
+  const ground = await prepareGround(fareboxGateway);
+  try {
+    return await withRedis(ground.directory, (redis) => loadKeyless(ground, redis, amounts));
+  } finally {
+    await ground.close();
+  }
+}
+
+function loadKeyless(ground: Ground, redis: BenchRedis, { payments }: Amounts): Promise<number> {
+  return ground.run(
+    fareboxGateway,
+    async ({ url }) => {
+      const signed = await ground.sign(url + PRICED_PATH, payments);
+      const before = redis.cpuMs();
+      await loadPaid(url + PRICED_PATH, signed);
+      return ((redis.cpuMs() - before) * 1_000) / signed.length;
+    },
+    { env: { LEDGER_URL: redis.url } },
+  );
+}
+
+function meanOf(loads: readonly LedgerLoad[]): LedgerLoad {
+  const mean = (value: (load: LedgerLoad) => number) =>
+    loads.reduce((sum, load) => sum + value(load), 0) / loads.length;
+  return {
+    perSecond: mean((load) => load.perSecond),
+    gatewayMicros: mean((load) => load.gatewayMicros),
+    redisMicros: mean((load) => load.redisMicros),
+  };
+}
+
+function describeLoad({ perSecond, gatewayMicros, redisMicros }: LedgerLoad): string {
+  return `${Math.round(perSecond)}/s, ${Math.round(gatewayMicros)} µs gateway, ${Math.round(redisMicros)} µs Redis`;
+}

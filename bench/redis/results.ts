@@ -1,0 +1,32 @@
+import { atLeast, below, noted, number, table, type Verdict } from "../results.ts";
+import type { LedgerLoad, RedisResults } from "./measure.ts";
+
+/** Holds the results against what is promised. */
+export function judgeRedis({ sqlite, oneGateway, twoGateways, keylessRedisMicros }: RedisResults): Verdict[] {
+  return [
+    atLeast("keyed on Redis / keyed on SQLite, one gateway", oneGateway.perSecond / sqlite.perSecond, 0.7),
+    below("CPU of a keyed call, two gateways / one", cpuOf(twoGateways) / cpuOf(oneGateway), 1.1, "x"),
+    noted("Redis CPU of a keyed call", oneGateway.redisMicros, "µs"),
+    noted("Redis CPU of a keyless call", keylessRedisMicros, "µs"),
+  ];
+}
+
+/** The table for people. */
+export function describeRedis({ sqlite, oneGateway, twoGateways }: RedisResults): string {
+  const row = (label: string, { perSecond, gatewayMicros, redisMicros }: LedgerLoad) => [
+    label,
+    number(perSecond, 0),
+    number(gatewayMicros, 0),
+    number(redisMicros, 0),
+  ];
+  return table([
+    ["", "keyed/s", "gateway µs", "Redis µs"],
+    row("SQLite, one gateway", sqlite),
+    row("Redis, one gateway", oneGateway),
+    row("Redis, two gateways", twoGateways),
+  ]);
+}
+
+function cpuOf({ gatewayMicros, redisMicros }: LedgerLoad): number {
+  return gatewayMicros + redisMicros;
+}
