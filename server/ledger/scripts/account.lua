@@ -4,7 +4,7 @@ end
 
 local function journal(account, reference, kind, key, amount, balance)
   redis.call("XADD", name("journal", account), "*", "reference", reference, "kind", kind, "key", key, "amount", amount,
-    "balance", balance, "at", text(NOW))
+    "balance", balance, "at", NOW_TEXT)
 end
 
 -- Adds money once for each (account, reference): one journal entry and the new balance. Makes the account if there is none.
@@ -16,7 +16,7 @@ local function credit(account, amount, reference, kind)
   if before then
     redis.call("HSET", account_key(account), "balance", balance)
   else
-    redis.call("HSET", account_key(account), "id", account, "name", "", "balance", balance, "held", "0", "created_at", text(NOW))
+    redis.call("HSET", account_key(account), "id", account, "name", "", "balance", balance, "held", "0", "created_at", NOW_TEXT)
     redis.call("SADD", name("accounts"), account)
   end
   redis.call("HSET", name("references", account), reference, amount)

@@ -53,7 +53,7 @@ local twin = find_twin(payer, fingerprint, id)
 if twin then return answer("twin", twin) end
 if admit_new ~= "1" then return answer("not_admitted") end
 local in_flight = name("in_flight", payer)
-if redis.call("ZCOUNT", in_flight, "(" .. text(NOW), "+inf") >= tonumber(max_in_flight) then
+if redis.call("ZCOUNT", in_flight, "(" .. NOW_TEXT, "+inf") >= tonumber(max_in_flight) then
   return answer("too_many_in_flight")
 end
 if holder then

@@ -11,7 +11,7 @@ if redis.call("EXISTS", account_key(account)) == 0 then return { "not_found", fa
 if redis.call("EXISTS", key_key(id)) == 1 then return redis.error_reply("ERR a key of this id exists") end
 local settings = { unpack(ARGV, 9) }
 redis.call("HSET", key_key(id), "id", id, "account", account, "prefix", prefix, "last4", last4, "revoked_at", "",
-  "created_at", text(NOW), "last_used_at", "", "usage", "0", "spent", "0", "held", "0", "running", "0", "window_start", "0",
+  "created_at", NOW_TEXT, "last_used_at", "", "usage", "0", "spent", "0", "held", "0", "running", "0", "window_start", "0",
   "window_count", "0", unpack(settings))
 local row = load_key(id)
 redis.call("HSET", key_key(id), "period", text(period_start(row.limit_reset)))

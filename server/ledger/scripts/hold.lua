@@ -73,7 +73,7 @@ local function affordable(found, upper, lower)
   local amount = least(of_key, of_account)
   if not is_below(amount, lower) then return least(amount, upper) end
   if not limited or not is_below(of_key, of_account) then return nil, { "insufficient_credits", amount } end
-  return nil, { "key_limit_reached", amount, key.spend_limit, key.limit_reset, text(NOW) }
+  return nil, { "key_limit_reached", amount, key.spend_limit, key.limit_reset, NOW_TEXT }
 end
 
 local function held(found, amount, rate, own)
@@ -106,7 +106,7 @@ local function admit(found)
   if key then
     local start, count = window_of(key)
     redis.call("HSET", key_key(key.id), "held", add(key.held, amount), "running", text(tonumber(key.running) + 1),
-      "last_used_at", text(NOW), "window_start", text(start), "window_count", text(count + 1))
+      "last_used_at", NOW_TEXT, "window_start", text(start), "window_count", text(count + 1))
   end
   return held(found, amount, rate, own)
 end
@@ -121,7 +121,7 @@ if known then
 end
 -- Frees what lapsed in batches, until the call is admitted: nobody is refused for what a call that is gone still holds.
 while true do
-  local stale = redis.call("ZRANGEBYSCORE", account_holds(found.account), "-inf", NOW, "LIMIT", 0, SWEEP_BATCH)
+  local stale = redis.call("ZRANGEBYSCORE", account_holds(found.account), "-inf", NOW_TEXT, "LIMIT", 0, SWEEP_BATCH)
   for _, hold in ipairs(stale) do free_hold(hold) end
   if #stale > 0 then found = find_payer() end
   local outcome = admit(found)

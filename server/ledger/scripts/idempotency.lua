@@ -20,7 +20,7 @@ local function begin_call(id, fingerprint, hold, captured)
 end
 
 local function forget_calls(limit)
-  for _, id in ipairs(redis.call("ZRANGEBYSCORE", IDEMPOTENT, "-inf", NOW, "LIMIT", 0, limit)) do
+  for _, id in ipairs(redis.call("ZRANGEBYSCORE", IDEMPOTENT, "-inf", NOW_TEXT, "LIMIT", 0, limit)) do
     drop_response("call:" .. id)
     redis.call("DEL", name("call", id))
     redis.call("ZREM", IDEMPOTENT, id)

@@ -31,5 +31,7 @@ end
 
 -- Whole numbers below 2^53 as text: tostring() would write 1.7e+15.
 local function text(number)
-  return string.format("%.0f", number)
+  return string.format("%d", number)
 end
+
+local NOW_TEXT = text(NOW)

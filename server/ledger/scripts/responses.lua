@@ -17,7 +17,7 @@ local function drop_response(id)
 end
 
 local function drop_expired(limit)
-  local expired = redis.call("ZRANGEBYSCORE", EXPIRY, "-inf", NOW, "LIMIT", 0, limit)
+  local expired = redis.call("ZRANGEBYSCORE", EXPIRY, "-inf", NOW_TEXT, "LIMIT", 0, limit)
   for _, id in ipairs(expired) do drop_response(id) end
   return #expired
 end

@@ -3,5 +3,5 @@
 local account, provider, value = unpack(ARGV, 2)
 if redis.call("EXISTS", account_key(account)) == 0 then return "not_found" end
 redis.call("HSET", name("provider_keys", account), provider, value)
-redis.call("HSET", name("provider_keys", account, "created"), provider, text(NOW))
+redis.call("HSET", name("provider_keys", account, "created"), provider, NOW_TEXT)
 return "stored"

@@ -20,7 +20,7 @@ end
 
 -- `facts`: JSON, read by the gateway alone. `hold` "": a call that no hold paid for.
 local function write_usage(hold, account, key, facts, charged, shortfall, call)
-  redis.call("XADD", USAGE, next_usage_id() .. "-0", "hold", hold, "at", text(NOW), "account", account, "key", key,
+  redis.call("XADD", USAGE, next_usage_id() .. "-0", "hold", hold, "at", NOW_TEXT, "account", account, "key", key,
     "charged", charged, "shortfall", shortfall, "facts", facts)
   if hold ~= "" then redis.call("SET", ended_key(hold), charged .. "," .. shortfall .. "," .. call, "PX", ENDED_MS) end
 end
