@@ -20,8 +20,8 @@ import { createRefusedPayments } from "./payment/refused-payments.ts";
 import type { MerchantTerms } from "./payment/terms.ts";
 import { createTokenMint } from "./payment/token.ts";
 import { encodePaymentResponse } from "./payment/wire.ts";
-import { recordWalletCall } from "./record-wallet-call.ts";
 import type { Route } from "./routes.ts";
+import { walletUsage } from "./wallet-usage.ts";
 
 /** What happens to payments, for the log and the metrics. */
 export interface PaymentObserver {
@@ -145,10 +145,11 @@ export function createPayments(options: PaymentsOptions): Payments {
     isQuoted: ({ route }) => options.isQuoted(route),
     minimumPayment: options.minimumPayment,
     observe: observer.request,
+    usageOf: walletUsage,
     onWalletCall: (visit, charged, notCharged) => {
-      recordWalletCall(ledger, visit, charged, notCharged).catch((error: unknown) =>
-        observer.fault(error, undefined),
-      );
+      walletUsage(visit, notCharged)
+        .then((facts) => ledger.recordUsage(facts, charged))
+        .catch((error: unknown) => observer.fault(error, undefined));
     },
     onFault: (error) => observer.fault(error, undefined),
   });

@@ -1,6 +1,6 @@
 import type { MicroUsd } from "../money.ts";
 import type { AccountLedger } from "./account-ledger.ts";
-import type { CallLedger } from "./call-ledger.ts";
+import type { CallLedger, UsageFacts } from "./call-ledger.ts";
 import type { KeepResponse, SealedResponse } from "./sealed-response.ts";
 
 /**
@@ -196,8 +196,13 @@ export interface Ledger extends AccountLedger, CallLedger {
     fence: number,
     release: { readonly reason: string; readonly watched: boolean; readonly strikeMs: number },
   ): Promise<Step>;
-  /** settled -> delivered. Keeps the response if given. Durable but need not be awaited. */
-  deliver(id: string, fence: number, keep: KeepResponse | undefined): Promise<Step>;
+  /** settled -> delivered. Keeps the response and writes the usage record, if given. Durable but need not be awaited. */
+  deliver(
+    id: string,
+    fence: number,
+    keep: KeepResponse | undefined,
+    usage?: { readonly facts: UsageFacts; readonly charged: MicroUsd } | undefined,
+  ): Promise<Step>;
   /** Stays settled, lease dropped: the client left before the first byte. Keeps the response if given. Durable. */
   park(id: string, fence: number, keep: KeepResponse | undefined): Promise<Step>;
   /** settled -> credited, and the amount onto `wallet:<payer>`, once. Durable. */

@@ -11,6 +11,7 @@ import {
 } from "./ledger.ts";
 import { readPayment, rowAndTime, rowsAndTime } from "./redis-rows.ts";
 import { missing, onShards, type RedisStore, takeLowest } from "./redis-store.ts";
+import { factsOf } from "./redis-usage.ts";
 import type { KeepResponse, SealedResponse } from "./sealed-response.ts";
 
 type PaymentLedger = Pick<
@@ -94,8 +95,10 @@ export function createRedisPayments(store: RedisStore): PaymentLedger {
     unknown: (id, fence, reason, transaction) => stepOf("unknown", id, fence, reason, transaction ?? ""),
     release: (id, fence, { reason, watched, strikeMs }) =>
       stepOf("release", id, fence, reason, watched ? 1 : 0, strikeMs),
-    deliver: (id, fence, keep) => stepOf("finish", id, fence, "delivered", ...keeping(keep)),
-    park: (id, fence, keep) => stepOf("finish", id, fence, "settled", ...keeping(keep)),
+    deliver: (id, fence, keep, usage) =>
+      stepOf("finish", id, fence, "delivered", ...keeping(keep), ...usageArguments(usage)),
+    park: (id, fence, keep) =>
+      stepOf("finish", id, fence, "settled", ...keeping(keep), ...usageArguments(undefined)),
     credit: (id, fence, reason) => stepOf("credit", id, fence, reason),
     takeUndecided: (id, height, leaseMs) => take("take-undecided", id, String(height), leaseMs),
     decide: (id, fence, verdict) => stepOf("decide", id, fence, ...verdictArguments(verdict)),
@@ -167,6 +170,13 @@ function readClaim([name, fence, upfront, sealed, row, now]: z.infer<typeof clai
     default:
       throw new Error(`A claim came to ${name}.`);
   }
+}
+
+/** Empty facts: there is no record to write. */
+function usageArguments(usage: Parameters<Ledger["deliver"]>[3]): readonly string[] {
+  if (usage === undefined) return ["", "", "", "0"];
+  const { facts, charged } = usage;
+  return [facts.account ?? "", facts.keyId ?? "", factsOf(facts), String(charged)];
 }
 
 /** A stored answer as the scripts give it; undefined: there is none. */

@@ -4,6 +4,7 @@ import type { KeepResponse } from "./sealed-response.ts";
 import { createCrediter } from "./sqlite-accounts.ts";
 import type { Handlers } from "./sqlite-messages.ts";
 import { PAYMENT_COLUMNS, type PaymentRow, selectPayment, selectTwin } from "./sqlite-rows.ts";
+import { createUsageWriter } from "./sqlite-usage.ts";
 
 /**
  * The steps of a call that holds its payment. Each is a compare-and-swap on (state, fence).
@@ -41,6 +42,7 @@ export function createSteps(
   const forgetResponse = db.prepare<[number]>("DELETE FROM response WHERE payment = ?");
   const keepResponse = createKeeper(db);
   const credit = createCrediter(db);
+  const writeUsage = createUsageWriter(db);
 
   return {
     beginSettle: createBeginning(db),
@@ -50,9 +52,10 @@ export function createSteps(
       step(unknown.run(reason, transaction ?? null, now, id, fence)),
     release: createRelease(db),
 
-    deliver(now, id, fence, keep) {
+    deliver(now, id, fence, keep, usage) {
       const done = step(deliver.run(now, id, fence));
       if (done === "ok" && keep !== undefined) keepResponse(now, id, keep);
+      if (done === "ok" && usage !== undefined) writeUsage(now, undefined, usage.facts, usage.charged, 0n);
       return done;
     },
 

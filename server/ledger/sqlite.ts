@@ -35,7 +35,7 @@ export async function openSqliteLedger(options: SqliteLedgerOptions): Promise<Le
     unknown: (id, fence, reason, transaction) =>
       link.call({ method: "unknown", args: [id, fence, reason, transaction] }),
     release: (id, fence, release) => link.call({ method: "release", args: [id, fence, release] }),
-    deliver: (id, fence, keep) => link.call({ method: "deliver", args: [id, fence, keep] }),
+    deliver: (id, fence, keep, usage) => link.call({ method: "deliver", args: [id, fence, keep, usage] }),
     park: (id, fence, keep) => link.call({ method: "park", args: [id, fence, keep] }),
     credit: (id, fence, reason) => link.call({ method: "credit", args: [id, fence, reason] }),
     takeUndecided: (id, height, leaseMs) =>

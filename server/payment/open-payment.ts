@@ -35,7 +35,8 @@ export interface PaymentCall {
   readonly address: string;
   /** Aborted when the client leaves before anything was settled. */
   readonly signal: AbortSignal;
-  /** See {@link X402Payment.onEnd}. */
+  /** See {@link X402Payment}. */
+  readonly usage: X402Payment["usage"];
   readonly onEnd: X402Payment["onEnd"];
 }
 
@@ -175,6 +176,7 @@ async function verifyClaim(
     upfront,
     facilitator,
     settledAs: undefined,
+    usage: call.usage,
     onEnd: call.onEnd,
     onRefused,
   };
@@ -258,6 +260,7 @@ async function serveSettled(
     upfront: true,
     facilitator: undefined,
     settledAs: transaction,
+    usage: call.usage,
     onEnd: call.onEnd,
     onRefused: () => undefined,
   });
@@ -318,7 +321,7 @@ function charge(
   request: FacilitatorRequest,
   claim: Pick<
     X402Payment,
-    "id" | "amount" | "fence" | "upfront" | "facilitator" | "settledAs" | "onEnd" | "onRefused"
+    "id" | "amount" | "fence" | "upfront" | "facilitator" | "settledAs" | "usage" | "onEnd" | "onRefused"
   >,
 ): Charge {
   return createX402Charge(parts, {

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import { GatewayError } from "../errors.ts";
+import type { UsageFacts } from "../ledger/call-ledger.ts";
 import type { MicroUsd } from "../money.ts";
 import type { RouteMatch } from "../route-table.ts";
 import type { ArrivedPayment, PaymentReader } from "./arrived-payment.ts";
@@ -36,6 +37,8 @@ export interface WalletParts {
   readonly clientAddress: (req: IncomingMessage) => string;
   /** A call is over: what its payer bears, or why nothing. */
   readonly onEnd: (visit: Visit, charged: MicroUsd, notCharged: string | undefined) => void;
+  /** What is recorded of a call that is delivered. */
+  readonly usage: (visit: Visit, notCharged: string | undefined) => Promise<UsageFacts>;
 }
 
 /** A request with a payment header (design: section 4). An error is what remains to be answered. Rejects with LedgerFault. */
@@ -120,6 +123,7 @@ async function open(
       body,
       address: parts.clientAddress(req),
       signal: left.signal,
+      usage: () => parts.usage(visit, undefined),
       onEnd: (charged, notCharged) => parts.onEnd(visit, charged, notCharged),
     });
   } finally {

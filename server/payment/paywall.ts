@@ -46,6 +46,7 @@ export interface PaywallParts {
   readonly observe: (facts: RequestFacts) => void;
   /** A call that a wallet paid for is over. */
   readonly onWalletCall: WalletParts["onEnd"];
+  readonly usageOf: WalletParts["usage"];
   readonly onFault: (error: unknown) => void;
 }
 
@@ -88,6 +89,7 @@ export function createPaywall(parts: PaywallParts): Paywall {
     check,
     deliveries,
     clientAddress: parts.clientAddress,
+    usage: parts.usageOf,
     onEnd: parts.onWalletCall,
   };
   const keys: KeyParts | undefined = parts.keys && {

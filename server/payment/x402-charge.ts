@@ -1,6 +1,7 @@
 import { setTimeout } from "node:timers/promises";
 import type { FacilitatorRequest } from "../../facilitator-client/types.ts";
 import { GatewayError } from "../errors.ts";
+import type { UsageFacts } from "../ledger/call-ledger.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import type { KeepResponse } from "../ledger/sealed-response.ts";
 import type { MicroUsd } from "../money.ts";
@@ -46,7 +47,12 @@ export interface X402Payment {
   readonly responseKeys: readonly Buffer[];
   /** Set when the payment was settled earlier and is only to be served. */
   readonly settledAs: string | undefined;
-  /** Called once, when the charge is over: what the payer bears for this call, or why it bears nothing. */
+  /** What is recorded of the call when it is delivered. */
+  readonly usage: () => Promise<UsageFacts>;
+  /**
+   * Called once, when the charge is over, unless the step that ended it has recorded the usage: what the payer bears for this
+   * call, or why it bears nothing.
+   */
   readonly onEnd: (charged: MicroUsd, notCharged: string | undefined) => void;
   /** The facilitator refused to settle it. */
   readonly onRefused: () => void;
@@ -119,15 +125,41 @@ class X402Charge implements Charge {
     if (step !== "settled") return step === "over";
     const { id, fence } = this.#payment;
     const keep = this.#seal(capture.response);
+    const { ledger, leases, onState } = this.#parts;
+    if (capture.delivered) {
+      if (await this.#deliver(keep)) leases.drop(id, fence);
+      else this.#letGo(this.amount, undefined);
+      return true;
+    }
     await this.#attempt(async () => {
-      if (capture.delivered) await this.#parts.ledger.deliver(id, fence, keep);
-      else await this.#parts.ledger.park(id, fence, keep);
-      this.#parts.onState(capture.delivered ? "delivered" : "parked");
+      await ledger.park(id, fence, keep);
+      onState("parked");
     });
-    // Parked: the retry that is served, or the credit if nobody comes, is what it came to.
-    if (capture.delivered) this.#letGo(this.amount, undefined);
-    else this.#letGo(0n, "client_left");
+    // The retry that is served, or the credit if nobody comes, is what it came to.
+    this.#letGo(0n, "client_left");
     return true;
+  }
+
+  /** Whether the delivery was recorded, and with it the usage. */
+  async #deliver(keep: KeepResponse | undefined): Promise<boolean> {
+    const { id, fence } = this.#payment;
+    const usage = await this.#usage();
+    let recorded = false;
+    await this.#attempt(async () => {
+      const step = await this.#parts.ledger.deliver(id, fence, keep, usage);
+      recorded = step === "ok" && usage !== undefined;
+      this.#parts.onState("delivered");
+    });
+    return recorded;
+  }
+
+  async #usage(): Promise<{ facts: UsageFacts; charged: MicroUsd } | undefined> {
+    try {
+      return { facts: await this.#payment.usage(), charged: this.amount };
+    } catch (error) {
+      this.#parts.onFault(error, this.#payment.id);
+      return undefined;
+    }
   }
 
   async release(release: Release): Promise<void> {

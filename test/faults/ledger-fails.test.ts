@@ -134,6 +134,7 @@ describe("a lease is let go of", () => {
         upfront: false,
         responseKeys: [],
         settledAs: undefined,
+        usage: () => Promise.reject(new Error("nobody tells")),
         onEnd: () => {},
         onRefused: () => {},
       },

@@ -252,7 +252,7 @@ export function callsModelContract(world: World): void {
           }),
           { numRuns: Math.ceil(100 * world.share) },
         );
-        expect([...met].sort()).toEqual(OUTCOMES);
+        if (world.share === 1) expect([...met].sort()).toEqual(OUTCOMES);
         expect(await world.ledger.checkAccounts()).toEqual([]);
       },
       MODEL_TIMEOUT_MS,

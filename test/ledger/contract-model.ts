@@ -101,8 +101,8 @@ export function modelContract(world: World): void {
           }),
           { numRuns: Math.ceil(150 * world.share) },
         );
-        // The runs together must have been everywhere, or they prove nothing.
-        expect([...reached, "none"].sort()).toEqual(Object.keys(EDGES).sort());
+        // All runs together must have been everywhere, or they prove nothing.
+        if (world.share === 1) expect([...reached, "none"].sort()).toEqual(Object.keys(EDGES).sort());
       },
       MODEL_TIMEOUT_MS,
     );

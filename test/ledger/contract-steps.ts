@@ -1,6 +1,8 @@
 import { describe, expect, test } from "vitest";
+import type { UsageFacts } from "../../server/ledger/call-ledger.ts";
 import type { Ledger, PaymentState } from "../../server/ledger/ledger.ts";
 import {
+  ALL,
   bring,
   claimed,
   keep,
@@ -97,6 +99,42 @@ export function stepContract(world: World): void {
       expect(resumed).toMatchObject({ fence: fence + 1, record: { leased: true } });
       expect(await world.ledger.deliver(asked.id, fence, undefined)).toBe("lost");
       expect(await world.ledger.deliver(asked.id, fence + 1, undefined)).toBe("ok");
+    });
+  });
+
+  describe("the usage of a delivered call", () => {
+    test("is recorded in the step that delivers it, once, and not when that is lost", async () => {
+      const asked = request();
+      const fence = await bring(world.ledger, asked, "settled");
+      const account = `wallet:${asked.payer}`;
+      const facts: UsageFacts = {
+        tier: "x402",
+        account,
+        keyId: undefined,
+        keyLabel: undefined,
+        payer: asked.payer,
+        route: asked.route,
+        model: undefined,
+        provider: undefined,
+        promptTokens: undefined,
+        completionTokens: undefined,
+        estimated: false,
+        held: 0n,
+        upstreamCost: undefined,
+        status: 200,
+        ms: 12,
+        transaction: "tx",
+        notCharged: undefined,
+      };
+      const usage = { facts, charged: asked.amount };
+      const recorded = () => world.ledger.usage({ account, limit: ALL });
+      expect(await world.ledger.deliver(asked.id, fence + 1, undefined, usage)).toBe("lost");
+      expect(await recorded()).toEqual([]);
+      expect(await world.ledger.deliver(asked.id, fence, undefined, usage)).toBe("ok");
+      expect(await world.ledger.deliver(asked.id, fence, undefined, usage)).toBe("lost");
+      expect(await recorded()).toEqual([
+        { ...facts, id: expect.any(Number), at: world.now(), charged: asked.amount },
+      ]);
     });
   });
 

@@ -1,0 +1,28 @@
+import type { UsageFacts } from "./ledger/call-ledger.ts";
+import type { Visit } from "./payment/visit.ts";
+
+/** What is recorded of a call that a wallet paid for, or would have. */
+export async function walletUsage(visit: Visit, notCharged: string | undefined): Promise<UsageFacts> {
+  const { match, sale, charge, payer, res, started } = visit;
+  const { route } = match;
+  const reading = await sale?.read();
+  return {
+    tier: "x402",
+    account: payer === undefined ? undefined : `wallet:${payer}`,
+    keyId: undefined,
+    keyLabel: undefined,
+    payer,
+    route: `${route.method} ${route.path}`,
+    model: sale?.model,
+    provider: sale?.provider,
+    promptTokens: reading?.promptTokens,
+    completionTokens: reading?.completionTokens,
+    estimated: reading?.estimated ?? false,
+    held: 0n,
+    upstreamCost: undefined,
+    status: res.statusCode,
+    ms: Math.round(performance.now() - started),
+    transaction: charge?.receipt.transaction,
+    notCharged,
+  };
+}
