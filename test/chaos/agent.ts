@@ -1,6 +1,7 @@
 import { setTimeout as wait } from "node:timers/promises";
 import { x402Client, x402HTTPClient } from "@x402/fetch";
 import { ExactSvmScheme } from "@x402/svm/exact/client";
+import { ExactSvmSchemeV1 } from "@x402/svm/exact/v1/client";
 import { paymentId } from "../support/buyer.ts";
 import { type Attempt, PHASES, type WalletCall } from "./evidence.ts";
 import { type Door, type Exchange, exchange, type Sending } from "./exchange.ts";
@@ -32,6 +33,8 @@ interface Work {
   readonly request: Omit<Sending, "gateway" | "headers">;
 }
 
+/** Agents that speak protocol v1. */
+const OLD = 0.1;
 const LEAVES = 0.08;
 /** Of those that left: who never comes back, and who signs anew instead of asking again. */
 const NEVER_BACK = 0.4;
@@ -39,24 +42,44 @@ const SIGNS_ANEW = 0.3;
 const ASKS_AGAIN_THOUGH_SERVED = 0.05;
 const MOST_PAYMENTS = 4;
 const LONGEST_WAIT_MS = 2_000;
+/** Before another try, where no gateway listened. */
+const AWAY_MS = [100, 400] as const;
 
 /**
  * An agent that makes one paid call after the other: asks for terms, signs with the official client, and sends the same payment
  * until it has an end. Sometimes it leaves in the middle. Resolves when the crowd is over.
  */
 export async function runAgent(options: AgentOptions): Promise<void> {
-  const { crowd, random, name } = options;
-  const client = new x402Client().register(
-    "solana:*",
-    new ExactSvmScheme(options.wallet, { rpcUrl: options.rpcUrl }),
-  );
-  const http = new x402HTTPClient(client);
+  const { crowd, random, name, wallet } = options;
+  const sign = random.chance(OLD) ? signerV1(options) : signer(options);
   await wait(random.between(0, 500));
   for (let number = 0; !crowd.isOver(); number += 1) {
-    const work = plan(`${name}-${number}`, options.wallet.address, random);
+    const work = plan(`${name}-${number}`, wallet.address, random);
     options.onCall(work.call);
-    work.call.finished = await makeCall(crowd, random, http, work);
+    work.call.finished = await makeCall(crowd, random, sign, work);
   }
+}
+
+/** Signs what a 402 asks for. */
+type Sign = (unpaid: Exchange) => Promise<Payment>;
+
+function signer({ wallet, rpcUrl }: AgentOptions): Sign {
+  const client = new x402Client().register("solana:*", new ExactSvmScheme(wallet, { rpcUrl }));
+  const http = new x402HTTPClient(client);
+  return async ({ headers }) => {
+    const required = http.getPaymentRequiredResponse((name) => headers[name.toLowerCase()]?.toString());
+    return http.encodePaymentSignatureHeader(await http.createPaymentPayload(required));
+  };
+}
+
+/** A v1 client reads the body and never looks at the header. */
+function signerV1({ wallet, rpcUrl }: AgentOptions): Sign {
+  const client = new x402Client().registerV1("solana", new ExactSvmSchemeV1(wallet, { rpcUrl }));
+  const http = new x402HTTPClient(client);
+  return async ({ body }) => {
+    const required = http.getPaymentRequiredResponse(() => undefined, JSON.parse(body));
+    return http.encodePaymentSignatureHeader(await http.createPaymentPayload(required));
+  };
 }
 
 function plan(id: string, payer: string, random: Random): Work {
@@ -78,9 +101,9 @@ function plan(id: string, payer: string, random: Random): Work {
 }
 
 /** False: its time is over, and it was not told how the call ended. */
-async function makeCall(crowd: Crowd, random: Random, http: x402HTTPClient, work: Work): Promise<boolean> {
+async function makeCall(crowd: Crowd, random: Random, sign: Sign, work: Work): Promise<boolean> {
   for (let payments = 0; payments < MOST_PAYMENTS && !crowd.isOver(); payments += 1) {
-    const payment = await sign(crowd, random, http, work);
+    const payment = await askAndSign(crowd, random, sign, work);
     if (payment === undefined) return true;
     const end = await pay(crowd, random, work, payment, payments === 0 && random.chance(LEAVES));
     if (end !== "refused") return end === "over";
@@ -89,25 +112,20 @@ async function makeCall(crowd: Crowd, random: Random, http: x402HTTPClient, work
 }
 
 /** Asks without a payment until there are terms. Undefined: the crowd is over. */
-async function sign(
+async function askAndSign(
   crowd: Crowd,
   random: Random,
-  http: x402HTTPClient,
+  sign: Sign,
   work: Work,
 ): Promise<Payment | undefined> {
   while (!crowd.isOver()) {
-    const { attempt, headers, body } = await send(crowd, random, work, {}, undefined, undefined);
-    if (attempt.status === 402 && attempt.end === "answered") {
-      const required = http.getPaymentRequiredResponse(
-        (name) => headers[name.toLowerCase()]?.toString(),
-        JSON.parse(body),
-      );
-      const payload = await http.createPaymentPayload(required);
-      const payment = http.encodePaymentSignatureHeader(payload);
+    const unpaid = await send(crowd, random, work, {}, undefined, undefined);
+    if (unpaid.attempt.status === 402 && unpaid.attempt.end === "answered") {
+      const payment = await sign(unpaid);
       work.call.payments.push(paymentId(payment));
       return payment;
     }
-    await wait(random.between(20, 200));
+    await wait(random.between(...AWAY_MS));
   }
   return undefined;
 }
@@ -136,7 +154,7 @@ async function pay(
     } else if (attempt.end === "answered" && !isToBeSentAgain(attempt)) {
       return attempt.status === 402 ? "refused" : "over";
     }
-    await wait(attempt.end === "unsent" ? random.between(20, 200) : retryDelayMs(reply, random));
+    await wait(attempt.end === "unsent" ? random.between(...AWAY_MS) : retryDelayMs(reply, random));
   }
 }
 

@@ -18,14 +18,12 @@ interface Case {
   readonly call: WalletCall;
   readonly transfers: readonly Transfer[];
   readonly credits: ReadonlyMap<string, readonly BookedEntry[]>;
-  readonly runs: number;
 }
 
 /** Compares what wallets paid on the chain with what their clients got and what the ledger says of it. */
 export function checkWallets(evidence: Evidence, books: Books, findings: Findings): void {
   const credits = creditsByPayment(books);
   const transfers = transfersByPayment(evidence, findings);
-  const runs = countRuns(evidence);
   const signed = new Set(evidence.walletCalls.flatMap(({ payments }) => payments));
   for (const { id, signature } of evidence.transfers) {
     if (!signed.has(id)) findings.violation("transfer_that_nobody_signed", signature);
@@ -40,10 +38,9 @@ export function checkWallets(evidence: Evidence, books: Books, findings: Finding
   for (const record of books.payments) checkRecord(record, transfers.get(record.id), findings);
   for (const call of evidence.walletCalls) {
     const landed = call.payments.flatMap((id) => transfers.get(id) ?? []);
-    const one = { call, transfers: landed, credits, runs: runs.get(call.id) ?? 0 };
+    const one = { call, transfers: landed, credits };
     checkDeliveries(one, findings);
     checkTransfers(one, evidence, books, findings);
-    checkRuns(one, findings);
   }
   checkServedOnce(evidence.walletCalls, findings);
 }
@@ -64,12 +61,6 @@ function transfersByPayment(evidence: Evidence, findings: Findings): Map<string,
     if (found.has(transfer.id)) findings.violation("landed_twice", transfer.id);
     found.set(transfer.id, transfer);
   }
-  return found;
-}
-
-function countRuns(evidence: Evidence): Map<string, number> {
-  const found = new Map<string, number>();
-  for (const { call } of evidence.runs) found.set(call, (found.get(call) ?? 0) + 1);
   return found;
 }
 
@@ -132,13 +123,6 @@ function judgeUndelivered({ call }: Case, id: string, evidence: Evidence, books:
 
 function wasCut(attempt: Attempt, evidence: Evidence): boolean {
   return attempt.end === "dropped" && attempt.status === 200 && diedAround(evidence, attempt, 1_000);
-}
-
-/** The upstream runs at most once for each request that carried a payment. */
-function checkRuns({ call, runs }: Case, findings: Findings): void {
-  const sent = call.attempts.filter(({ payment, end }) => payment !== undefined && end !== "unsent").length;
-  if (runs > sent) findings.violation("more_runs_than_requests", `${call.id}: ${runs} for ${sent}`);
-  if (runs > 1) findings.add({ allowed: "upstream runs beyond the first of a paid call" }, call.id, runs - 1);
 }
 
 /** One payment buys one answer, however often it is shown again. */

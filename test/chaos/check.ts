@@ -12,6 +12,7 @@ export function check(evidence: Evidence, books: Books): Findings {
   const findings = createFindings();
   const calls: readonly ClientCall[] = [...evidence.walletCalls, ...evidence.keyedCalls];
   checkAnswers(evidence, calls, findings);
+  checkRuns(evidence, findings);
   checkWallets(evidence, books, findings);
   checkKeyed(evidence, books, findings);
   checkBalances(books, findings);
@@ -47,6 +48,26 @@ function checkShape(call: ClientCall, attempt: Attempt, findings: Findings): voi
     );
   }
   if (oddity !== undefined) findings.violation("short_answer_passed_as_whole", `${call.id}: ${oddity}`);
+}
+
+/** The upstream runs at most once for each request that could pay for it, and for nothing that nobody asked. */
+function checkRuns({ runs, walletCalls, keyedCalls }: Evidence, findings: Findings): void {
+  const counts = new Map<string, number>();
+  for (const { call } of runs) counts.set(call, (counts.get(call) ?? 0) + 1);
+  const judge = ({ id }: ClientCall, paying: readonly Attempt[]): void => {
+    const count = counts.get(id) ?? 0;
+    const sent = paying.filter(({ end }) => end !== "unsent").length;
+    counts.delete(id);
+    if (count > sent) findings.violation("more_runs_than_requests", `${id}: ${count} for ${sent}`);
+    if (count > 1) findings.add({ allowed: "upstream runs beyond the first of a call" }, id, count - 1);
+  };
+  for (const call of walletCalls)
+    judge(
+      call,
+      call.attempts.filter(({ payment }) => payment !== undefined),
+    );
+  for (const call of keyedCalls) judge(call, call.attempts);
+  for (const id of counts.keys()) findings.violation("run_that_nobody_asked_for", id);
 }
 
 function checkBalances(books: Books, findings: Findings): void {

@@ -207,6 +207,7 @@ describe("of keyed calls it finds", () => {
 
 describe("of answers and sums it finds", () => {
   const stories: Readonly<Record<string, Partial<Story>>> = {
+    run_that_nobody_asked_for: { evidence: runs("w1", "k1", "w9") },
     call_without_an_end: { keyed: { finished: false } },
     answer_of_another_call: {
       wallet: { attempts: [{ ...SERVED, answer: { call: "k1", run: 0, digest: "d0" } }] },
@@ -252,7 +253,7 @@ describe("it allows, and counts", () => {
       owed: [OWED],
       evidence: death(1_200),
     },
-    "upstream runs beyond the first of a paid call": {
+    "upstream runs beyond the first of a call": {
       evidence: runs("w1", "k1", "w1"),
       wallet: { attempts: [DROPPED, SERVED] },
     },

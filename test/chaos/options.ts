@@ -21,6 +21,8 @@ export interface Command {
   readonly options: ChaosOptions;
   readonly json: boolean;
   readonly write: boolean;
+  /** Where the logs go; undefined: nowhere. */
+  readonly logs: string | undefined;
 }
 
 /** The short form, which is one of the tests. */
@@ -62,6 +64,7 @@ on the chain is compared with what clients got and with what the ledger says. Th
   --gap MS       most milliseconds between two faults (${FULL.gapMs})
   --short        the small run of the test suite; the options above change it
   --json         the result as JSON, progress on standard error
+  --logs DIR     keep what everybody knew, as JSON lines
   --write        put the table into docs/reliability.md
   --help`;
 
@@ -87,7 +90,7 @@ export function readCommand(words: readonly string[]): Command | undefined {
     args: [...words],
     options: {
       ...{ seed: text, ledger: text, faults: text, paid: text, keyed: text, agents: text, clients: text },
-      ...{ seconds: text, gap: text, short: flag, json: flag, write: flag, help: flag },
+      ...{ seconds: text, gap: text, logs: text, short: flag, json: flag, write: flag, help: flag },
     },
   });
   if (values.help) return undefined;
@@ -106,5 +109,5 @@ export function readCommand(words: readonly string[]): Command | undefined {
     seconds: given.seconds ?? base.seconds,
     gapMs: gap ?? base.gapMs,
   };
-  return { options, json: values.json, write: values.write };
+  return { options, json: values.json, write: values.write, logs: values.logs };
 }

@@ -3,7 +3,7 @@ import { generateKeyPairSigner } from "@solana/kit";
 import { type Crowd, runAgent } from "./agent.ts";
 import { closeBooks } from "./books.ts";
 import { check } from "./check.ts";
-import type { Evidence, KeyedCall, WalletCall } from "./evidence.ts";
+import type { Books, Evidence, KeyedCall, WalletCall } from "./evidence.ts";
 import { openDoor } from "./exchange.ts";
 import { createTrouble, type InjectedFault } from "./faults.ts";
 import type { Findings } from "./findings.ts";
@@ -17,6 +17,7 @@ import { ADMIN_TOKEN, openWorld, type World } from "./world.ts";
 export interface ChaosResult {
   readonly options: ChaosOptions;
   readonly evidence: Evidence;
+  readonly books: Books;
   readonly faults: readonly InjectedFault[];
   readonly findings: Findings;
   /** Milliseconds under load, and to its end. */
@@ -65,7 +66,9 @@ export async function runChaos(
 
 function aborted(signal: AbortSignal): Promise<never> {
   return new Promise((_, reject) => {
-    signal.addEventListener("abort", () => reject(new Error("It was stopped.")), { once: true });
+    const stop = (): void => reject(new Error("It was stopped."));
+    if (signal.aborted) stop();
+    signal.addEventListener("abort", stop, { once: true });
   });
 }
 
@@ -110,10 +113,16 @@ async function runIn(
   const books = await closeBooks(world, payments, SWEEP_MS);
   const evidence = gather(world, clients, operator);
   const findings = check(evidence, books);
-  for (const { failed } of world.gateways) {
-    if (failed !== undefined) findings.violation("gateway_ended_by_itself", String(failed));
+  await stopGateways(world, findings);
+  return { options, evidence, books, faults: trouble.log, findings, loadMs, totalMs: world.now() };
+}
+
+/** One that ended by itself, or does not end cleanly when it is asked to, has failed too. */
+async function stopGateways({ gateways }: World, findings: Findings): Promise<void> {
+  for (const gateway of gateways) {
+    const code = gateway.failed ?? (await gateway.stop());
+    if (code !== 0) findings.violation("gateway_failed", `exit code ${code}`);
   }
-  return { options, evidence, faults: trouble.log, findings, loadMs, totalMs: world.now() };
 }
 
 function isReached(options: ChaosOptions, counts: Pick<ChaosOptions, "paid" | "keyed" | "faults">): boolean {
