@@ -35,11 +35,11 @@ interface Work {
 
 /** Agents that speak protocol v1. */
 const OLD = 0.1;
-const LEAVES = 0.08;
+const LEAVES = 0.12;
 /** Of those that left: who never comes back, and who signs anew instead of asking again. */
 const NEVER_BACK = 0.4;
 const SIGNS_ANEW = 0.3;
-const ASKS_AGAIN_THOUGH_SERVED = 0.05;
+const ASKS_AGAIN_THOUGH_SERVED = 0.15;
 const MOST_PAYMENTS = 4;
 const LONGEST_WAIT_MS = 2_000;
 /** Before another try, where no gateway listened. */

@@ -1,5 +1,5 @@
-import type { BookedAccount, Books, Evidence, KeyedCall } from "./evidence.ts";
-import { diedAround, type Findings } from "./findings.ts";
+import type { Attempt, BookedAccount, Books, Evidence, KeyedCall } from "./evidence.ts";
+import { diedAround, type Findings, hasLeft, isWithoutAnswer } from "./findings.ts";
 
 /** The debit of a stream follows its last byte, and is tried for some 5 s (docs/architecture.md). */
 const UNWRITTEN_MS = 7_000;
@@ -59,10 +59,7 @@ function checkAccount(
   }
   for (const amount of whole.keys()) findings.violation("debit_of_no_call", `${account.id}: ${amount}`);
   const partial = debits.filter((amount) => amount < LEAST_WHOLE_COST).length;
-  const left = calls.reduce(
-    (sum, { attempts }) => sum + attempts.filter(({ end }) => end === "left").length,
-    0,
-  );
+  const left = calls.reduce((sum, { attempts }) => sum + attempts.filter(hasLeft).length, 0);
   if (partial > left) findings.violation("partial_debit_of_nobody_who_left", `${account.id}: ${partial}`);
   if (partial > 0)
     findings.add({ allowed: "charged for what came before the client left" }, account.id, partial);
@@ -77,9 +74,11 @@ function judgeUndebited(call: KeyedCall, evidence: Evidence, findings: Findings)
 
 /** It was charged in full and its client has nothing: only who left, or whose gateway died, can be in this place. */
 function judgeUndelivered(call: KeyedCall, evidence: Evidence, findings: Findings): void {
-  if (call.attempts.some(({ end }) => end === "left"))
+  const wasCut = (one: Attempt): boolean => one.end === "dropped" && diedAround(evidence, one, DROPPED_MS);
+  const notKept = "idempotent_answer_not_stored";
+  if (isWithoutAnswer(call.attempts, hasLeft, notKept))
     findings.add({ allowed: "charged in full, and left by the client" }, call.id);
-  else if (call.attempts.some((one) => one.end === "dropped" && diedAround(evidence, one, DROPPED_MS)))
+  else if (isWithoutAnswer(call.attempts, wasCut, notKept))
     findings.add({ allowed: "charged, and its answer died with its gateway" }, call.id);
   else findings.violation("debited_without_delivery", call.id);
 }

@@ -7,7 +7,7 @@ import type {
   Transfer,
   WalletCall,
 } from "./evidence.ts";
-import { diedAround, type Finding, type Findings } from "./findings.ts";
+import { diedAround, type Finding, type Findings, hasLeft, isWithoutAnswer } from "./findings.ts";
 
 /** A delivery is written behind the answer; a gateway that dies within this time may not have written it. */
 const UNWRITTEN_MS = 7_000;
@@ -40,6 +40,7 @@ export function checkWallets(evidence: Evidence, books: Books, findings: Finding
     const landed = call.payments.flatMap((id) => transfers.get(id) ?? []);
     const one = { call, transfers: landed, credits };
     checkDeliveries(one, findings);
+    checkTold(one, findings);
     checkTransfers(one, evidence, books, findings);
   }
   checkServedOnce(evidence.walletCalls, findings);
@@ -86,6 +87,13 @@ function checkDeliveries({ call, transfers }: Case, findings: Findings): void {
   }
 }
 
+/** A twin is told what became of the earlier payment, so it may be any payment of the call. */
+function checkTold({ call, credits }: Case, findings: Findings): void {
+  const told = call.attempts.some(({ code }) => code === "payment_credited");
+  if (told && !call.payments.some((id) => credits.has(id)))
+    findings.violation("told_of_a_credit_that_is_not_there", call.id);
+}
+
 /** Whatever was paid is one delivered call or one credit, not neither and not both. */
 function checkTransfers(one: Case, evidence: Evidence, books: Books, findings: Findings): void {
   const { call, transfers, credits } = one;
@@ -100,23 +108,20 @@ function checkTransfers(one: Case, evidence: Evidence, books: Books, findings: F
       const unwritten = first !== undefined && diedAround(evidence, first, UNWRITTEN_MS);
       findings.add(unwritten ? UNWRITTEN_DELIVERY : BOTH, where);
     }
-    const told = call.attempts.some(({ code, payment }) => code === "payment_credited" && payment === id);
-    // A twin is answered with what became of the earlier payment.
-    const creditedHere = transfers.some((transfer) => credits.has(transfer.id));
-    if (told && !creditedHere) findings.violation("told_of_a_credit_that_is_not_there", where);
   }
 }
 
 const BOTH: Finding = { violation: "delivered_and_credited" };
 const UNWRITTEN_DELIVERY: Finding = { allowed: "delivered, and credited since its gateway was killed" };
 
-/** Nobody has the answer: the client must have left while it was on its way, and the ledger must know. */
+/** Nobody has the answer: its client must have left while it was on its way, and the ledger must know. */
 function judgeUndelivered({ call }: Case, id: string, evidence: Evidence, books: Books): Finding {
   const state = books.payments.find((record) => record.id === id)?.state;
-  const left = call.attempts.filter(({ end, payment }) => end === "left" && payment !== undefined);
-  if (state === "delivered" && left.length > 0) return { allowed: "paid, and left by the client" };
-  const cut = call.attempts.some((attempt) => wasCut(attempt, evidence));
-  if (state === "delivered" && cut)
+  const own = call.attempts.filter(({ payment }) => payment === id);
+  if (state !== "delivered") return { violation: "transfer_neither_delivered_nor_credited" };
+  if (isWithoutAnswer(own, hasLeft, "response_not_stored"))
+    return { allowed: "paid, and left by the client" };
+  if (isWithoutAnswer(own, (attempt) => wasCut(attempt, evidence), "response_not_stored"))
     return { allowed: "delivered to a connection that died with its gateway" };
   return { violation: "transfer_neither_delivered_nor_credited" };
 }

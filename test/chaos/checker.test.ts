@@ -136,7 +136,7 @@ describe("of wallets it finds", () => {
     delivered_and_credited: { books: { payments: [credited] }, owed: [OWED] },
     told_of_a_credit_that_is_not_there: {
       wallet: {
-        attempts: [LEFT, { ...ANSWERED, payment: "p1", status: 409, code: "payment_credited" }],
+        attempts: [{ ...ANSWERED, payment: "p1", status: 409, code: "payment_credited" }, LEFT],
       },
     },
     credit_without_transfer: { owed: [{ ...OWED, reference: "payment:p7" }] },
@@ -297,6 +297,25 @@ describe("it allows, and counts", () => {
     ]);
     expect(violationsOf({ evidence, wallet: { attempts: [DROPPED] } })).toEqual([
       "transfer_neither_delivered_nor_credited",
+    ]);
+  });
+
+  const noAnswer: Attempt = { ...ANSWERED, payment: "p1", status: 502, code: "upstream_failed" };
+  test.each([
+    ["half its request was sent", [{ ...LEFT, phase: "sending" as const }]],
+    ["it came back and was refused", [LEFT, noAnswer]],
+  ])("none of it for a client that left, if %s", (_, attempts) => {
+    expect(violationsOf({ wallet: { attempts } })).toEqual(["transfer_neither_delivered_nor_credited"]);
+    expect(violationsOf({ keyed: { attempts } })).toEqual(["debited_without_delivery"]);
+  });
+
+  test("a client that left and was told that its answer is not kept", () => {
+    const told = (code: string): Attempt => ({ ...ANSWERED, payment: "p1", status: 409, code });
+    expect(allowedOf({ wallet: { attempts: [LEFT, told("response_not_stored")] } })).toEqual([
+      "paid, and left by the client",
+    ]);
+    expect(allowedOf({ keyed: { attempts: [LEFT, told("idempotent_answer_not_stored")] } })).toEqual([
+      "charged in full, and left by the client",
     ]);
   });
 

@@ -36,3 +36,19 @@ export function diedAround(evidence: Pick<Evidence, "deaths">, attempt: Attempt,
     ({ gateway, at }) => gateway === attempt.gateway && at >= attempt.sentAt && at <= attempt.endedAt + ms,
   );
 }
+
+/** Its client hung up after the whole request was out: what is half sent is never served. */
+export function hasLeft({ end, phase }: Attempt): boolean {
+  return end === "left" && phase !== "sending";
+}
+
+/** The answer was lost in a way that the client knows: in its last request, or an earlier one whose answer is not kept. */
+export function isWithoutAnswer(
+  attempts: readonly Attempt[],
+  wasLost: (attempt: Attempt) => boolean,
+  notKept: string,
+): boolean {
+  const last = attempts.at(-1);
+  if (last === undefined || !attempts.some(wasLost)) return false;
+  return wasLost(last) || attempts.some(({ code }) => code === notKept);
+}

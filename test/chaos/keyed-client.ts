@@ -29,7 +29,7 @@ interface Work {
   readonly request: Omit<Sending, "gateway">;
 }
 
-const LEAVES = 0.02;
+const LEAVES = 0.04;
 const NEVER_BACK = 0.4;
 const IDEMPOTENT = 0.4;
 /** Output tokens of the cheapest whole call; each costs two micro-dollars, each of the prompt one. */

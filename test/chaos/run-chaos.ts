@@ -37,7 +37,7 @@ const POOR_EVERY = 7;
 /** Faults are over: so long a client may need to hear the end of its call. */
 const FINISH_MS = 8_000;
 /** And so long after the chain has moved on, when every payment can be decided. */
-const LATE_MS = 45_000;
+const LATE_MS = 75_000;
 const BEYOND_EXPIRY = 400;
 /** A gateway may still be writing what became of a call whose client has left. */
 const REST_MS = 5_000;
