@@ -41,6 +41,7 @@ export function checkWallets(evidence: Evidence, books: Books, findings: Finding
     const one = { call, transfers: landed, credits };
     checkDeliveries(one, findings);
     checkTold(one, findings);
+    checkRefusals(one, evidence, findings);
     checkTransfers(one, evidence, books, findings);
   }
   checkServedOnce(evidence.walletCalls, findings);
@@ -92,6 +93,15 @@ function checkTold({ call, credits }: Case, findings: Findings): void {
   const told = call.attempts.some(({ code }) => code === "payment_credited");
   if (told && !call.payments.some((id) => credits.has(id)))
     findings.violation("told_of_a_credit_that_is_not_there", call.id);
+}
+
+/** Who is told that nothing was settled pays again: that must be true, unless the facilitator itself said so and was wrong. */
+function checkRefusals({ call, transfers }: Case, { misled }: Evidence, findings: Findings): void {
+  for (const { id } of transfers) {
+    if (!call.attempts.some(({ status, payment }) => status === 402 && payment === id)) continue;
+    if (misled.includes(id)) findings.add({ allowed: "refused by the facilitator, landed all the same" }, id);
+    else findings.violation("told_to_pay_again", `${id} of ${call.id}`);
+  }
 }
 
 /** Whatever was paid is one delivered call or one credit, not neither and not both. */

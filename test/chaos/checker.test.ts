@@ -24,6 +24,7 @@ const SERVED: Attempt = {
 const LEFT: Attempt = { ...ANSWERED, payment: "p1", end: "left", phase: "body" };
 const DROPPED: Attempt = { ...ANSWERED, payment: "p1", end: "dropped" };
 const REFUSED: Attempt = { ...ANSWERED, status: 503, code: "ledger_unavailable" };
+const REFUSAL: Attempt = { ...ANSWERED, payment: "p1", status: 402, code: "payment_refused" };
 const KEYED_ANSWER: Attempt = { ...ANSWERED, answer: { call: "k1", run: 1, digest: "d1" } };
 const DELIVERED: BookedPayment = {
   id: "p1",
@@ -86,6 +87,7 @@ function tell(story: Partial<Story>): readonly [Evidence, Books] {
     keyedCalls: [keyed],
     credits: [{ account: "acct", reference: "opening", amount: 1_000_000n, confirmed: true }],
     deaths: [],
+    misled: [],
     ...story.evidence,
   };
   const books: Books = {
@@ -131,7 +133,7 @@ describe("of wallets it finds", () => {
     },
     delivered_without_transfer: { wallet: { attempts: [{ ...SERVED, transaction: "tx8" }, LEFT] } },
     transfer_neither_delivered_nor_credited: {
-      wallet: { attempts: [{ ...ANSWERED, payment: "p1", status: 402, code: "payment_refused" }] },
+      wallet: { attempts: [{ ...REFUSAL, status: 502, code: "upstream_failed" }] },
     },
     delivered_and_credited: { books: { payments: [credited] }, owed: [OWED] },
     told_of_a_credit_that_is_not_there: {
@@ -139,6 +141,7 @@ describe("of wallets it finds", () => {
         attempts: [{ ...ANSWERED, payment: "p1", status: 409, code: "payment_credited" }, LEFT],
       },
     },
+    told_to_pay_again: { wallet: { attempts: [REFUSAL] }, books: { payments: [credited] }, owed: [OWED] },
     credit_without_transfer: { owed: [{ ...OWED, reference: "payment:p7" }] },
     credited_twice: {
       books: {
@@ -252,6 +255,12 @@ describe("it allows, and counts", () => {
       books: { payments: [credited] },
       owed: [OWED],
       evidence: death(1_200),
+    },
+    "refused by the facilitator, landed all the same": {
+      wallet: { attempts: [REFUSAL] },
+      books: { payments: [credited] },
+      owed: [OWED],
+      evidence: { misled: ["p1"] },
     },
     "upstream runs beyond the first of a call": {
       evidence: runs("w1", "k1", "w1"),

@@ -99,6 +99,8 @@ export interface Evidence {
   readonly keyedCalls: readonly KeyedCall[];
   readonly credits: readonly Credit[];
   readonly deaths: readonly Death[];
+  /** Payments that the facilitator was made to refuse and then landed. */
+  readonly misled: readonly string[];
 }
 
 /** A payment as our ledger has it. */

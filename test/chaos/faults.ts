@@ -1,5 +1,6 @@
 import { setTimeout as wait } from "node:timers/promises";
-import { type Fault, faults } from "../support/faulty-facilitator.ts";
+import { paymentId } from "../support/buyer.ts";
+import { type Fault, faults, type LoggedCall } from "../support/faulty-facilitator.ts";
 import type { Gateway } from "./gateways.ts";
 import type { Random } from "./random.ts";
 import { UPSTREAM_FAULTS, type UpstreamFault } from "./upstream.ts";
@@ -23,6 +24,8 @@ interface Revival {
   busy: boolean;
 }
 
+/** How often the last one that serves is killed too. */
+const BOTH_DOWN = 0.2;
 const SKEW_MS = 30_000;
 const SLOT_ORIGIN = 447_552_000n;
 /** Within what our own bound of the height allows a node (docs/architecture.md). */
@@ -144,7 +147,7 @@ export function createTrouble(world: World, random: Random): Trouble {
   };
 }
 
-/** Kills one and starts it again on the same port; "" if all of them are being revived. */
+/** Kills one and starts it again on the same port; "" if none is to be killed now. */
 async function revive(
   world: World,
   random: Random,
@@ -153,6 +156,8 @@ async function revive(
 ): Promise<string> {
   const free = gateways.filter(({ busy }) => !busy);
   if (free.length === 0) return "";
+  // Where nobody serves, nothing else can go wrong.
+  if (free.length === 1 && !random.chance(BOTH_DOWN)) return "";
   const chosen = random.pick(free);
   chosen.busy = true;
   try {
@@ -175,11 +180,17 @@ function settle(world: World, fault: Fault, times: number): string {
 async function landLater(world: World, random: Random, answer: Fault): Promise<string> {
   const late = world.facilitator.lateLanding("settle", answer);
   const ms = random.between(200, 6_000);
-  const arrived = await Promise.race([late.arrived.then(() => true), wait(10_000, false)]);
-  if (!arrived) return "";
+  const arrived = await Promise.race([late.arrived, wait(10_000, undefined)]);
+  if (arrived === undefined) return "";
+  if (answer.kind === "reason") world.misled.push(paymentOf(arrived));
   await wait(ms);
   await late.release();
   return `after ${ms} ms`;
+}
+
+function paymentOf({ body }: LoggedCall): string {
+  const { paymentPayload } = body as { paymentPayload: unknown };
+  return paymentId({ header: Buffer.from(JSON.stringify(paymentPayload)).toString("base64") });
 }
 
 /** A node that is some seconds behind: heights, history and transactions alike. */

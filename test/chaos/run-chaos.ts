@@ -216,7 +216,7 @@ async function openPurses(operator: Operator, count: number): Promise<readonly P
 }
 
 function gather(world: World, clients: Clients, operator: Operator): Evidence {
-  const { localnet, upstream, deaths } = world;
+  const { localnet, upstream, deaths, misled } = world;
   const landed = localnet.transfersTo(localnet.merchant).filter(({ amount }) => amount > 0n);
   return {
     transfers: landed.map(({ messageHash, signature, payer, amount }) => ({
@@ -230,5 +230,6 @@ function gather(world: World, clients: Clients, operator: Operator): Evidence {
     keyedCalls: clients.keyedCalls,
     credits: operator.credits,
     deaths,
+    misled,
   };
 }

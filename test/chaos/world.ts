@@ -24,6 +24,7 @@ export interface World {
   readonly redis: RedisServer | undefined;
   readonly gateways: readonly Gateway[];
   readonly deaths: Death[];
+  readonly misled: string[];
   /** Milliseconds since the run began. */
   now(): number;
   /** Ends every process and server, and removes what they wrote. */
@@ -75,7 +76,7 @@ export async function openWorld(options: ChaosOptions, random: Random): Promise<
     closers.push(() => Promise.all(gateways.map((gateway) => gateway.kill())));
     await Promise.all(gateways.map((gateway) => gateway.start(0)));
     const dataDir = dataDirOf(directory);
-    return { ...parts, dataDir, gateways, deaths: [], now: () => Date.now() - began, close };
+    return { ...parts, dataDir, gateways, deaths: [], misled: [], now: () => Date.now() - began, close };
   } catch (error) {
     await close();
     throw error;
