@@ -23,6 +23,8 @@ export interface AgentOptions {
   readonly wallet: ConstructorParameters<typeof ExactSvmScheme>[0];
   readonly rpcUrl: string;
   readonly onCall: (call: WalletCall) => void;
+  /** What was wanted of its kind is reached: it goes on, and leaves the machine to the others. */
+  readonly isEnough: () => boolean;
 }
 
 type Payment = Readonly<Record<string, string>>;
@@ -42,6 +44,8 @@ const SIGNS_ANEW = 0.3;
 const ASKS_AGAIN_THOUGH_SERVED = 0.15;
 const MOST_PAYMENTS = 4;
 const LONGEST_WAIT_MS = 2_000;
+/** Between two calls, once there are enough. */
+export const REST_MS = 1_000;
 /** Before another try, where no gateway listened. */
 const AWAY_MS = [100, 400] as const;
 
@@ -57,6 +61,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     const work = plan(`${name}-${number}`, wallet.address, random);
     options.onCall(work.call);
     work.call.finished = await makeCall(crowd, random, sign, work);
+    if (options.isEnough()) await wait(random.between(0, REST_MS));
   }
 }
 

@@ -26,11 +26,14 @@ export interface GatewayOptions {
   readonly env: Readonly<Record<string, string>>;
   /** What it writes goes here. */
   readonly logPath: string;
+  /** A program that ends before it sells is started so often: more than once where its store may be away. */
+  readonly tries: number;
 }
 
 const SKEWED_CLOCK = fileURLToPath(new URL("skewed-clock.mjs", import.meta.url));
 const START_MS = 30_000;
 const ASK_MS = 30;
+const AGAIN_MS = 250;
 
 export function createGateway(options: GatewayOptions): Gateway {
   const { port, adminPort, env, cwd, main } = options;
@@ -38,6 +41,7 @@ export function createGateway(options: GatewayOptions): Gateway {
   const log = openSync(options.logPath, "a");
   let child: ChildProcess | undefined;
   let failed: number | undefined;
+  let starting = false;
 
   async function end(signal: NodeJS.Signals): Promise<number> {
     const ending = child;
@@ -51,6 +55,22 @@ export function createGateway(options: GatewayOptions): Gateway {
   }
 
   async function start(skewMs: number): Promise<void> {
+    starting = true;
+    try {
+      for (let tries = 1; ; tries += 1) {
+        try {
+          return await startOnce(skewMs);
+        } catch (error) {
+          if (tries >= options.tries) throw error;
+          await wait(AGAIN_MS);
+        }
+      }
+    } finally {
+      starting = false;
+    }
+  }
+
+  async function startOnce(skewMs: number): Promise<void> {
     failed = undefined;
     const started = spawn(process.execPath, ["--import", SKEWED_CLOCK, main], {
       cwd,
@@ -79,7 +99,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     url,
     adminUrl: `http://127.0.0.1:${adminPort}`,
     get failed() {
-      return failed;
+      return starting ? undefined : failed;
     },
     start,
     kill: async () => void (await end("SIGKILL")),

@@ -1,5 +1,5 @@
 import { setTimeout as wait } from "node:timers/promises";
-import type { Crowd } from "./agent.ts";
+import { type AgentOptions, type Crowd, REST_MS } from "./agent.ts";
 import { LEAST_WHOLE_COST } from "./check-keyed.ts";
 import { type Attempt, type KeyedCall, PHASES } from "./evidence.ts";
 import { type Exchange, exchange, type Sending } from "./exchange.ts";
@@ -22,6 +22,7 @@ export interface KeyedClientOptions {
   readonly secret: string;
   readonly purse: Purse;
   readonly onCall: (call: KeyedCall) => void;
+  readonly isEnough: AgentOptions["isEnough"];
 }
 
 interface Work {
@@ -44,6 +45,7 @@ export async function runKeyedClient(options: KeyedClientOptions): Promise<void>
     options.onCall(work.call);
     work.call.finished = await makeCall(crowd, random, work);
     if (work.call.attempts.some(({ code }) => code === "insufficient_credits")) await purse.topUp();
+    if (options.isEnough()) await wait(random.between(0, REST_MS));
   }
 }
 

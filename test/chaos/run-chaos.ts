@@ -1,13 +1,11 @@
 import { setTimeout as wait } from "node:timers/promises";
-import { generateKeyPairSigner } from "@solana/kit";
-import { type Crowd, runAgent } from "./agent.ts";
 import { closeBooks } from "./books.ts";
 import { check } from "./check.ts";
-import type { Books, Evidence, KeyedCall, WalletCall } from "./evidence.ts";
+import { type Clients, type State, startClients } from "./clients.ts";
+import type { Books, Evidence, WalletCall } from "./evidence.ts";
 import { openDoor } from "./exchange.ts";
 import { createTrouble, type InjectedFault } from "./faults.ts";
 import type { Findings } from "./findings.ts";
-import { type Purse, runKeyedClient } from "./keyed-client.ts";
 import { createOperator, type Operator } from "./operator.ts";
 import type { ChaosOptions } from "./options.ts";
 import { createRandom, type Random } from "./random.ts";
@@ -28,12 +26,6 @@ export interface ChaosResult {
 /** Told once a second. */
 export type Progress = (line: string) => void;
 
-const WALLET_MICRO_USD = 1_000_000_000n;
-const RICH_MICRO_USD = 100_000_000_000n;
-const POOR_MICRO_USD = 2_000_000n;
-/** Clients that share an account with another one, and those whose account runs dry. */
-const SHARED_EVERY = 5;
-const POOR_EVERY = 7;
 /** Faults are over: so long a client may need to hear the end of its call. */
 const FINISH_MS = 8_000;
 /** And so long after the chain has moved on, when every payment can be decided. */
@@ -42,12 +34,6 @@ const BEYOND_EXPIRY = 400;
 /** A gateway may still be writing what became of a call whose client has left. */
 const REST_MS = 5_000;
 const SWEEP_MS = 120_000;
-
-interface Clients {
-  readonly walletCalls: WalletCall[];
-  readonly keyedCalls: KeyedCall[];
-  readonly all: Promise<unknown>;
-}
 
 /** Runs it all and checks it. Everything it started is ended when it resolves, rejects or `signal` is aborted. */
 export async function runChaos(
@@ -80,7 +66,7 @@ async function runIn(
 ): Promise<ChaosResult> {
   const adminUrls = world.gateways.map(({ adminUrl }) => adminUrl);
   const operator = createOperator(adminUrls, ADMIN_TOKEN);
-  const state = { over: false, late: false };
+  const state: State = { over: false, late: false, paid: false, keyed: false };
   const door = openDoor(
     world.gateways.map(({ url }) => url),
     world.now,
@@ -88,7 +74,7 @@ async function runIn(
   const crowd = { door, isOver: () => state.over, isLate: () => state.late };
   const trouble = createTrouble(world, random.fork());
   progress(`seed ${options.seed}: opening wallets and accounts`);
-  const clients = await startClients(world, options, random, crowd, operator);
+  const clients = await startClients(world, options, random, crowd, operator, state);
   const began = world.now();
   const counts = () => ({
     paid: delivered(clients.walletCalls),
@@ -98,12 +84,16 @@ async function runIn(
   const troubled = trouble.run(options.faults, options.gapMs);
   while (!isReached(options, counts()) && world.now() - began < options.seconds * 1_000) {
     const { paid, keyed, faults } = counts();
+    state.paid = paid >= options.paid;
+    state.keyed = keyed >= options.keyed;
     progress(
       `${Math.round((world.now() - began) / 1_000)} s: ${paid} paid, ${keyed} keyed, ${faults} faults`,
     );
     await Promise.race([wait(1_000), clients.all, troubled.then(() => wait(1_000))]);
+    await restartEnded(world);
   }
   await trouble.end();
+  await restartEnded(world);
   state.over = true;
   const loadMs = world.now() - began;
   await finish(world, clients, state, progress);
@@ -117,11 +107,28 @@ async function runIn(
   return { options, evidence, books, faults: trouble.log, findings, loadMs, totalMs: world.now() };
 }
 
-/** One that ended by itself, or does not end cleanly when it is asked to, has failed too. */
-async function stopGateways({ gateways }: World, findings: Findings): Promise<void> {
+/** As whatever supervises it in earnest would: a gateway may end by itself when its ledger is gone. */
+async function restartEnded({ gateways, deaths, ends, now }: World): Promise<void> {
+  for (const [index, gateway] of gateways.entries()) {
+    if (gateway.failed === undefined) continue;
+    ends.push(gateway.failed);
+    deaths.push({ gateway: index, at: now() });
+    await gateway.start(0);
+  }
+}
+
+/** Only a Redis that was killed excuses a gateway that ends by itself; and each must end cleanly when it is asked to. */
+async function stopGateways({ gateways, ends, redis }: World, findings: Findings): Promise<void> {
+  for (const code of ends) {
+    const allowed = "gateway that ended by itself when Redis was killed";
+    findings.add(
+      redis === undefined ? { violation: "gateway_ended_by_itself" } : { allowed },
+      `code ${code}`,
+    );
+  }
   for (const gateway of gateways) {
     const code = gateway.failed ?? (await gateway.stop());
-    if (code !== 0) findings.violation("gateway_failed", `exit code ${code}`);
+    if (code !== 0) findings.violation("gateway_not_stopped_cleanly", `exit code ${code}`);
   }
 }
 
@@ -151,68 +158,6 @@ async function finish(
 
 function delivered(calls: readonly { readonly attempts: WalletCall["attempts"] }[]): number {
   return calls.reduce((sum, { attempts }) => sum + (attempts.some(({ answer }) => answer) ? 1 : 0), 0);
-}
-
-async function startClients(
-  world: World,
-  options: ChaosOptions,
-  random: Random,
-  crowd: Crowd,
-  operator: Operator,
-): Promise<Clients> {
-  const walletCalls: WalletCall[] = [];
-  const keyedCalls: KeyedCall[] = [];
-  const wallets = await Promise.all(Array.from({ length: options.agents }, () => generateKeyPairSigner()));
-  for (const { address } of wallets) await world.localnet.fund(address, WALLET_MICRO_USD);
-  const purses = await openPurses(operator, options.clients);
-  const keys = await Promise.all(
-    purses.map((purse, index) => operator.createKey(purse.account, `client-${index}`)),
-  );
-  const agents = wallets.map((wallet, index) =>
-    runAgent({
-      crowd,
-      wallet,
-      name: `w${index}`,
-      random: random.fork(),
-      rpcUrl: world.localnet.rpcUrl,
-      onCall: (call) => walletCalls.push(call),
-    }),
-  );
-  const keyed = purses.map((purse, index) =>
-    runKeyedClient({
-      crowd,
-      purse,
-      name: `k${index}`,
-      random: random.fork(),
-      secret: keys[index] ?? "",
-      onCall: (call) => keyedCalls.push(call),
-    }),
-  );
-  return { walletCalls, keyedCalls, all: Promise.all([...agents, ...keyed]) };
-}
-
-async function openPurses(operator: Operator, count: number): Promise<readonly Purse[]> {
-  const purses: Purse[] = [];
-  for (let index = 0; index < count; index += 1) {
-    const before = purses[index - 1];
-    if (index % SHARED_EVERY === SHARED_EVERY - 1 && before !== undefined) {
-      purses.push(before);
-      continue;
-    }
-    const account = `acct_chaos_${index}`;
-    const isPoor = index % POOR_EVERY === POOR_EVERY - 1;
-    await operator.openAccount(account, isPoor ? POOR_MICRO_USD : RICH_MICRO_USD);
-    let number = 0;
-    purses.push({
-      account,
-      next: () => {
-        number += 1;
-        return number;
-      },
-      topUp: () => operator.credit(account, POOR_MICRO_USD),
-    });
-  }
-  return purses;
 }
 
 function gather(world: World, clients: Clients, operator: Operator): Evidence {

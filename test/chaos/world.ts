@@ -25,6 +25,8 @@ export interface World {
   readonly gateways: readonly Gateway[];
   readonly deaths: Death[];
   readonly misled: string[];
+  /** Gateways that ended by themselves: their exit codes. */
+  readonly ends: number[];
   /** Milliseconds since the run began. */
   now(): number;
   /** Ends every process and server, and removes what they wrote. */
@@ -76,7 +78,16 @@ export async function openWorld(options: ChaosOptions, random: Random): Promise<
     closers.push(() => Promise.all(gateways.map((gateway) => gateway.kill())));
     await Promise.all(gateways.map((gateway) => gateway.start(0)));
     const dataDir = dataDirOf(directory);
-    return { ...parts, dataDir, gateways, deaths: [], misled: [], now: () => Date.now() - began, close };
+    return {
+      ...parts,
+      dataDir,
+      gateways,
+      deaths: [],
+      misled: [],
+      ends: [],
+      now: () => Date.now() - began,
+      close,
+    };
   } catch (error) {
     await close();
     throw error;
@@ -125,6 +136,7 @@ async function openGateways(
       adminPort: ports[GATEWAYS + index] ?? 0,
       env,
       logPath: join(directory, `gateway-${index}.log`),
+      tries: redis === undefined ? 1 : 20,
     }),
   );
 }
