@@ -1,7 +1,7 @@
 import type { Attempt, BookedAccount, Books, Evidence, KeyedCall } from "./evidence.ts";
 import { diedAround, type Findings, hasLeft, isWithoutAnswer } from "./findings.ts";
 
-/** The debit of a stream follows its last byte, and is tried for some 5 s (docs/architecture.md). */
+/** The debit of a stream follows its last byte, a refund the answer; both are tried for some 5 s (docs/architecture.md). */
 const UNWRITTEN_MS = 7_000;
 /** A connection that breaks with its gateway breaks at once. */
 const DROPPED_MS = 1_000;
@@ -75,11 +75,15 @@ function judgeUndebited(call: KeyedCall, evidence: Evidence, findings: Findings)
 /** It was charged in full and its client has nothing: only who left, or whose gateway died, can be in this place. */
 function judgeUndelivered(call: KeyedCall, evidence: Evidence, findings: Findings): void {
   const wasCut = (one: Attempt): boolean => one.end === "dropped" && diedAround(evidence, one, DROPPED_MS);
+  const wasNotGivenBack = (one: Attempt): boolean =>
+    one.code === "ledger_unavailable" && diedAround(evidence, one, UNWRITTEN_MS);
   const notKept = "idempotent_answer_not_stored";
   if (isWithoutAnswer(call.attempts, hasLeft, notKept))
     findings.add({ allowed: "charged in full, and left by the client" }, call.id);
   else if (isWithoutAnswer(call.attempts, wasCut, notKept))
     findings.add({ allowed: "charged, and its answer died with its gateway" }, call.id);
+  else if (call.attempts.some(wasNotGivenBack))
+    findings.add({ allowed: "charged, and giving it back died with its gateway" }, call.id);
   else findings.violation("debited_without_delivery", call.id);
 }
 

@@ -276,6 +276,10 @@ describe("it allows, and counts", () => {
       keyed: { attempts: [DROPPED] },
       evidence: death(1_050),
     },
+    "charged, and giving it back died with its gateway": {
+      keyed: { attempts: [REFUSED] },
+      evidence: death(1_200),
+    },
     "charged for what came before the client left": {
       keyed: { attempts: [LEFT] },
       journal: [OPENING, { ...CAPTURE, amount: -50n }],

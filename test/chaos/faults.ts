@@ -27,6 +27,7 @@ interface Revival {
 /** How often the last one that serves is killed too. */
 const BOTH_DOWN = 0.2;
 const SKEW_MS = 30_000;
+const PATIENCE_MS = 4_000;
 const SLOT_ORIGIN = 447_552_000n;
 /** Within what our own bound of the height allows a node (docs/architecture.md). */
 const LAG_BLOCKS = 20;
@@ -72,13 +73,7 @@ const KINDS: Readonly<Record<string, Breaker>> = {
   upstream_dies_before: (world, random) => upstream(world, random, ["reset", "status_500", "hang"]),
   upstream_dies_during: (world, random) =>
     upstream(world, random, ["half_answer", "stalled_stream", "error_in_200"]),
-  redis_restarted: async ({ redis }, random) => {
-    const ms = random.between(50, 1_000);
-    await redis?.kill();
-    await wait(ms);
-    await redis?.start();
-    return `${ms} ms`;
-  },
+  redis_restarted: restartRedis,
 };
 
 /** Kills weigh more: they are what the ledger is for. */
@@ -170,6 +165,17 @@ async function revive(
   } finally {
     chosen.busy = false;
   }
+}
+
+async function restartRedis({ redis, gateways, deaths, now }: World, random: Random): Promise<string> {
+  const from = now();
+  await redis?.kill();
+  await wait(random.between(50, 1_000));
+  await redis?.start();
+  const ms = now() - from;
+  // Longer than a last step is tried: what it would have written is lost as if the gateways had died.
+  if (ms > PATIENCE_MS) deaths.push(...gateways.map((_, gateway) => ({ gateway, at: from })));
+  return `${ms} ms`;
 }
 
 function settle(world: World, fault: Fault, times: number): string {
