@@ -22,6 +22,15 @@ async function run({ options, json, write, logs }: Command): Promise<number> {
   }
 }
 
-const command = readCommand(process.argv.slice(2));
+function read(): Command | undefined {
+  try {
+    return readCommand(process.argv.slice(2));
+  } catch (error) {
+    process.stderr.write(`chaos: ${error instanceof Error ? error.message : String(error)}; see --help\n`);
+    return process.exit(2);
+  }
+}
+
+const command = read();
 if (command === undefined) process.stdout.write(`${HELP}\n`);
 process.exit(command === undefined ? 0 : await run(command));

@@ -6,6 +6,7 @@ import type { Books, Evidence, WalletCall } from "./evidence.ts";
 import { openDoor } from "./exchange.ts";
 import { createTrouble, type InjectedFault } from "./faults.ts";
 import type { Findings } from "./findings.ts";
+import { demandLedger } from "./open-ledger.ts";
 import { createOperator, type Operator } from "./operator.ts";
 import type { ChaosOptions } from "./options.ts";
 import { createRandom, type Random } from "./random.ts";
@@ -41,6 +42,7 @@ export async function runChaos(
   progress: Progress,
   signal: AbortSignal = new AbortController().signal,
 ): Promise<ChaosResult> {
+  demandLedger(options.ledger);
   const random = createRandom(options.seed);
   const world = await openWorld(options, random);
   try {
