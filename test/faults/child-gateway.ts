@@ -1,49 +1,15 @@
-import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, realpath, rm, symlink, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
+import type { Build } from "../support/build-program.ts";
 import type { Shop } from "../support/shop.ts";
 import { openForBusiness } from "./audit.ts";
-
-/** The program as it is shipped. */
-export interface Build {
-  readonly main: string;
-  remove(): Promise<void>;
-}
 
 /** A gateway in its own process, on the shop's port and data. */
 export interface ChildGateway {
   /** SIGKILL; resolves when it is gone. */
   kill(): Promise<void>;
-}
-
-const ROOT = fileURLToPath(new URL("../../", import.meta.url));
-const run = promisify(execFile);
-
-/** Compiles the program into a directory of its own. */
-export async function buildProgram(): Promise<Build> {
-  const directory = await realpath(await mkdtemp(join(tmpdir(), "farebox-build-")));
-  await symlink(join(ROOT, "node_modules"), join(directory, "node_modules"));
-  await writeFile(join(directory, "package.json"), '{"type":"module"}');
-  const dist = join(directory, "dist");
-  const options = [
-    "-p",
-    "tsconfig.build.json",
-    "--outDir",
-    dist,
-    "--declaration",
-    "false",
-    "--sourceMap",
-    "false",
-  ];
-  await run(join(ROOT, "node_modules/.bin/tsc"), options, { cwd: ROOT });
-  return {
-    main: join(dist, "server/main.js"),
-    remove: () => rm(directory, { recursive: true, force: true }),
-  };
 }
 
 /** Starts the program for a shop without a gateway; resolves when it sells. */

@@ -2,10 +2,11 @@ import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { Ledger } from "../../server/ledger/ledger.ts";
 import { createLogger } from "../../server/log.ts";
 import { startGateway } from "../../server/start.ts";
+import { type Build, buildProgram } from "../support/build-program.ts";
 import { faults } from "../support/faulty-facilitator.ts";
 import { openShop, type Shop } from "../support/shop.ts";
 import { type Auditor, createAuditor, openForBusiness, PAST_EXPIRY, type Sale } from "./audit.ts";
-import { type Build, buildProgram, type ChildGateway, startChild } from "./child-gateway.ts";
+import { type ChildGateway, startChild } from "./child-gateway.ts";
 import { type Aftermath, endLease, openAftermath, undecided, writtenState } from "./dead-gateway.ts";
 import { busy, expired, type Point, points, request, served, undecidedYet } from "./kill-points.ts";
 

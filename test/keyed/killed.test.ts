@@ -1,7 +1,8 @@
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { openSqliteLedger } from "../../server/ledger/sqlite.ts";
-import { type Build, buildProgram, startChild } from "../faults/child-gateway.ts";
+import { startChild } from "../faults/child-gateway.ts";
+import { type Build, buildProgram } from "../support/build-program.ts";
 import { chat, type KeyedShop, openKeyedShop } from "./keyed-shop.ts";
 
 /** A gateway that dies under load may lose no money, and may not keep any set aside. */

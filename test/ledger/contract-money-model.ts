@@ -9,7 +9,7 @@ export function moneyModelContract(world: World): void {
       async () => {
         const met = await runMoneyModel(world, Math.ceil(80 * world.share), async () => {});
         // Fewer runs need not come everywhere.
-      if (world.share === 1) expect(met).toEqual([...OUTCOMES]);
+        if (world.share === 1) expect(met).toEqual([...OUTCOMES]);
       },
       MODEL_TIMEOUT_MS,
     );

@@ -7,6 +7,8 @@ export type Fault =
   | { readonly kind: "truncated" }
   | { readonly kind: "hang" }
   | { readonly kind: "slow"; readonly ms: number }
+  | { readonly kind: "slow_answer"; readonly ms: number }
+  | { readonly kind: "twice" }
   | { readonly kind: "reason"; readonly reason: string; readonly transaction: string }
   | { readonly kind: "drop_after" }
   | { readonly kind: "then_down" };
@@ -38,6 +40,10 @@ export const faults = {
   }),
   /** Handled after `ms`. */
   slow: (ms: number): Fault => ({ kind: "slow", ms }),
+  /** Handled at once, answered after `ms`. */
+  slowAnswer: (ms: number): Fault => ({ kind: "slow_answer", ms }),
+  /** Handled twice, and answered with the second answer. */
+  twice: { kind: "twice" },
   /** `success: false` or `isValid: false` with this reason, not handled. */
   reason: (reason: string, transaction = ""): Fault => ({ kind: "reason", reason, transaction }),
 } as const satisfies Record<string, Fault | ((...args: never[]) => Fault)>;

@@ -144,6 +144,16 @@ export async function startFaultyFacilitator(targetUrl: string): Promise<FaultyF
         await new Promise((resolve) => setTimeout(resolve, fault.ms));
         write(res, await forward());
         return;
+      case "slow_answer": {
+        const answer = await forward();
+        await new Promise((resolve) => setTimeout(resolve, fault.ms));
+        write(res, answer);
+        return;
+      }
+      case "twice":
+        await forward();
+        write(res, await forward());
+        return;
       case "reason":
         write(res, refusal(operation, fault.reason, fault.transaction));
         return;
