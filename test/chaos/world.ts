@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -6,11 +6,11 @@ import { type Localnet, startLocalnet } from "../../localnet/index.ts";
 import { type RpcProxy, startRpcProxy } from "../faults/rpc-proxy.ts";
 import { type Build, buildProgram } from "../support/build-program.ts";
 import { type FaultyFacilitator, startFaultyFacilitator } from "../support/faulty-facilitator.ts";
+import { type RedisServer, startRedis } from "../support/redis-server.ts";
 import type { Death } from "./evidence.ts";
 import { createGateway, type Gateway } from "./gateways.ts";
 import type { ChaosOptions } from "./options.ts";
 import type { Random } from "./random.ts";
-import { type RedisServer, startRedis } from "./redis-server.ts";
 import { type LoggingUpstream, startUpstream } from "./upstream.ts";
 
 /** Chain, facilitator, node, model and gateways of one run. */
@@ -69,8 +69,8 @@ export async function openWorld(options: ChaosOptions, random: Random): Promise<
     rpc.forwardTo(localnet.rpcUrl);
     const upstream = await startUpstream(random.fork());
     closers.push(upstream.close);
-    const redis = options.ledger === "redis" ? await openRedis(directory) : undefined;
-    if (redis !== undefined) closers.push(redis.kill);
+    const redis = options.ledger === "redis" ? await startRedis() : undefined;
+    if (redis !== undefined) closers.push(redis.stop);
     const build = await buildProgram();
     closers.push(build.remove);
     const parts = { directory, localnet, facilitator, rpc, upstream, redis };
@@ -96,12 +96,6 @@ export async function openWorld(options: ChaosOptions, random: Random): Promise<
 
 function dataDirOf(directory: string): string {
   return join(directory, "data");
-}
-
-async function openRedis(directory: string): Promise<RedisServer> {
-  const place = join(directory, "redis");
-  await mkdir(place);
-  return startRedis(await freePort(), place);
 }
 
 async function openGateways(

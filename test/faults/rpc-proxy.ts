@@ -46,10 +46,15 @@ export async function startRpcProxy(): Promise<RpcProxy> {
       return;
     }
     const headers = { "content-type": "application/json" };
-    const response = await fetch(await target, { method: "POST", headers, body });
-    const answer = (await response.json()) as { result?: unknown };
+    const asked = await fetch(await target, { method: "POST", headers, body }).catch(() => undefined);
+    if (asked === undefined) {
+      // The node is gone, as it is for its other callers.
+      res.destroy();
+      return;
+    }
+    const answer = (await asked.json()) as { result?: unknown };
     const changed = fault === undefined ? answer : { ...answer, result: fault.change(answer.result) };
-    res.writeHead(response.status, headers).end(JSON.stringify(changed));
+    res.writeHead(asked.status, headers).end(JSON.stringify(changed));
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");

@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { mkdtemp, realpath, rm, symlink, writeFile } from "node:fs/promises";
+import { cp, mkdtemp, realpath, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -31,6 +31,8 @@ export async function buildProgram(): Promise<Build> {
     "false",
   ];
   await run(join(ROOT, "node_modules/.bin/tsc"), options, { cwd: ROOT });
+  const scripts = "server/ledger/scripts";
+  await cp(join(ROOT, scripts), join(dist, scripts), { recursive: true });
   return {
     main: join(dist, "server/main.js"),
     remove: () => rm(directory, { recursive: true, force: true }),
