@@ -7,6 +7,10 @@ import { shardKey } from "./redis-shards.ts";
 /** Redis away, or slower than this, is an outcome nobody knows: the call fails within a second, ms. */
 const COMMAND_TIMEOUT_MS = 900;
 const CONNECT_TIMEOUT_MS = 5_000;
+/** A connection that was given up need not end in good order, ms. */
+const DISCONNECT_TIMEOUT_MS = 100;
+/** A cluster's connection on which nothing comes back for so long is given up for a new one, ms. */
+const SILENCE_MS = 2_000;
 const RECONNECT_MAX_MS = 500;
 
 /**
@@ -16,6 +20,7 @@ const RECONNECT_MAX_MS = 500;
 const OPTIONS: RedisOptions = {
   commandTimeout: COMMAND_TIMEOUT_MS,
   connectTimeout: CONNECT_TIMEOUT_MS,
+  disconnectTimeout: DISCONNECT_TIMEOUT_MS,
   autoResendUnfulfilledCommands: false,
   enableOfflineQueue: false,
   maxRetriesPerRequest: 0,
@@ -38,7 +43,12 @@ export function connect(url: string, options: { readonly pipelines: boolean }): 
 function connectCluster(url: string, pipelines: boolean): Cluster {
   const { nodes, username, password } = clusterNodes(url);
   return new Cluster([...nodes], {
-    redisOptions: { ...OPTIONS, ...(username && { username }), ...(password && { password }) },
+    redisOptions: {
+      ...OPTIONS,
+      socketTimeout: SILENCE_MS,
+      ...(username && { username }),
+      ...(password && { password }),
+    },
     enableAutoPipelining: pipelines,
     enableOfflineQueue: false,
     retryDelayOnFailover: 0,
@@ -70,6 +80,13 @@ function clusterNodes(url: string): ClusterUrl {
   };
 }
 
+/**
+ * Errors after which a connection is of no more use. Replies come in order: whatever waits behind an unanswered command waits in vain,
+ * and a server that vanished without a word would otherwise be waited for until TCP gives up, a quarter of an hour. A master that
+ * became a replica never writes again: its name may be another server's by now.
+ */
+const GIVE_UP = /^(Command timed out|READONLY)/;
+
 const time = z.tuple([z.coerce.number(), z.coerce.number()]);
 
 export type Client = Redis | Cluster;
@@ -83,6 +100,7 @@ export class RedisLink {
   readonly #sweeper: Client;
   readonly #clock: (() => number) | undefined;
   readonly #scripts: ReadonlyMap<string, Script>;
+  readonly #givenUp = new Set<Client>();
   #closed = false;
 
   constructor(
@@ -112,7 +130,7 @@ export class RedisLink {
     if (script === undefined) throw new Error(`There is no script ${name}.`);
     const now = this.#clock === undefined ? "" : String(this.#clock());
     const words = [shardKey(shard), now, ...args];
-    return this.#attempt(async () => {
+    return this.#attempt(client, async () => {
       try {
         return await client.evalsha(script.sha, 1, ...words);
       } catch (error) {
@@ -132,22 +150,31 @@ export class RedisLink {
 
   /** A plain command for a call. Rejects with {@link LedgerFault}. */
   ask(command: (client: Client) => Promise<unknown>): Promise<unknown> {
-    return this.#attempt(() => command(this.#client));
+    return this.#attempt(this.#client, () => command(this.#client));
   }
 
   /** A plain command for one of many shards. Rejects with {@link LedgerFault}. */
   askEach(command: (client: Client) => Promise<unknown>): Promise<unknown> {
-    return this.#attempt(() => command(this.#sweeper));
+    return this.#attempt(this.#sweeper, () => command(this.#sweeper));
   }
 
-  async #attempt(ask: () => Promise<unknown>): Promise<unknown> {
+  async #attempt(client: Client, ask: () => Promise<unknown>): Promise<unknown> {
     if (this.#closed) throw new LedgerFault("The ledger is closed.");
     try {
       return await ask();
     } catch (cause) {
       const why = cause instanceof Error ? cause.message : String(cause);
+      if (GIVE_UP.test(why)) this.#giveUp(client);
       throw new LedgerFault(`Redis did not answer as asked: ${why}`, { cause });
     }
+  }
+
+  /** Connects anew, once for each connection; nothing is sent again. A cluster's connections see to themselves (`socketTimeout`). */
+  #giveUp(client: Client): void {
+    if (!(client instanceof Redis) || client.status !== "ready" || this.#givenUp.has(client)) return;
+    this.#givenUp.add(client);
+    client.once("close", () => this.#givenUp.delete(client));
+    client.disconnect(true);
   }
 
   /** Lets what is under way finish. */

@@ -12,6 +12,10 @@ export interface RedisServer {
   readonly url: string;
   /** kill -9. */
   kill(): Promise<void>;
+  /** SIGSTOP: connections stay open and nothing is answered. */
+  pause(): void;
+  /** SIGCONT. */
+  resume(): void;
   /** Starts it again on the same port and data. */
   start(): Promise<void>;
   /** Ends it and removes its data. */
@@ -44,6 +48,8 @@ export async function startRedis(settings: readonly string[] = []): Promise<Redi
     port,
     url: `redis://127.0.0.1:${port}`,
     kill: () => end("SIGKILL"),
+    pause: () => void child?.kill("SIGSTOP"),
+    resume: () => void child?.kill("SIGCONT"),
     start,
     async stop() {
       await end("SIGKILL");
