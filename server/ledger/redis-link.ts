@@ -80,12 +80,8 @@ function clusterNodes(url: string): ClusterUrl {
   };
 }
 
-/**
- * Errors after which a connection is of no more use. Replies come in order: whatever waits behind an unanswered command waits in vain,
- * and a server that vanished without a word would otherwise be waited for until TCP gives up, a quarter of an hour. A master that
- * became a replica never writes again: its name may be another server's by now.
- */
-const GIVE_UP = /^(Command timed out|READONLY)/;
+/** What the driver says of a command that was not answered in time. */
+const TIMED_OUT = "Command timed out";
 
 const time = z.tuple([z.coerce.number(), z.coerce.number()]);
 
@@ -101,6 +97,8 @@ export class RedisLink {
   readonly #clock: (() => number) | undefined;
   readonly #scripts: ReadonlyMap<string, Script>;
   readonly #givenUp = new Set<Client>();
+  /** When something last came back, ms: a server that is only slow is not given up. */
+  readonly #heard = new Map<Client, number>();
   #closed = false;
 
   constructor(
@@ -161,15 +159,23 @@ export class RedisLink {
   async #attempt(client: Client, ask: () => Promise<unknown>): Promise<unknown> {
     if (this.#closed) throw new LedgerFault("The ledger is closed.");
     try {
-      return await ask();
+      const reply = await ask();
+      this.#heard.set(client, performance.now());
+      return reply;
     } catch (cause) {
       const why = cause instanceof Error ? cause.message : String(cause);
-      if (GIVE_UP.test(why)) this.#giveUp(client);
+      const isSilent =
+        why === TIMED_OUT && performance.now() - (this.#heard.get(client) ?? 0) >= COMMAND_TIMEOUT_MS;
+      // A master that became a replica never writes again: its name may be another server's by now.
+      if (isSilent || why.startsWith("READONLY")) this.#giveUp(client);
       throw new LedgerFault(`Redis did not answer as asked: ${why}`, { cause });
     }
   }
 
-  /** Connects anew, once for each connection; nothing is sent again. A cluster's connections see to themselves (`socketTimeout`). */
+  /**
+   * Connects anew, once for each connection; nothing is sent again. A server that vanished without a word would otherwise be waited
+   * for until TCP gives up, a quarter of an hour. A cluster's connections see to themselves (`socketTimeout`).
+   */
   #giveUp(client: Client): void {
     if (!(client instanceof Redis) || client.status !== "ready" || this.#givenUp.has(client)) return;
     this.#givenUp.add(client);
