@@ -130,13 +130,23 @@ describe("the budget of stored answers", () => {
     for (let count = 0; count < 4; count += 1) {
       const idempotency = { hash: randomId(), fingerprint: randomId() };
       const hold = await held(ledger, buyer, 10n, { idempotency });
-      const result = await ledger.capture(captures(hold, 10n, { idempotency, keep: answer(1_500) }));
+      const result = await ledger.capture(captures(hold, 10n, { idempotency, keep: answer(1_200) }));
       expect(result).toMatchObject({ outcome: "captured", charged: 10n, shortfall: 0n });
       const again = await ledger.hold(asks(buyer, 10n, { idempotency }));
       replies.push(again.outcome === "replay" ? again.response?.sealed.length : again.outcome);
     }
-    expect(replies).toEqual([1_500, 1_500, undefined, undefined]);
+    expect(replies).toEqual([1_200, 1_200, undefined, undefined]);
     expect(await purse(ledger, buyer.account)).toEqual({ balance: 960n, held: 0n });
+  });
+
+  test("short answers count for what they take, not for what they say", async () => {
+    await ledger.close();
+    ledger = await openRedis(server.url, { responseBytes: 8 * 4_096 });
+    for (let count = 0; count < 100; count += 1) {
+      const asked = request({ payer: "one payer" });
+      await ledger.deliver(asked.id, await bring(ledger, asked, "settled"), answer(1));
+    }
+    expect((await admin.keys("*:response:*")).length).toBe(10);
   });
 
   test("what has expired makes room", async () => {
