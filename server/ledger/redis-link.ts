@@ -29,18 +29,21 @@ const OPTIONS: RedisOptions = {
 };
 
 /**
- * `redis://` or `rediss://` one server, `redis-cluster://a:6379,b:6379` a cluster. `pipelines`: commands of one tick are sent in one
- * write.
+ * `redis://` or `rediss://` one server, `redis-cluster://a:6379,b:6379` a cluster. `pipelines`: commands of one tick are sent to
+ * one server in one write.
  */
 export function connect(url: string, options: { readonly pipelines: boolean }): Client {
   const { pipelines } = options;
   return url.startsWith("redis-cluster://")
-    ? connectCluster(url, pipelines)
+    ? connectCluster(url)
     : new Redis(url, { ...OPTIONS, enableAutoPipelining: pipelines });
 }
 
-/** Redirections are followed (what is redirected has not run); a lost connection is never tried again. */
-function connectCluster(url: string, pipelines: boolean): Cluster {
+/**
+ * Redirections are followed (what is redirected has not run); a lost connection is never tried again. Commands go one by one: of a
+ * pipeline the driver follows no redirection, so a master that came back or moved would not be found again.
+ */
+function connectCluster(url: string): Cluster {
   const { nodes, username, password } = clusterNodes(url);
   return new Cluster([...nodes], {
     redisOptions: {
@@ -49,7 +52,6 @@ function connectCluster(url: string, pipelines: boolean): Cluster {
       ...(username && { username }),
       ...(password && { password }),
     },
-    enableAutoPipelining: pipelines,
     enableOfflineQueue: false,
     retryDelayOnFailover: 0,
     retryDelayOnClusterDown: 0,

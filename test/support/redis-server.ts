@@ -59,7 +59,11 @@ export async function startRedis(settings: readonly string[] = []): Promise<Redi
 }
 
 /** Three masters that share the slots. */
-export async function startRedisCluster(): Promise<{ readonly url: string; stop(): Promise<void> }> {
+export async function startRedisCluster(): Promise<{
+  readonly url: string;
+  readonly servers: readonly RedisServer[];
+  stop(): Promise<void>;
+}> {
   const servers = await Promise.all(
     [0, 1, 2].map(() => startRedis(["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"])),
   );
@@ -84,6 +88,7 @@ export async function startRedisCluster(): Promise<{ readonly url: string; stop(
   const hosts = servers.map(({ port }) => `127.0.0.1:${port}`).join(",");
   return {
     url: `redis-cluster://${hosts}`,
+    servers,
     async stop() {
       await Promise.all(servers.map((server) => server.stop()));
     },
