@@ -1,11 +1,13 @@
+import { Redis } from "ioredis";
 import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
 import { type Ledger, LedgerFault } from "../../server/ledger/ledger.ts";
-import { type RedisServer, startRedisCluster } from "../support/redis-server.ts";
+import { type RedisServer, startRedis, startRedisCluster } from "../support/redis-server.ts";
 import { type Customer, captures, customer, held } from "./customers.ts";
 import { openRedis } from "./open-redis.ts";
 
 let cluster: Awaited<ReturnType<typeof startRedisCluster>>;
 let ledger: Ledger;
+let heir: RedisServer | undefined;
 /** On many shards, so that each master has some. */
 let buyers: readonly Customer[];
 const OPENING = 1_000n;
@@ -21,6 +23,7 @@ afterEach(async () => {
 afterAll(async () => {
   await ledger.close();
   await cluster.stop();
+  await heir?.stop();
 });
 
 async function untilItWorks(): Promise<void> {
@@ -65,3 +68,39 @@ test.each(absences)(
   },
   60_000,
 );
+
+test("a master is lost and its replica takes over: the calls find it", async () => {
+  const [lost, witness] = cluster.servers;
+  if (lost === undefined || witness === undefined) throw new Error("The cluster has no servers.");
+  heir = await startRedis([
+    "--cluster-enabled",
+    "yes",
+    "--cluster-node-timeout",
+    "2000",
+    "--repl-diskless-sync-delay",
+    "0",
+  ]);
+  const [admin, ofLost] = [new Redis(heir.url), new Redis(lost.url)];
+  ofLost.on("error", () => {});
+  try {
+    await ofLost.config("SET", "repl-diskless-sync-delay", "0");
+    const id = String(await ofLost.call("CLUSTER", "MYID"));
+    await admin.call("CLUSTER", "MEET", "127.0.0.1", String(witness.port));
+    const nodes = async () => String(await admin.call("CLUSTER", "NODES")).split("\n");
+    const knows = async () => (await nodes()).some((line) => line.startsWith(id) && line.endsWith(" 0-5460"));
+    await vi.waitUntil(knows, { interval: 20, timeout: 10_000 });
+    await admin.call("CLUSTER", "REPLICATE", id);
+    const follows = async () => (await admin.info("replication")).includes("master_link_status:up");
+    await vi.waitUntil(follows, { interval: 20, timeout: 10_000 });
+    await Promise.all(buyers.map((buyer) => held(ledger, buyer, 1n)));
+    await ofLost.wait(1, 5_000);
+    await lost.kill();
+    await expect(ledger.checkAccounts()).rejects.toThrow(LedgerFault);
+    await admin.call("CLUSTER", "FAILOVER", "TAKEOVER");
+    await untilItWorks();
+    expect(await admin.info("replication")).toContain("role:master");
+  } finally {
+    admin.disconnect();
+    ofLost.disconnect();
+  }
+}, 60_000);
