@@ -7,6 +7,10 @@ import { shardKey } from "./redis-shards.ts";
 /** Redis away, or slower than this, is an outcome nobody knows: the call fails within a second, ms. */
 const COMMAND_TIMEOUT_MS = 900;
 const CONNECT_TIMEOUT_MS = 5_000;
+/** A connection that was given up need not end in good order, ms. */
+const DISCONNECT_TIMEOUT_MS = 100;
+/** A cluster's connection on which nothing comes back for so long is given up for a new one, ms. */
+const SILENCE_MS = 2_000;
 const RECONNECT_MAX_MS = 500;
 
 /**
@@ -16,6 +20,7 @@ const RECONNECT_MAX_MS = 500;
 const OPTIONS: RedisOptions = {
   commandTimeout: COMMAND_TIMEOUT_MS,
   connectTimeout: CONNECT_TIMEOUT_MS,
+  disconnectTimeout: DISCONNECT_TIMEOUT_MS,
   autoResendUnfulfilledCommands: false,
   enableOfflineQueue: false,
   maxRetriesPerRequest: 0,
@@ -24,22 +29,29 @@ const OPTIONS: RedisOptions = {
 };
 
 /**
- * `redis://` or `rediss://` one server, `redis-cluster://a:6379,b:6379` a cluster. `pipelines`: commands of one tick are sent in one
- * write.
+ * `redis://` or `rediss://` one server, `redis-cluster://a:6379,b:6379` a cluster. `pipelines`: commands of one tick are sent to
+ * one server in one write.
  */
 export function connect(url: string, options: { readonly pipelines: boolean }): Client {
   const { pipelines } = options;
   return url.startsWith("redis-cluster://")
-    ? connectCluster(url, pipelines)
+    ? connectCluster(url)
     : new Redis(url, { ...OPTIONS, enableAutoPipelining: pipelines });
 }
 
-/** Redirections are followed (what is redirected has not run); a lost connection is never tried again. */
-function connectCluster(url: string, pipelines: boolean): Cluster {
+/**
+ * Redirections are followed (what is redirected has not run); a lost connection is never tried again. Commands go one by one: of a
+ * pipeline the driver follows no redirection, so a master that came back or moved would not be found again.
+ */
+function connectCluster(url: string): Cluster {
   const { nodes, username, password } = clusterNodes(url);
   return new Cluster([...nodes], {
-    redisOptions: { ...OPTIONS, ...(username && { username }), ...(password && { password }) },
-    enableAutoPipelining: pipelines,
+    redisOptions: {
+      ...OPTIONS,
+      socketTimeout: SILENCE_MS,
+      ...(username && { username }),
+      ...(password && { password }),
+    },
     enableOfflineQueue: false,
     retryDelayOnFailover: 0,
     retryDelayOnClusterDown: 0,
@@ -70,6 +82,9 @@ function clusterNodes(url: string): ClusterUrl {
   };
 }
 
+/** What the driver says of a command that was not answered in time. */
+const TIMED_OUT = "Command timed out";
+
 const time = z.tuple([z.coerce.number(), z.coerce.number()]);
 
 export type Client = Redis | Cluster;
@@ -83,6 +98,9 @@ export class RedisLink {
   readonly #sweeper: Client;
   readonly #clock: (() => number) | undefined;
   readonly #scripts: ReadonlyMap<string, Script>;
+  readonly #givenUp = new Set<Client>();
+  /** When something last came back, ms: a server that is only slow is not given up. */
+  readonly #heard = new Map<Client, number>();
   #closed = false;
 
   constructor(
@@ -112,7 +130,7 @@ export class RedisLink {
     if (script === undefined) throw new Error(`There is no script ${name}.`);
     const now = this.#clock === undefined ? "" : String(this.#clock());
     const words = [shardKey(shard), now, ...args];
-    return this.#attempt(async () => {
+    return this.#attempt(client, async () => {
       try {
         return await client.evalsha(script.sha, 1, ...words);
       } catch (error) {
@@ -132,22 +150,39 @@ export class RedisLink {
 
   /** A plain command for a call. Rejects with {@link LedgerFault}. */
   ask(command: (client: Client) => Promise<unknown>): Promise<unknown> {
-    return this.#attempt(() => command(this.#client));
+    return this.#attempt(this.#client, () => command(this.#client));
   }
 
   /** A plain command for one of many shards. Rejects with {@link LedgerFault}. */
   askEach(command: (client: Client) => Promise<unknown>): Promise<unknown> {
-    return this.#attempt(() => command(this.#sweeper));
+    return this.#attempt(this.#sweeper, () => command(this.#sweeper));
   }
 
-  async #attempt(ask: () => Promise<unknown>): Promise<unknown> {
+  async #attempt(client: Client, ask: () => Promise<unknown>): Promise<unknown> {
     if (this.#closed) throw new LedgerFault("The ledger is closed.");
     try {
-      return await ask();
+      const reply = await ask();
+      this.#heard.set(client, performance.now());
+      return reply;
     } catch (cause) {
       const why = cause instanceof Error ? cause.message : String(cause);
+      const isSilent =
+        why === TIMED_OUT && performance.now() - (this.#heard.get(client) ?? 0) >= COMMAND_TIMEOUT_MS;
+      // A master that became a replica never writes again: its name may be another server's by now.
+      if (isSilent || why.startsWith("READONLY")) this.#giveUp(client);
       throw new LedgerFault(`Redis did not answer as asked: ${why}`, { cause });
     }
+  }
+
+  /**
+   * Connects anew, once for each connection; nothing is sent again. A server that vanished without a word would otherwise be waited
+   * for until TCP gives up, a quarter of an hour. A cluster's connections see to themselves (`socketTimeout`).
+   */
+  #giveUp(client: Client): void {
+    if (!(client instanceof Redis) || client.status !== "ready" || this.#givenUp.has(client)) return;
+    this.#givenUp.add(client);
+    client.once("close", () => this.#givenUp.delete(client));
+    client.disconnect(true);
   }
 
   /** Lets what is under way finish. */

@@ -14,7 +14,7 @@ const STAMP = "fb:ledger";
  * Refuses a Redis that is no place for money, and stamps an empty one with its network.
  *
  * Throws Error naming the setting to change: `maxmemory-policy` other than `noeviction`, no append-only file, `appendfsync` other
- * than `always` (each may be overridden), a read-only replica, a version before 7, another network. Then loads the scripts.
+ * than `always` or paused by `no-appendfsync-on-rewrite` (each may be overridden), a read-only replica, a version before 7, another network. Then loads the scripts.
  */
 export async function prepareRedis(
   client: Redis | Cluster,
@@ -63,6 +63,12 @@ async function checkServer(server: Redis, { acceptDataLoss }: RedisStartOptions)
       "else a restart forgets payments",
     ),
     ...wrong("appendfsync", await setting(server, "appendfsync"), "always", "else a crash forgets payments"),
+    ...wrong(
+      "no-appendfsync-on-rewrite",
+      await setting(server, "no-appendfsync-on-rewrite"),
+      "no",
+      "else a crash while the file is rewritten forgets payments",
+    ),
   ];
   if (problems.length === 0 || acceptDataLoss) return;
   throw new Error(

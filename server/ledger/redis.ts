@@ -58,9 +58,18 @@ async function openLink(options: RedisLedgerOptions): Promise<RedisLink> {
   const client = connect(options.url, { pipelines: false });
   const sweeper = connect(options.url, { pipelines: true });
   const scripts = readScripts();
-  for (const each of [client, sweeper]) each.on("error", options.onConnectionError);
+  let said: Error | undefined;
+  for (const each of [client, sweeper]) {
+    each.on("error", options.onConnectionError);
+    each.on("error", (error: Error) => {
+      said = error;
+    });
+  }
   try {
-    await Promise.all([client.connect(), sweeper.connect()]);
+    await Promise.all([client.connect(), sweeper.connect()]).catch((error: unknown) => {
+      const why = said?.message ?? (error instanceof Error ? error.message : String(error));
+      throw new Error(`The Redis that LEDGER_URL names cannot be reached: ${why}`, { cause: said ?? error });
+    });
     await prepareRedis(client, scripts, { ...options, shards: options.shards ?? MAX_SHARDS });
   } catch (error) {
     client.disconnect();

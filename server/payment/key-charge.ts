@@ -1,8 +1,8 @@
-import { setTimeout } from "node:timers/promises";
 import type { CallLedger, Hold, HoldRequest, UsageFacts } from "../ledger/call-ledger.ts";
 import type { MicroUsd } from "../money.ts";
 import type { Capture, Charge, ChargeReceipt, Release, SettleResult, StoredResponse } from "./charge.ts";
 import type { HoldKeeper } from "./holds.ts";
+import { tryLastStep } from "./last-step.ts";
 import { sealResponse } from "./response-store.ts";
 import type { Sale, SaleReading } from "./sale.ts";
 
@@ -33,9 +33,6 @@ export interface KeyedCall {
   /** The answer's status, and the milliseconds so far. */
   readonly facts: () => { readonly status: number; readonly ms: number };
 }
-
-/** Before each try of a charge's last step. */
-const RETRY_WAITS_MS = [0, 250, 1_000, 4_000];
 
 /** The charge of a call whose cost is held on an account. `settle` costs nothing; `capture` turns the hold into the debit. */
 export function createKeyCharge(parts: KeyChargeParts, call: KeyedCall): Charge {
@@ -260,16 +257,7 @@ class KeyCharge implements Charge {
     if (this.#call.hold !== undefined) this.#parts.holds.drop(this.#call.hold.id);
   }
 
-  async #attempt(step: () => Promise<void>): Promise<boolean> {
-    for (const waitMs of RETRY_WAITS_MS) {
-      if (waitMs > 0) await setTimeout(waitMs, undefined, { ref: false });
-      try {
-        await step();
-        return true;
-      } catch (error) {
-        this.#parts.onFault(error, this.#call.hold?.id);
-      }
-    }
-    return false;
+  #attempt(step: () => Promise<void>): Promise<boolean> {
+    return tryLastStep(step, (error) => this.#parts.onFault(error, this.#call.hold?.id));
   }
 }

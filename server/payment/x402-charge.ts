@@ -1,4 +1,3 @@
-import { setTimeout } from "node:timers/promises";
 import type { FacilitatorRequest } from "../../facilitator-client/types.ts";
 import { GatewayError } from "../errors.ts";
 import type { UsageFacts } from "../ledger/call-ledger.ts";
@@ -7,6 +6,7 @@ import type { KeepResponse } from "../ledger/sealed-response.ts";
 import type { MicroUsd } from "../money.ts";
 import type { Capture, Charge, ChargeReceipt, Release, SettleResult, StoredResponse } from "./charge.ts";
 import type { Settler } from "./facilitators.ts";
+import { tryLastStep } from "./last-step.ts";
 import type { LeaseKeeper } from "./leases.ts";
 import { sealResponse } from "./response-store.ts";
 
@@ -57,9 +57,6 @@ export interface X402Payment {
   /** The facilitator refused to settle it. */
   readonly onRefused: () => void;
 }
-
-/** Before each try of a charge's last step. */
-const RETRY_WAITS_MS = [0, 250, 1_000, 4_000];
 
 /** Opens the charge of a claimed payment: its lease is held from here until the charge ends. */
 export function createX402Charge(parts: X402ChargeParts, payment: X402Payment): Charge {
@@ -302,15 +299,7 @@ class X402Charge implements Charge {
    * later, so it is tried again while the lease is held.
    */
   async #attempt(step: () => Promise<void>): Promise<void> {
-    for (const waitMs of RETRY_WAITS_MS) {
-      if (waitMs > 0) await setTimeout(waitMs, undefined, { ref: false });
-      try {
-        await step();
-        return;
-      } catch (error) {
-        this.#parts.onFault(error, this.#payment.id);
-      }
-    }
+    await tryLastStep(step, (error) => this.#parts.onFault(error, this.#payment.id));
   }
 }
 

@@ -12,6 +12,10 @@ export interface RedisServer {
   readonly url: string;
   /** kill -9. */
   kill(): Promise<void>;
+  /** SIGSTOP: connections stay open and nothing is answered. */
+  pause(): void;
+  /** SIGCONT. */
+  resume(): void;
   /** Starts it again on the same port and data. */
   start(): Promise<void>;
   /** Ends it and removes its data. */
@@ -44,6 +48,8 @@ export async function startRedis(settings: readonly string[] = []): Promise<Redi
     port,
     url: `redis://127.0.0.1:${port}`,
     kill: () => end("SIGKILL"),
+    pause: () => void child?.kill("SIGSTOP"),
+    resume: () => void child?.kill("SIGCONT"),
     start,
     async stop() {
       await end("SIGKILL");
@@ -53,7 +59,11 @@ export async function startRedis(settings: readonly string[] = []): Promise<Redi
 }
 
 /** Three masters that share the slots. */
-export async function startRedisCluster(): Promise<{ readonly url: string; stop(): Promise<void> }> {
+export async function startRedisCluster(): Promise<{
+  readonly url: string;
+  readonly servers: readonly RedisServer[];
+  stop(): Promise<void>;
+}> {
   const servers = await Promise.all(
     [0, 1, 2].map(() => startRedis(["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"])),
   );
@@ -78,6 +88,7 @@ export async function startRedisCluster(): Promise<{ readonly url: string; stop(
   const hosts = servers.map(({ port }) => `127.0.0.1:${port}`).join(",");
   return {
     url: `redis-cluster://${hosts}`,
+    servers,
     async stop() {
       await Promise.all(servers.map((server) => server.stop()));
     },

@@ -1,4 +1,5 @@
 -- @include lib money responses account payment
+-- @flags allow-oom
 -- open -> settling. The last moment at which no money has moved: a twin that turned up since the claim is found here.
 local id, fence, lease_ms = unpack(ARGV, 2)
 local row = held(id, fence, "open")

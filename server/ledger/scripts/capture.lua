@@ -1,4 +1,5 @@
 -- @include lib money responses account key hold-row idempotency usage alert
+-- @flags allow-oom
 -- See CallLedger.capture. Returns outcome, charged, shortfall.
 local id, account, key_id, cost, held_amount, facts, sealed, ttl, budget, low_balance, call_hash, fingerprint = unpack(ARGV, 2)
 

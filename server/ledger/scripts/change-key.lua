@@ -1,4 +1,5 @@
 -- @include lib money key
+-- @flags allow-oom
 -- Replaces settings that are given as pairs of names and values; what was spent stays spent, also when the limit starts again
 -- at other times from now on. Returns key, now.
 local id = ARGV[2]

@@ -1,4 +1,5 @@
 -- @include lib money responses account payment
+-- @flags allow-oom
 -- settled -> credited. A response parked earlier goes too: what is owed is not served again.
 local id, fence, reason = unpack(ARGV, 2)
 local row = held(id, fence, "settled")

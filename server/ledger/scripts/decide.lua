@@ -1,4 +1,5 @@
 -- @include lib money responses account payment
+-- @flags allow-oom
 -- The chain's verdict on a record that was taken by take-undecided; drops the lease.
 local id, fence, verdict, tx, reason = unpack(ARGV, 2)
 local row = held(id, fence, "unknown", "released")

@@ -1,4 +1,5 @@
 -- @include lib alert
+-- @flags allow-oom
 -- Told, or given up; or (with a delay) due again later.
 local id, delay_ms = unpack(ARGV, 2)
 if delay_ms == "" then

@@ -1,6 +1,6 @@
 -- @include lib money responses account payment usage
--- settled -> delivered, or (park) settled without a lease. Keeps the response and writes the usage
--- record, if there is one.
+-- @flags allow-oom
+-- settled -> delivered, or (park) settled without a lease. Keeps the response and writes the usage record, if there is one.
 local id, fence, state, sealed, ttl, budget, account, key_id, facts, charged = unpack(ARGV, 2)
 local row = held(id, fence, "settled")
 if not row then return "lost" end

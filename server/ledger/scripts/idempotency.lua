@@ -12,17 +12,19 @@ local function find_call(id)
   return call
 end
 
-local function begin_call(id, fingerprint, hold, captured)
-  drop_response("call:" .. id)
-  redis.call("HSET", name("call", id), "fingerprint", fingerprint, "hold", hold, "captured", captured, "expires_at",
-    text(NOW + REPEATABLE_MS))
-  redis.call("ZADD", IDEMPOTENT, NOW + REPEATABLE_MS, id)
-end
-
 local function forget_calls(limit)
   for _, id in ipairs(redis.call("ZRANGEBYSCORE", IDEMPOTENT, "-inf", NOW_TEXT, "LIMIT", 0, limit)) do
     drop_response("call:" .. id)
     redis.call("DEL", name("call", id))
     redis.call("ZREM", IDEMPOTENT, id)
   end
+end
+
+local function begin_call(id, fingerprint, hold, captured)
+  -- More than one goes for each that comes, so that they end however busy the account is.
+  forget_calls(4)
+  drop_response("call:" .. id)
+  redis.call("HSET", name("call", id), "fingerprint", fingerprint, "hold", hold, "captured", captured, "expires_at",
+    text(NOW + REPEATABLE_MS))
+  redis.call("ZADD", IDEMPOTENT, NOW + REPEATABLE_MS, id)
 end

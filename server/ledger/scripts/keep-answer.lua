@@ -1,4 +1,5 @@
 -- @include lib money responses account key hold-row usage
+-- @flags allow-oom
 -- Keeps the answer of a call that was captured before it was whole.
 local id, sealed, ttl, budget = unpack(ARGV, 2)
 local _, _, call = find_ended(id)

@@ -1,4 +1,5 @@
 -- @include lib key
+-- @flags no-writes
 -- The keys of one account of this shard, or of all ("").
 local accounts = ARGV[2] == "" and redis.call("SMEMBERS", name("accounts")) or { ARGV[2] }
 local found = {}

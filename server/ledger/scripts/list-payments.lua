@@ -1,4 +1,5 @@
 -- @include lib money responses account payment
+-- @flags no-writes
 -- Records of this shard after one, in the order in which they were made. Returns the records, where the last one is, and the time.
 local after, limit = unpack(ARGV, 2)
 local flat = redis.call("ZRANGEBYSCORE", name("payments"), "(" .. after, "+inf", "WITHSCORES", "LIMIT", 0, limit)

@@ -1,4 +1,5 @@
 -- @include lib money responses account payment
+-- @flags no-writes
 -- Undecided records of this shard without a live lease, then watched ones; those longest unchanged first.
 local limit = tonumber(ARGV[2])
 local found = {}

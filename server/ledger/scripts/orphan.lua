@@ -1,4 +1,5 @@
 -- @include lib money responses account payment
+-- @flags allow-oom
 -- settling | settled: the client is gone.
 local id, fence = unpack(ARGV, 2)
 local row = held(id, fence, "settling", "settled")

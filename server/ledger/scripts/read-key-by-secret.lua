@@ -1,4 +1,5 @@
 -- @include lib money account key
+-- @flags no-writes
 -- The key whose secret this is, and its account.
 local id = key_of_secret(ARGV[2])
 local key = id and load_key(id)

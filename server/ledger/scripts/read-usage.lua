@@ -1,4 +1,5 @@
 -- @include lib usage
+-- @flags no-writes
 -- Usage records of this shard, newest first: those of one account or key, below an id, from a time on. Looks at a bounded
 -- number; returns where to go on (false: at the end) and what it found.
 local account, key_id, since, before, limit = unpack(ARGV, 2)

@@ -1,4 +1,5 @@
 -- @include lib money responses account key hold-row usage
+-- @flags allow-oom
 -- Frees the hold and its idempotency key, and writes the usage record.
 local id, account, key_id, facts = unpack(ARGV, 2)
 local freed = free_hold(id)

@@ -1,4 +1,5 @@
 -- @include lib money responses account payment
+-- @flags allow-oom
 -- open | settling -> released. Frees the identifier; a shorter strike never cuts a longer one.
 local id, fence, reason, watched, strike_ms = unpack(ARGV, 2)
 local row = held(id, fence, "open", "settling")

@@ -1,4 +1,5 @@
 -- @include lib money responses account key hold-row
+-- @flags allow-oom
 -- Prolongs holds; returns the ids that are gone.
 local lease_ms = ARGV[2]
 local gone = {}

@@ -1,4 +1,5 @@
 -- @include lib money responses account payment
+-- @flags allow-oom
 -- Prolongs leases: a dead one that nobody took over comes back to life, a dropped one does not. Returns the ids that are lost.
 local lease_ms = tonumber(ARGV[2])
 local lost = {}

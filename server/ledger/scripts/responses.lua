@@ -2,6 +2,8 @@
 -- never fill a Redis that evicts nothing.
 local EXPIRY = name("responses")
 local SIZE = name("responses", "size")
+-- What Redis needs to keep an answer, however short it is.
+local OVERHEAD = 400
 
 local function response_key(id)
   return name("response", id)
@@ -11,7 +13,7 @@ local function drop_response(id)
   local size = redis.call("STRLEN", response_key(id))
   if size > 0 then
     redis.call("DEL", response_key(id))
-    redis.call("DECRBY", SIZE, size)
+    redis.call("DECRBY", SIZE, size + OVERHEAD)
   end
   redis.call("ZREM", EXPIRY, id)
 end
@@ -28,9 +30,9 @@ local function keep_response(id, sealed, ttl, budget)
   drop_response(id)
   drop_expired(16)
   local size = tonumber(redis.call("GET", SIZE) or "0")
-  if size + #sealed > tonumber(budget) then return end
+  if size + #sealed + OVERHEAD > tonumber(budget) then return end
   redis.call("SET", response_key(id), sealed)
-  redis.call("INCRBY", SIZE, #sealed)
+  redis.call("INCRBY", SIZE, #sealed + OVERHEAD)
   redis.call("ZADD", EXPIRY, NOW + tonumber(ttl), id)
 end
 

@@ -1,4 +1,5 @@
 -- @include lib money responses account payment
+-- @flags allow-oom
 -- See Ledger.resume.
 local id, fingerprint, lease_ms = unpack(ARGV, 2)
 local row = load_payment(id)

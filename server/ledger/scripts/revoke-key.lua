@@ -1,4 +1,5 @@
 -- @include lib key
+-- @flags allow-oom
 -- For ever; repeating it changes nothing. Returns key, now.
 local key = load_key(ARGV[2])
 if not key then return false end

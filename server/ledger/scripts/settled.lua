@@ -1,4 +1,5 @@
 -- @include lib money responses account payment
+-- @flags allow-oom
 -- settling -> settled.
 local id, fence, tx = unpack(ARGV, 2)
 local row = held(id, fence, "settling")

@@ -1,4 +1,5 @@
 -- @include lib money account key hold-row
+-- @flags no-writes
 -- What is kept as a sum for an account, and where its journal ends, at one moment: account, id of the last entry, its keys, and
 -- what its open holds add up to, in all and by key.
 local id = ARGV[2]

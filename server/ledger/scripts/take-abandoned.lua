@@ -1,4 +1,5 @@
 -- @include lib money responses account payment
+-- @flags allow-oom
 -- Takes those of these settled records whose lease has been dead for longer than idle_ms.
 local idle_ms, lease_ms = tonumber(ARGV[2]), tonumber(ARGV[3])
 local found = {}

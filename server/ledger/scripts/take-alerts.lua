@@ -1,4 +1,5 @@
 -- @include lib alert
+-- @flags allow-oom
 -- Leases those of these alerts that are due.
 local lease_ms = tonumber(ARGV[2])
 local found = {}

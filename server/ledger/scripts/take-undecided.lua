@@ -1,4 +1,5 @@
 -- @include lib money responses account payment
+-- @flags allow-oom
 -- See Ledger.takeUndecided.
 local id, height, lease_ms = unpack(ARGV, 2)
 local row = load_payment(id)

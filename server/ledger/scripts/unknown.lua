@@ -1,4 +1,5 @@
 -- @include lib money responses account payment
+-- @flags allow-oom
 -- settling -> unknown. Drops the lease.
 local id, fence, reason, tx = unpack(ARGV, 2)
 local row = held(id, fence, "settling")

@@ -1,0 +1,26 @@
+import { setTimeout } from "node:timers/promises";
+
+/** Before each try. Five minutes in all: a ledger that restarts or fails over is back by then, and nobody waits for the answer. */
+const WAITS_MS = [0, 250, 1_000, 4_000, ...Array<number>(30).fill(10_000)];
+
+/**
+ * Tries the last step of a charge until the ledger has taken it: what was served must be charged, and what was not must be freed.
+ * Repeating it is harmless: a step that ran although its answer was lost is known by its fence or its hold. Resolves to false once
+ * it is given up, which leaves the record to its lease. `onFault` hears of each try that failed. A process may exit meanwhile.
+ */
+export async function tryLastStep(
+  step: () => Promise<void>,
+  onFault: (error: unknown) => void,
+  wait = (ms: number): Promise<unknown> => setTimeout(ms, undefined, { ref: false }),
+): Promise<boolean> {
+  for (const waitMs of WAITS_MS) {
+    if (waitMs > 0) await wait(waitMs);
+    try {
+      await step();
+      return true;
+    } catch (error) {
+      onFault(error);
+    }
+  }
+  return false;
+}

@@ -1,0 +1,80 @@
+import type { Redis } from "ioredis";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { readScripts } from "../../server/ledger/redis-scripts.ts";
+import { chat } from "../keyed/keyed-shop.ts";
+import { type Auditor, createAuditor, openForBusiness } from "./audit.ts";
+import { openRedisShop, type RedisShop } from "./redis-shop.ts";
+
+let place: RedisShop;
+let auditor: Auditor;
+let monitor: Redis;
+/** What was sent to Redis: scripts by their name. */
+const sent: string[] = [];
+
+beforeAll(async () => {
+  // No sweep and no renewal falls into a test.
+  vi.useFakeTimers({ toFake: ["setInterval"] });
+  place = await openRedisShop();
+  await openForBusiness(place.shop.url);
+  auditor = createAuditor(place.shop);
+  const names = new Map([...readScripts()].map(([name, { sha }]) => [sha, name]));
+  monitor = await place.admin.monitor();
+  monitor.on("monitor", (_time: string, [command = "", word = ""]: string[], source: string) => {
+    // What a script does inside costs no round trip.
+    if (source !== "lua") sent.push(names.get(word) ?? command);
+  });
+});
+afterAll(async () => {
+  vi.useRealTimers();
+  monitor.disconnect();
+  await auditor.close();
+  await place.close();
+});
+
+/** What is sent from now until the gateway has sent `last`. */
+async function sentUntil(last: string, call: () => Promise<void>): Promise<readonly string[]> {
+  await place.admin.call("ECHO", "begin");
+  await vi.waitUntil(() => sent.includes("ECHO"), { interval: 1, timeout: 5_000 });
+  sent.length = 0;
+  await call();
+  await vi.waitUntil(() => sent.includes(last), { interval: 1, timeout: 5_000 });
+  // Whatever was sent before this has been seen by the time it is.
+  await place.admin.call("ECHO", "end");
+  await vi.waitUntil(() => sent.includes("ECHO"), { interval: 1, timeout: 5_000 });
+  return sent.filter((name) => name !== "ECHO");
+}
+
+test("a keyed call: two round trips", async () => {
+  const buyer = await place.shop.customer(1_000_000n);
+  const call = async () => {
+    const init = { method: "POST", headers: buyer.headers, body: chat("hello") };
+    const response = await fetch(`${place.shop.url}/v1/chat/completions`, init);
+    expect(response.status).toBe(200);
+    await response.text();
+  };
+  for (let count = 0; count < 3; count += 1) {
+    expect(await sentUntil("capture", call)).toEqual(["hold", "capture"]);
+  }
+});
+
+test("a call by wallet: three before its first byte, and one after its last", async () => {
+  for (let count = 0; count < 3; count += 1) {
+    const sale = await auditor.sell();
+    const call = async () => {
+      const headers = { ...(sale.init.headers as Record<string, string>), ...sale.payment };
+      const response = await fetch(sale.url, { ...sale.init, headers });
+      expect(response.status).toBe(200);
+      await response.text();
+    };
+    expect(await sentUntil("finish", call)).toEqual(["claim", "begin-settle", "settled", "finish"]);
+  }
+});
+
+test("an unpaid call: none", async () => {
+  const ask = async () => {
+    const init = { method: "POST", body: chat("hello"), headers: { "content-type": "application/json" } };
+    expect((await fetch(`${place.shop.url}/v1/chat/completions`, init)).status).toBe(402);
+    await place.admin.call("SELECT", "0");
+  };
+  expect(await sentUntil("SELECT", ask)).toEqual(["SELECT"]);
+});

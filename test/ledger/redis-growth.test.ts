@@ -1,0 +1,119 @@
+import { Redis } from "ioredis";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import type { Ledger } from "../../server/ledger/ledger.ts";
+import { type RedisServer, startRedis } from "../support/redis-server.ts";
+import { anotherKey, captures, customer, held, secret, usageOf } from "./customers.ts";
+import { openRedis } from "./open-redis.ts";
+import { bring, claimed, createClock, keep, LEASE_MS, randomId, request, STANDS } from "./world.ts";
+
+const DAY_MS = 86_400_000;
+let clock: ReturnType<typeof createClock>;
+let server: RedisServer;
+let admin: Redis;
+let ledger: Ledger;
+
+beforeEach(async () => {
+  clock = createClock();
+  server = await startRedis();
+  admin = new Redis(server.url);
+  ledger = await openRedis(server.url, { clock: clock.now });
+});
+afterEach(async () => {
+  await ledger.close();
+  admin.disconnect();
+  await server.stop();
+});
+
+/** The kinds of keys that are stored and never expire by themselves: `fb:{7}:call:…` is a `call`. */
+async function kinds(): Promise<ReadonlySet<string>> {
+  const found = new Set<string>();
+  for (const key of await admin.keys("fb:{*")) {
+    if ((await admin.pttl(key)) === -1) found.add(key.split(":")[2] ?? "");
+  }
+  return found;
+}
+
+const wish = () => ({ hash: randomId(), fingerprint: randomId() });
+
+test("what is for a time only is gone after it; what stays are the books, and what they are made of", async () => {
+  const buyer = await customer(ledger, 1_000n, { limit: 10n });
+  await ledger.rotateKey((await anotherKey(ledger, buyer.account)).keyId, secret(), 0, wish());
+  const idempotency = wish();
+  const called = await held(ledger, buyer, 9n, { idempotency });
+  await ledger.capture(captures(called, 9n, { idempotency, keep: keep("an answer"), lowBalance: 995n }));
+  const freed = await held(ledger, await anotherKey(ledger, buyer.account), 1n);
+  await ledger.releaseHold(freed.id, usageOf(freed));
+  await held(ledger, await anotherKey(ledger, buyer.account), 1n, { idempotency: wish() });
+  for (const stand of STANDS) {
+    const asked = request({ identifierHash: randomId() });
+    const fence = await bring(ledger, asked, stand);
+    if (stand === "settled") await ledger.deliver(asked.id, fence, keep("an answer"));
+    if (stand === "parked") await ledger.resume(asked.id, asked.fingerprint, LEASE_MS);
+  }
+  const struck = request();
+  await ledger.release(struck.id, await claimed(ledger, struck), {
+    reason: "left",
+    watched: false,
+    strikeMs: 60_000,
+  });
+
+  clock.pass(2 * DAY_MS);
+  for (const { id, fence } of await ledger.takeAbandoned(0, LEASE_MS, 100))
+    await ledger.credit(id, fence, "abandoned");
+  for (const record of await ledger.listUndecided(100)) {
+    const taken = await ledger.takeUndecided(record.id, 1n, LEASE_MS);
+    if (taken !== "lost")
+      await ledger.decide(record.id, taken.fence, { verdict: "absent", reason: "never_landed" });
+  }
+  for (const { id, fence } of await ledger.takeAbandoned(0, LEASE_MS, 100))
+    await ledger.credit(id, fence, "abandoned");
+  for (const { id } of await ledger.takeAlerts(100, LEASE_MS)) await ledger.endAlert(id);
+  await ledger.sweepHolds();
+  await ledger.sweepResponses();
+
+  expect([...(await kinds())].sort()).toEqual([
+    "account",
+    "accounts",
+    // The number of the last one.
+    "alerts",
+    // Of delivered and credited payments: each may come once more.
+    "identifier",
+    // Of payments that were claimed and left: part of their records.
+    "in_flight",
+    "journal",
+    "key",
+    "keys",
+    "payment",
+    "payments",
+    "references",
+    // Its size, 0.
+    "responses",
+    "rotation_request",
+    "secret",
+    "secrets",
+    "usage",
+  ]);
+  const [size] = await admin.keys("*:responses:size");
+  expect(Number(await admin.get(size ?? ""))).toBe(0);
+});
+
+test("idempotency keys are forgotten faster than they come, also without a sweep", async () => {
+  const buyer = await customer(ledger, 1_000_000n);
+  const callMany = async (count: number) => {
+    for (let done = 0; done < count; done += 100) {
+      const calls = Array.from({ length: 100 }, async () => {
+        const idempotency = wish();
+        const hold = await held(ledger, buyer, 1n, { idempotency });
+        await ledger.capture(captures(hold, 1n, { idempotency, keep: keep("an answer", DAY_MS) }));
+      });
+      await Promise.all(calls);
+    }
+  };
+  const stored = async () => (await admin.keys("*:call:*")).length;
+  await callMany(800);
+  expect(await stored()).toBeGreaterThanOrEqual(800);
+  clock.pass(DAY_MS);
+  await callMany(300);
+  // A call and its answer are two keys.
+  expect(await stored()).toBe(600);
+});

@@ -1,0 +1,36 @@
+import { expect, test } from "vitest";
+import { tryLastStep } from "../../server/payment/last-step.ts";
+
+/** Tries a step that fails so often; the waits are only counted. */
+async function tryFailing(times: number) {
+  let [calls, waitedMs] = [0, 0];
+  const faults: unknown[] = [];
+  const done = await tryLastStep(
+    async () => {
+      calls += 1;
+      if (calls <= times) throw new Error(`fault ${calls}`);
+    },
+    (error) => faults.push(error),
+    async (ms) => {
+      waitedMs += ms;
+    },
+  );
+  return { done, calls, faults: faults.length, waitedMs };
+}
+
+test("a step that works is done once", async () => {
+  expect(await tryFailing(0)).toEqual({ done: true, calls: 1, faults: 0, waitedMs: 0 });
+});
+
+test("a ledger that is away for four minutes does not lose it", async () => {
+  const { done, waitedMs } = await tryFailing(4 + 24);
+  expect(done).toBe(true);
+  expect(waitedMs).toBeGreaterThan(4 * 60_000);
+});
+
+test("it ends, before settled payments that nobody took count as abandoned (10 minutes)", async () => {
+  const { done, calls, faults, waitedMs } = await tryFailing(Number.POSITIVE_INFINITY);
+  expect(done).toBe(false);
+  expect(faults).toBe(calls);
+  expect(waitedMs).toBeLessThan(10 * 60_000);
+});
