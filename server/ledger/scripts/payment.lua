@@ -4,7 +4,8 @@ local IDLE = name("idle")
 -- Above any time in ms: watched records come after undecided ones.
 local WATCHED = 17592186044416
 
--- Those that were not exported as they are now, and those that were, are finished, and when they last changed.
+-- Those that were not exported as they are now; and those that were exported and finished, by when they last changed. One of
+-- these may have been claimed anew since: whoever trims looks again.
 local UNEXPORTED = name("unexported", "payments")
 local TRIMMABLE = name("trimmable")
 -- Ids of trimmed payments whose money had moved.
@@ -62,13 +63,7 @@ end
 
 -- A record that changed must be exported again before it may be trimmed.
 local function note_change(before, after)
-  if version_of(before) == version_of(after) then return end
-  redis.call("ZADD", UNEXPORTED, 0, after.id)
-  if before.exported then
-    redis.call("ZREM", TRIMMABLE, after.id)
-    redis.call("HDEL", payment_key(after.id), "exported")
-    after.exported = nil
-  end
+  if version_of(before) ~= version_of(after) then redis.call("ZADD", UNEXPORTED, 0, after.id) end
 end
 
 -- Nothing will ever become of it, but that a released one may be claimed anew.
