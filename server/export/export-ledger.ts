@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { mkdir } from "node:fs/promises";
 import { EXPORT_KINDS, type ExportKind, type ExportLedger } from "../ledger/export-ledger.ts";
+import type { Ledger } from "../ledger/ledger.ts";
 import { createExportFile, type ExportFile } from "./export-file.ts";
 import { type ExportFormat, headOf, lineOf } from "./export-rows.ts";
 
@@ -10,7 +11,7 @@ const PAGE = 1_000;
 const PER_FILE = 100_000;
 
 export interface ExportOptions {
-  readonly ledger: ExportLedger;
+  readonly ledger: ExportLedger & Pick<Ledger, "ping">;
   /** Made if missing. */
   readonly directory: string;
   readonly format: ExportFormat;
@@ -83,6 +84,8 @@ async function exportPart(
       }
       after = page.next;
     } while (after !== undefined && records < recordsPerFile);
+    // Makes what was read durable. A power cut could take a usage record back that is in the file, and its number be another's then.
+    await ledger.ping();
     await file?.finish();
   } catch (error) {
     await file?.discard();

@@ -115,6 +115,9 @@ describe.each(STORES)("farebox export on %s", { timeout: TIMEOUT_MS }, (store) =
     };
     await expect(exportHere(stand, { unexported })).rejects.toThrow("away");
     expect(stand.files()).toEqual([]);
+    const ping = () => Promise.reject(new LedgerFault("What was read may not be kept."));
+    await expect(exportHere(stand, { ping })).rejects.toThrow("kept");
+    expect(stand.files()).toEqual([]);
     await exportHere(stand);
     for (const kind of KINDS) expect(stand.rows(kind)).toHaveLength(COUNTS[kind]);
   });
