@@ -4,6 +4,7 @@ import { z } from "zod";
 import { accountCommands } from "./cli/account-commands.ts";
 import { check } from "./cli/check.ts";
 import { type Command, parseInvocation } from "./cli/command.ts";
+import { exportCommand } from "./cli/export.ts";
 import { keyCommands } from "./cli/key-commands.ts";
 import { fail, print, USAGE_ERROR } from "./cli/output.ts";
 import { load } from "./cli/store.ts";
@@ -29,6 +30,7 @@ const serve: Command = {
 const COMMANDS: Readonly<Record<string, Command>> = {
   serve,
   check,
+  export: exportCommand,
   ...accountCommands,
   ...keyCommands,
   ...tokenCommands,

@@ -51,10 +51,11 @@ export async function* usageCsv(
 
 function csvLine(record: UsageRecord): string {
   const view = usageView(record);
-  return `${COLUMNS.map((column) => cell(view[column])).join(",")}\r\n`;
+  return `${COLUMNS.map((column) => csvCell(view[column])).join(",")}\r\n`;
 }
 
-function cell(value: unknown): string {
+/** A cell (RFC 4180) of text that somebody may have chosen; null is empty. */
+export function csvCell(value: unknown): string {
   if (value === null || value === undefined) return "";
   const text = String(value);
   const safe = /^\s*[=+\-@\t\r]/.test(text) ? `'${text}` : text;

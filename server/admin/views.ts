@@ -97,6 +97,7 @@ export function money(name: string, amount: MicroUsd | undefined): View {
   };
 }
 
-function iso(ms: number | undefined): string | null {
+/** ISO 8601 in UTC; null where there is no time. */
+export function iso(ms: number | undefined): string | null {
   return ms === undefined ? null : new Date(ms).toISOString();
 }

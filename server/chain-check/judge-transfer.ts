@@ -108,6 +108,8 @@ export function createTransferJudge(options: TransferJudgeOptions): (arrival: Ar
 
   async function judgeUnrecorded({ landed, listed, payTo, memo }: Arrival): Promise<void> {
     if (options.misnamed.has(listed.signature)) return;
+    // Served or credited long ago; the exported record says so.
+    if (await ledger.isTrimmed(landed.id)) return;
     const facts = { payment: landed.id, state: undefined, transaction: listed.signature };
     if (listed.at === undefined || options.now() - listed.at < MIN_AGE_MS) {
       return findings.waits({ ...facts, reason: "recent" });

@@ -163,6 +163,7 @@ export interface AccountLedger {
   account(id: string): Promise<AccountRecord | undefined>;
   /** Zero for an account nobody wrote to. */
   balance(account: string): Promise<MicroUsd>;
+  /** Oldest first; those that were trimmed are not in it. */
   journal(account: string): Promise<readonly JournalEntry[]>;
   /**
    * Adds money (at least 1), once for each (account, reference). `repeated`: the same amount under this reference is there already;

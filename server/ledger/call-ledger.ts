@@ -156,7 +156,7 @@ export interface CallLedger {
   releaseHold(id: string, usage: UsageFacts): Promise<"released" | "gone">;
   /** Usage of calls that no hold paid for: `charged` is theirs to say. Not durable. */
   recordUsage(usage: UsageFacts, charged: MicroUsd): Promise<void>;
-  /** Newest first. */
+  /** Newest first; those that were trimmed are not in it. */
   usage(filter: UsageFilter): Promise<readonly UsageRecord[]>;
   /** Frees holds whose lease is over, a bounded number; returns how many. Deletes expired idempotency keys and answers. */
   sweepHolds(): Promise<number>;

@@ -1,6 +1,7 @@
 import type { MicroUsd } from "../money.ts";
 import type { AccountLedger } from "./account-ledger.ts";
 import type { CallLedger, UsageFacts } from "./call-ledger.ts";
+import type { ExportLedger } from "./export-ledger.ts";
 import type { KeepResponse, SealedResponse } from "./sealed-response.ts";
 
 /**
@@ -124,6 +125,8 @@ export type ClaimOutcome =
   /** `unknown`, or `settling` with a dead lease: ask the chain first. */
   | { readonly outcome: "undecided"; readonly record: PaymentRecord }
   | { readonly outcome: "credited"; readonly record: PaymentRecord }
+  /** It was delivered or credited long ago, and its record is trimmed: nothing is served and nothing claimed. */
+  | { readonly outcome: "trimmed" }
   /** Same payer and identifier, other fingerprint. */
   | { readonly outcome: "identifier_conflict"; readonly record: PaymentRecord }
   /** Same payer, identifier and request, recorded under another payment: treat that record instead. */
@@ -149,7 +152,7 @@ export type UnservedTransfer = Pick<
 
 /**
  * `credited`: the money is on `wallet:<payer>` now. `repeated`: it was there already. `recorded`: a record of this payment
- * is in another state than those a transfer may be credited from; nothing changed.
+ * is in another state than those a transfer may be credited from, or was trimmed; nothing changed.
  */
 export type TransferCredit = "credited" | "repeated" | "recorded";
 
@@ -164,7 +167,7 @@ export interface PaymentPage {
 export type Step = "ok" | "lost";
 
 /** Keyless payments, accounts and keys, and keyed calls: one store, so that what belongs together is one step. */
-export interface Ledger extends AccountLedger, CallLedger {
+export interface Ledger extends AccountLedger, CallLedger, ExportLedger {
   /** Looks up and claims; see {@link ClaimOutcome}. Not durable. */
   claim(request: ClaimRequest): Promise<ClaimOutcome>;
   /** Takes over one named record that is `settled` with a dead lease and this fingerprint (a twin that settled). */

@@ -12,7 +12,8 @@ const crediting = z.tuple([
 ]);
 const row = z.array(z.string()).nullable();
 const stream = z.array(z.tuple([z.string(), fields]));
-const entry = z.object({
+/** A journal entry as it is stored; `key` "": no key spent it. */
+export const journalEntry = z.object({
   reference: z.string(),
   kind: z.enum(["owed_credit", "credit", "capture"]),
   key: z.string(),
@@ -75,13 +76,13 @@ export async function* readJournal(
   account: string,
   from: string,
   to: string,
-): AsyncGenerator<z.infer<typeof entry>> {
+): AsyncGenerator<z.infer<typeof journalEntry>> {
   const key = `${shardKey(shards.ofAccount(account))}:journal:${account}`;
   let start = from;
   for (;;) {
     const begin = start;
     const page = stream.parse(await link.ask((client) => client.xrange(key, begin, to, "COUNT", PAGE)));
-    for (const [, found] of page) yield entry.parse(found);
+    for (const [, found] of page) yield journalEntry.parse(found);
     const last = page.at(-1)?.[0];
     if (last === undefined || page.length < PAGE) return;
     start = `(${last}`;

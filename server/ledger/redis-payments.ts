@@ -151,7 +151,8 @@ function claimArguments(request: ClaimRequest): readonly (string | number)[] {
 
 function readClaim([name, fence, upfront, sealed, row, now]: z.infer<typeof claimReply>): ClaimOutcome {
   if (name === "claimed") return { outcome: name, fence, upfront: upfront === "1" };
-  if (name === "not_admitted" || name === "too_many_in_flight") return { outcome: name };
+  if (name === "trimmed" || name === "not_admitted" || name === "too_many_in_flight")
+    return { outcome: name };
   const record = readPayment(row, now);
   const response = readSealed(sealed);
   switch (name) {

@@ -23,10 +23,11 @@ const facts = z.object({
   transaction: z.string().optional(),
   notCharged: z.string().optional(),
 });
-const page = z.tuple([
-  z.string().nullable(),
-  z.array(z.tuple([z.coerce.number(), z.coerce.number(), money, z.string()])),
-]);
+/** A usage record as the scripts give it. Throws ZodError. */
+export const usageRecord = z
+  .tuple([z.coerce.number(), z.coerce.number(), money, z.string()])
+  .transform(([id, at, charged, text]): UsageRecord => ({ id, at, charged, ...readFacts(text) }));
+const page = z.tuple([z.string().nullable(), z.array(usageRecord)]);
 
 /** A call's facts as they are stored; Redis does not look into them. */
 export function factsOf(usage: UsageFacts): string {
@@ -68,7 +69,7 @@ async function ofShard(
   while (below !== null && records.length < limit) {
     const words = [account ?? "", keyId ?? "", since ?? 0, below, limit - records.length];
     const [next, found]: z.infer<typeof page> = page.parse(await link.sweep("read-usage", shard, ...words));
-    for (const [id, at, charged, text] of found) records.push({ id, at, charged, ...readFacts(text) });
+    records.push(...found);
     below = next;
   }
   return records;

@@ -3,6 +3,7 @@ import { createRedisAccounts } from "./redis-accounts.ts";
 import { createRedisAlerts } from "./redis-alerts.ts";
 import { createRedisCalls } from "./redis-calls.ts";
 import { checkRedisAccounts } from "./redis-check.ts";
+import { createRedisExport } from "./redis-export.ts";
 import { createRedisKeys, KeyHomes } from "./redis-keys.ts";
 import { connect, RedisLink } from "./redis-link.ts";
 import { createRedisPayments } from "./redis-payments.ts";
@@ -11,6 +12,7 @@ import { readScripts } from "./redis-scripts.ts";
 import { MAX_SHARDS, Shards } from "./redis-shards.ts";
 import { prepareRedis } from "./redis-start.ts";
 import { createStore } from "./redis-store.ts";
+import { createRedisTrim } from "./redis-trim.ts";
 
 export interface RedisLedgerOptions {
   /** `redis://…`, `rediss://…`, or `redis-cluster://a:6379,b:6379`. */
@@ -46,6 +48,8 @@ export async function openRedisLedger(options: RedisLedgerOptions): Promise<Ledg
     ...createRedisCalls(store, homes),
     ...createRedisProviderKeys(store),
     ...createRedisAlerts(store),
+    ...createRedisExport(store),
+    ...createRedisTrim(store),
     checkAccounts: () => checkRedisAccounts(store),
     async ping() {
       await link.ask((client) => client.set("fb:pinged_at", String(Date.now())));

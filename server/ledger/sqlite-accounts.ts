@@ -4,7 +4,8 @@ import type { AccountRecord, JournalEntry } from "./account-ledger.ts";
 import { KEY_COLUMNS, type KeyRow, toKeyRecord } from "./sqlite-key-rows.ts";
 import type { Handlers } from "./sqlite-messages.ts";
 
-interface JournalRow {
+/** A journal entry as it is stored; money as text. */
+export interface JournalRow {
   readonly account: string;
   readonly reference: string;
   readonly kind: JournalEntry["kind"];
@@ -95,8 +96,10 @@ function createCredit(db: Database.Database): (now: number, credit: Credit) => C
     .prepare<[string], string>("SELECT CAST(balance AS TEXT) FROM account WHERE id = ?")
     .pluck();
   const earlier = db
-    .prepare<[string, string], string>(
-      "SELECT CAST(amount AS TEXT) FROM journal WHERE account = ? AND reference = ?",
+    .prepare<[{ readonly account: string; readonly reference: string }], string>(
+      `SELECT CAST(amount AS TEXT) FROM journal WHERE account = :account AND reference = :reference
+       UNION ALL
+       SELECT CAST(amount AS TEXT) FROM trimmed_reference WHERE account = :account AND reference = :reference`,
     )
     .pluck();
   const setBalance = db.prepare<[string, bigint, number]>(
@@ -108,7 +111,7 @@ function createCredit(db: Database.Database): (now: number, credit: Credit) => C
   );
   return (now, { account, amount, reference, kind }) => {
     const before = BigInt(balanceOf.get(account) ?? 0);
-    const written = earlier.get(account, reference);
+    const written = earlier.get({ account, reference });
     if (written !== undefined) {
       return { outcome: BigInt(written) === amount ? "repeated" : "conflict", balance: before };
     }

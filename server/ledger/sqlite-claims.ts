@@ -3,6 +3,7 @@ import type { ClaimOutcome, ClaimRequest } from "./ledger.ts";
 import type { Handlers } from "./sqlite-messages.ts";
 import {
   createResponseReader,
+  createTrimmedReader,
   isLeased,
   PAYMENT_COLUMNS,
   type PaymentRow,
@@ -28,10 +29,12 @@ export function createClaims(db: Database.Database): Pick<Handlers, "claim" | "r
   const takeOver = createTakeover(db);
   const answerRecorded = createRecordedClaim(db);
   const admit = createAdmission(db);
+  const isTrimmed = createTrimmedReader(db);
 
   return {
     claim(now, request) {
       const row = select.get(request.id);
+      if (row === undefined && isTrimmed(request.id)) return { outcome: "trimmed" };
       const recorded = row === undefined ? undefined : answerRecorded(now, row, request);
       return recorded ?? admit(now, request);
     },

@@ -4,6 +4,7 @@ import { createAlerts } from "./sqlite-alerts.ts";
 import { createCaptures } from "./sqlite-captures.ts";
 import { createCheck } from "./sqlite-check.ts";
 import { createClaims } from "./sqlite-claims.ts";
+import { createExport } from "./sqlite-export.ts";
 import { createHolds } from "./sqlite-holds.ts";
 import { createKeys } from "./sqlite-keys.ts";
 import type { Handlers } from "./sqlite-messages.ts";
@@ -12,6 +13,7 @@ import { createReconcile } from "./sqlite-reconcile.ts";
 import { selectPayment, toRecord } from "./sqlite-rows.ts";
 import { createSteps } from "./sqlite-steps.ts";
 import { createTransfers } from "./sqlite-transfers.ts";
+import { createTrim } from "./sqlite-trim.ts";
 
 /** Responses deleted in one transaction; the caller asks again while it gets this many. */
 const SWEEP_BATCH = 500;
@@ -39,6 +41,8 @@ export function createHandlers(db: Database.Database): Handlers {
     ...createProviderKeys(db),
     ...createAlerts(db),
     ...createCheck(db),
+    ...createExport(db),
+    ...createTrim(db),
     payment(now, id) {
       const row = select.get(id);
       return row === undefined ? undefined : toRecord(row, now);

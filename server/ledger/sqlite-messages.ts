@@ -63,6 +63,8 @@ const DURABLE: ReadonlySet<Method> = new Set<Method>([
   "setProviderKey",
   "deleteProviderKey",
   "endAlert",
+  "markExported",
+  "trimExported",
 ]);
 
 const READS: ReadonlySet<Method> = new Set<Method>([
@@ -79,6 +81,8 @@ const READS: ReadonlySet<Method> = new Set<Method>([
   "providerKeys",
   "usage",
   "checkAccounts",
+  "unexported",
+  "isTrimmed",
 ]);
 
 /** True if the caller must not hear of this call's success before it survives a power cut. */

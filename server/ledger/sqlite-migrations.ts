@@ -210,4 +210,21 @@ export const MIGRATIONS: readonly string[] = [
   ) STRICT;
   CREATE INDEX alert_due ON alert (due_at);
   `,
+  // A payment is exported as the version that column names; the index has those that are not, or no longer.
+  `
+  ALTER TABLE payment ADD COLUMN exported TEXT;
+  CREATE INDEX payment_unexported ON payment (seq)
+    WHERE exported IS NOT (state || '.' || fence || '.' || updated_at || '.' || watched || '.' || orphaned);
+  CREATE INDEX payment_exported ON payment (updated_at) WHERE exported IS NOT NULL;
+  CREATE TABLE trimmed_payment (id TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
+
+  ALTER TABLE account ADD COLUMN trimmed INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE api_key ADD COLUMN trimmed INTEGER NOT NULL DEFAULT 0;
+  CREATE TABLE trimmed_reference (
+    account TEXT NOT NULL REFERENCES account (id),
+    reference TEXT NOT NULL,
+    amount INTEGER NOT NULL,
+    PRIMARY KEY (account, reference)
+  ) STRICT, WITHOUT ROWID;
+  `,
 ];

@@ -87,6 +87,12 @@ export function selectPayment(db: Database.Database): Database.Statement<[string
   return db.prepare(`SELECT ${PAYMENT_COLUMNS} FROM payment WHERE id = ?`);
 }
 
+/** Whether a payment of this id was delivered or credited, and its record trimmed. */
+export function createTrimmedReader(db: Database.Database): (id: string) => boolean {
+  const select = db.prepare<[string], number>("SELECT 1 FROM trimmed_payment WHERE id = ?").pluck();
+  return (id) => select.get(id) !== undefined;
+}
+
 /** Reads the stored response of a payment unless it has expired, by the payment's `seq`. */
 export function createResponseReader(
   db: Database.Database,

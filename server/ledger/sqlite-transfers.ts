@@ -2,7 +2,14 @@ import type Database from "better-sqlite3";
 import type { PaymentPage, TransferCredit, UnservedTransfer } from "./ledger.ts";
 import { createCrediter } from "./sqlite-accounts.ts";
 import type { Handlers } from "./sqlite-messages.ts";
-import { isLeased, PAYMENT_COLUMNS, type PaymentRow, selectPayment, toRecord } from "./sqlite-rows.ts";
+import {
+  createTrimmedReader,
+  isLeased,
+  PAYMENT_COLUMNS,
+  type PaymentRow,
+  selectPayment,
+  toRecord,
+} from "./sqlite-rows.ts";
 
 /** What the comparison with the chain needs: a walk over all records, and the credit of a transfer nobody was served for. */
 export function createTransfers(db: Database.Database): Pick<Handlers, "payments" | "creditTransfer"> {
@@ -35,12 +42,14 @@ function createTransferCredit(
     `UPDATE payment SET state = 'credited', fence = fence + 1, tx = ?, reason = ?, watched = 0, identifier = NULL,
        lease_until = NULL, updated_at = ? WHERE seq = ?`,
   );
+  const isTrimmed = createTrimmedReader(db);
   const credit = createCrediter(db);
 
   return (now, transfer) => {
     const { id, payer, amount, asset, payTo, network, memo, feePayer, transaction, reason } = transfer;
     if (amount <= 0n) throw new Error("A credit must be more than nothing.");
     const row = select.get(id);
+    if (row === undefined && isTrimmed(id)) return "recorded";
     if (row === undefined) {
       insert.run(id, payer, amount, asset, payTo, network, memo, feePayer, transaction, reason, now, now);
       return credit(now, { id, payer, amount }) === "credited" ? "credited" : "repeated";

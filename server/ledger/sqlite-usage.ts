@@ -43,7 +43,8 @@ export function createUsageWriter(db: Database.Database) {
   };
 }
 
-interface UsageRow {
+/** A usage record as it is stored; money as text. */
+export interface UsageRow {
   readonly id: number;
   readonly at: number;
   readonly tier: UsageFacts["tier"];
@@ -66,11 +67,13 @@ interface UsageRow {
   readonly not_charged: string | null;
 }
 
+/** The columns of a {@link UsageRow}, for SELECT. */
+export const USAGE_COLUMNS = `id, at, tier, account, key, key_label, payer, route, model, provider, prompt_tokens,
+  completion_tokens, estimated, CAST(held AS TEXT) AS held, CAST(charged AS TEXT) AS charged,
+  CAST(upstream_cost AS TEXT) AS upstream_cost, status, ms, tx, not_charged`;
+
 /** Usage records, newest first. */
 export function createUsageReader(db: Database.Database): Handlers["usage"] {
-  const columns = `id, at, tier, account, key, key_label, payer, route, model, provider, prompt_tokens, completion_tokens,
-    estimated, CAST(held AS TEXT) AS held, CAST(charged AS TEXT) AS charged,
-    CAST(upstream_cost AS TEXT) AS upstream_cost, status, ms, tx, not_charged`;
   return (_now, { account, keyId, since, before, limit }) => {
     const conditions = [
       ...(account === undefined ? [] : ["account = ?"]),
@@ -81,14 +84,14 @@ export function createUsageReader(db: Database.Database): Handlers["usage"] {
     const values = [account, keyId].filter((value) => value !== undefined);
     return db
       .prepare<unknown[], UsageRow>(
-        `SELECT ${columns} FROM usage WHERE ${conditions} ORDER BY id DESC LIMIT ?`,
+        `SELECT ${USAGE_COLUMNS} FROM usage WHERE ${conditions} ORDER BY id DESC LIMIT ?`,
       )
       .all(...values, since ?? 0, before ?? Number.MAX_SAFE_INTEGER, limit)
       .map(toUsageRecord);
   };
 }
 
-function toUsageRecord(row: UsageRow): UsageRecord {
+export function toUsageRecord(row: UsageRow): UsageRecord {
   return {
     id: row.id,
     at: row.at,

@@ -1,5 +1,6 @@
 import type { AccountLedger } from "./account-ledger.ts";
 import type { CallLedger } from "./call-ledger.ts";
+import type { ExportLedger } from "./export-ledger.ts";
 import type { Ledger } from "./ledger.ts";
 import { type Link, openLink } from "./sqlite-link.ts";
 
@@ -49,7 +50,8 @@ export async function openSqliteLedger(options: SqliteLedgerOptions): Promise<Le
     creditTransfer: (transfer) => link.call({ method: "creditTransfer", args: [transfer] }),
     ...accountCalls(link),
     ...callCalls(link),
-    sweepResponses: () => sweep(link),
+    ...exportCalls(link),
+    sweepResponses: () => untilNone(() => link.call({ method: "sweepResponses", args: [] })),
     ping: () => link.call({ method: "ping", args: [] }),
     close: () => link.close(),
   };
@@ -98,11 +100,21 @@ function callCalls(link: Link): CallLedger {
   };
 }
 
+function exportCalls(link: Link): ExportLedger {
+  return {
+    unexported: (kind, after, limit) => link.call({ method: "unexported", args: [kind, after, limit] }),
+    markExported: (kind, marks) => link.call({ method: "markExported", args: [kind, marks] }),
+    trimExported: (kind, olderThanMs) =>
+      untilNone(() => link.call({ method: "trimExported", args: [kind, olderThanMs] })),
+    isTrimmed: (id) => link.call({ method: "isTrimmed", args: [id] }),
+  };
+}
+
 /** A transaction deletes a bounded number, so that a sweep of many holds nobody up. */
-async function sweep(link: Link): Promise<number> {
+async function untilNone(step: () => Promise<number>): Promise<number> {
   let total = 0;
   for (;;) {
-    const deleted = await link.call({ method: "sweepResponses", args: [] });
+    const deleted = await step();
     if (deleted === 0) return total;
     total += deleted;
   }

@@ -127,6 +127,7 @@ async function follow(
     case "in_progress":
       return problem("payment_in_progress", 1);
     case "used":
+    case "trimmed":
       return problem("payment_already_used");
     case "credited":
       return credited(outcome.record);

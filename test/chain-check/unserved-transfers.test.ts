@@ -5,7 +5,7 @@ import { type Auditor, createAuditor, openForBusiness, PAST_EXPIRY, type Sale } 
 import { createBuyer } from "../support/buyer.ts";
 import { faults } from "../support/faulty-facilitator.ts";
 import { openShop, type Shop } from "../support/shop.ts";
-import { checkShop, claimOf, dump, sendByHand, settleElsewhere } from "./stand.ts";
+import { alter, checkShop, claimOf, dump, sendByHand, settleElsewhere } from "./stand.ts";
 
 let shop: Shop;
 let auditor: Auditor;
@@ -46,6 +46,25 @@ test("a clean shop: nothing differs, and nothing is changed", async () => {
   expect(report.payments).toBeGreaterThanOrEqual(3);
   expect(report.transactions).toBeGreaterThanOrEqual(3);
   expect(dump(shop)).toEqual(before);
+});
+
+test("served, exported and trimmed: no transfer without a call, and the payment buys nothing again", async () => {
+  const { ledger } = shop.gateway;
+  const sale = await auditor.sell();
+  expect(await sale.send()).toMatchObject({ status: 200 });
+  // Eight days ago.
+  alter(shop, "UPDATE payment SET updated_at = updated_at - 691200000 WHERE id = ?", sale.id);
+  const page = await ledger.unexported("payments", undefined, 10_000);
+  await ledger.markExported("payments", page.marks);
+  expect(await ledger.trimExported("payments", 7 * 86_400_000)).toBe(1);
+  expect(await ledger.payment(sale.id)).toBeUndefined();
+
+  for (const credit of [false, true]) {
+    expect(await checkShop(shop, { credit })).toMatchObject({ differences: [], undecided: [] });
+  }
+  expect(await ledger.balance(sale.account)).toBe(0n);
+  expect(await sale.send()).toMatchObject({ status: 409, code: "payment_already_used" });
+  expect(await ledger.payment(sale.id)).toBeUndefined();
 });
 
 test("never presented: listed, then credited once, and refused as credited when it is presented", async () => {

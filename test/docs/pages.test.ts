@@ -12,6 +12,7 @@ const pages = ["README.md", ...readdirSync(join(root, "docs")).map((name) => joi
 const COMMAND_NAMES = [
   "serve",
   "check",
+  "export",
   ...Object.keys({ ...accountCommands, ...keyCommands, ...tokenCommands }),
 ];
 

@@ -6,6 +6,7 @@ import { alertContract } from "./contract-alerts.ts";
 import { callsModelContract } from "./contract-calls-model.ts";
 import { captureContract } from "./contract-captures.ts";
 import { claimContract } from "./contract-claims.ts";
+import { exportContract } from "./contract-export.ts";
 import { holdContract } from "./contract-holds.ts";
 import { idempotencyContract } from "./contract-idempotency.ts";
 import { keyContract } from "./contract-keys.ts";
@@ -49,6 +50,7 @@ export function ledgerContract(name: string, open: OpenLedger, share = 1): void 
     idempotencyContract(world);
     captureContract(world);
     alertContract(world);
+    exportContract(world);
     moneyModelContract(world);
     callsModelContract(world);
 

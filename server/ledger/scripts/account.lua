@@ -5,6 +5,7 @@ end
 local function journal(account, reference, kind, key, amount, balance)
   redis.call("XADD", name("journal", account), "*", "reference", reference, "kind", kind, "key", key, "amount", amount,
     "balance", balance, "at", NOW_TEXT)
+  redis.call("ZADD", name("unexported", "journals"), 0, account)
 end
 
 -- Adds money once for each (account, reference): one journal entry and the new balance. Makes the account if there is none.

@@ -40,6 +40,7 @@ local function open(before)
 end
 
 local before = load_payment(id)
+if not before and redis.call("SISMEMBER", TRIMMED, id) == 1 then return answer("trimmed") end
 local found = before and recorded(before)
 if found then return found end
 

@@ -2,6 +2,7 @@
 -- See Ledger.creditTransfer.
 local id, payer, amount, asset, pay_to, network, memo, fee_payer, tx, reason = unpack(ARGV, 2)
 local row = load_payment(id)
+if not row and redis.call("SISMEMBER", TRIMMED, id) == 1 then return "recorded" end
 if row and row.state == "credited" then return "repeated" end
 if row and ((row.state ~= "released" and row.state ~= "open") or is_leased(row)) then return "recorded" end
 local credited

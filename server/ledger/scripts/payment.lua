@@ -4,6 +4,13 @@ local IDLE = name("idle")
 -- Above any time in ms: watched records come after undecided ones.
 local WATCHED = 17592186044416
 
+-- Those that were not exported as they are now; and those that were exported and finished, by when they last changed. One of
+-- these may have been claimed anew since: whoever trims looks again.
+local UNEXPORTED = name("unexported", "payments")
+local TRIMMABLE = name("trimmable")
+-- Ids of trimmed payments whose money had moved.
+local TRIMMED = name("trimmed")
+
 local function payment_key(id)
   return name("payment", id)
 end
@@ -49,6 +56,22 @@ local function reindex(before, after)
   end
 end
 
+-- What a payment is exported as (export-ledger.ts, paymentVersion).
+local function version_of(row)
+  return table.concat({ row.state, row.fence or "", row.updated_at or "", row.watched, row.orphaned or "" }, ".")
+end
+
+-- A record that changed must be exported again before it may be trimmed.
+local function note_change(before, after)
+  if version_of(before) ~= version_of(after) then redis.call("ZADD", UNEXPORTED, 0, after.id) end
+end
+
+-- Nothing will ever become of it, but that a released one may be claimed anew.
+local function is_finished(row)
+  if row.lease_until ~= "" then return false end
+  return row.state == "delivered" or row.state == "credited" or (row.state == "released" and row.watched == "0")
+end
+
 -- Writes the changes and returns the record as it is now.
 local function put(before, changes)
   local after = {}
@@ -62,6 +85,7 @@ local function put(before, changes)
   end
   redis.call("HSET", payment_key(after.id), unpack(flat))
   reindex(before, after)
+  note_change(before, after)
   return after
 end
 
