@@ -1,3 +1,4 @@
+import { Cluster } from "ioredis";
 import type { Ledger } from "./ledger.ts";
 import { createRedisAccounts } from "./redis-accounts.ts";
 import { createRedisAlerts } from "./redis-alerts.ts";
@@ -5,7 +6,7 @@ import { createRedisCalls } from "./redis-calls.ts";
 import { checkRedisAccounts } from "./redis-check.ts";
 import { createRedisExport } from "./redis-export.ts";
 import { createRedisKeys, KeyHomes } from "./redis-keys.ts";
-import { connect, RedisLink } from "./redis-link.ts";
+import { type Client, connect, RedisLink } from "./redis-link.ts";
 import { createRedisPayments } from "./redis-payments.ts";
 import { createRedisProviderKeys } from "./redis-provider-keys.ts";
 import { readScripts } from "./redis-scripts.ts";
@@ -74,6 +75,7 @@ async function openLink(options: RedisLedgerOptions): Promise<RedisLink> {
       const why = said?.message ?? (error instanceof Error ? error.message : String(error));
       throw new Error(`The Redis that LEDGER_URL names cannot be reached: ${why}`, { cause: said ?? error });
     });
+    await Promise.all([client, sweeper].map(connectNodes));
     await prepareRedis(client, scripts, { ...options, shards: options.shards ?? MAX_SHARDS });
   } catch (error) {
     client.disconnect();
@@ -81,4 +83,9 @@ async function openLink(options: RedisLedgerOptions): Promise<RedisLink> {
     throw error;
   }
   return new RedisLink(client, sweeper, scripts, options.clock);
+}
+
+/** A cluster's driver connects to each master at its first command, and rejects further ones until that connection stands. */
+async function connectNodes(client: Client): Promise<void> {
+  if (client instanceof Cluster) await Promise.all(client.nodes("master").map((node) => node.ping()));
 }
