@@ -91,6 +91,7 @@ test("what is for a time only is gone after it; what stays are the books, and wh
     "rotation_request",
     "secret",
     "secrets",
+    "unexported",
     "usage",
   ]);
   const [size] = await admin.keys("*:responses:size");
