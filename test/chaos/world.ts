@@ -1,11 +1,11 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Localnet, startLocalnet } from "../../localnet/index.ts";
 import { type RpcProxy, startRpcProxy } from "../faults/rpc-proxy.ts";
 import { type Build, buildProgram } from "../support/build-program.ts";
 import { type FaultyFacilitator, startFaultyFacilitator } from "../support/faulty-facilitator.ts";
+import { lastingPort } from "../support/lasting-port.ts";
 import { type RedisServer, startRedis } from "../support/redis-server.ts";
 import type { Death } from "./evidence.ts";
 import { createGateway, type Gateway } from "./gateways.ts";
@@ -105,7 +105,7 @@ async function openGateways(
   const { directory, localnet, facilitator, rpc, upstream, redis } = parts;
   const config = join(directory, "farebox.yaml");
   await writeFile(config, SETTINGS);
-  const ports = await Promise.all(Array.from({ length: GATEWAYS * 2 }, freePort));
+  const ports = await Promise.all(Array.from({ length: GATEWAYS * 2 }, lastingPort));
   const env = {
     NODE_ENV: "production",
     NETWORK: "solana",
@@ -133,14 +133,4 @@ async function openGateways(
       tries: redis === undefined ? 1 : 20,
     }),
   );
-}
-
-/** Not `freePort` of shop.ts: that file opens a gateway in its own process. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === "string") throw new Error("No port is free.");
-  return address.port;
 }

@@ -1,10 +1,10 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { accessSync, constants, mkdtempSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { Redis } from "ioredis";
+import { lastingPort } from "./lasting-port.ts";
 
 /** A real Redis of the test's own, on a free loopback port, that forgets nothing (append-only file, fsync at each write). */
 export interface RedisServer {
@@ -27,7 +27,7 @@ const SAFE = ["--appendonly", "yes", "--appendfsync", "always", "--maxmemory-pol
 /** Starts a server; `settings` come after those that make it safe. */
 export async function startRedis(settings: readonly string[] = []): Promise<RedisServer> {
   const directory = mkdtempSync(join(tmpdir(), "farebox-redis-"));
-  const port = await freePort();
+  const port = await lastingPort();
   const command = findRedisServer();
   const words = ["--port", String(port), "--bind", "127.0.0.1", "--dir", directory, "--save", ""];
   let child: ChildProcess | undefined;
@@ -150,16 +150,4 @@ async function ready(child: ChildProcess): Promise<void> {
     child.once("error", reject);
     child.once("exit", () => reject(new Error(`redis-server ended:\n${said.slice(-2_000)}`)));
   });
-}
-
-async function freePort(): Promise<number> {
-  // The cluster's bus listens 10,000 above.
-  for (;;) {
-    const server = createServer().listen(0, "127.0.0.1");
-    await once(server, "listening");
-    const address = server.address();
-    server.close();
-    await once(server, "close");
-    if (address !== null && typeof address !== "string" && address.port < 50_000) return address.port;
-  }
 }

@@ -1,0 +1,30 @@
+import { randomInt } from "node:crypto";
+import { once } from "node:events";
+import { createServer } from "node:net";
+
+/** Below the ports that the system gives to outgoing connections, also 10,000 further up, where a Redis Cluster's bus listens. */
+const FIRST = 12_000;
+const LAST = 21_999;
+
+/**
+ * A free loopback port for a server that goes away and comes back: while it is away, no outgoing connection is given its port.
+ */
+export async function lastingPort(): Promise<number> {
+  for (;;) {
+    const port = randomInt(FIRST, LAST + 1);
+    if (await isFree(port)) return port;
+  }
+}
+
+async function isFree(port: number): Promise<boolean> {
+  const server = createServer();
+  const listening = once(server, "listening").then(
+    () => true,
+    () => false,
+  );
+  server.listen(port, "127.0.0.1");
+  if (!(await listening)) return false;
+  server.close();
+  await once(server, "close");
+  return true;
+}
