@@ -1,6 +1,7 @@
 import { setTimeout as wait } from "node:timers/promises";
 import { paymentId } from "../support/buyer.ts";
 import { type Fault, faults, type LoggedCall } from "../support/faulty-facilitator.ts";
+import type { RedisServer } from "../support/redis-server.ts";
 import type { Gateway } from "./gateways.ts";
 import type { Random } from "./random.ts";
 import { UPSTREAM_FAULTS, type UpstreamFault } from "./upstream.ts";
@@ -167,11 +168,17 @@ async function revive(
   }
 }
 
+/** One restart at a time. */
+const restarting = new WeakSet<RedisServer>();
+
 async function restartRedis({ redis, gateways, deaths, now }: World, random: Random): Promise<string> {
+  if (redis === undefined || restarting.has(redis)) return "";
+  restarting.add(redis);
   const from = now();
-  await redis?.kill();
+  await redis.kill();
   await wait(random.between(50, 1_000));
-  await redis?.start();
+  await redis.start();
+  restarting.delete(redis);
   const ms = now() - from;
   // Longer than a last step is tried: what it would have written is lost as if the gateways had died.
   if (ms > PATIENCE_MS) deaths.push(...gateways.map((_, gateway) => ({ gateway, at: from })));
