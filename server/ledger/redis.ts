@@ -3,6 +3,7 @@ import { createRedisAccounts } from "./redis-accounts.ts";
 import { createRedisAlerts } from "./redis-alerts.ts";
 import { createRedisCalls } from "./redis-calls.ts";
 import { checkRedisAccounts } from "./redis-check.ts";
+import { createRedisCredits } from "./redis-credits.ts";
 import { createRedisKeys, KeyHomes } from "./redis-keys.ts";
 import { connect, RedisLink } from "./redis-link.ts";
 import { createRedisPayments } from "./redis-payments.ts";
@@ -41,6 +42,7 @@ export async function openRedisLedger(options: RedisLedgerOptions): Promise<Ledg
   const homes = new KeyHomes(link);
   return {
     ...createRedisPayments(store),
+    ...createRedisCredits(store),
     ...createRedisAccounts(store),
     ...createRedisKeys(store, homes),
     ...createRedisCalls(store, homes),

@@ -210,4 +210,5 @@ export const MIGRATIONS: readonly string[] = [
   ) STRICT;
   CREATE INDEX alert_due ON alert (due_at);
   `,
+  "ALTER TABLE payment ADD COLUMN beneficiary TEXT",
 ];

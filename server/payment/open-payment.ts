@@ -1,7 +1,13 @@
 import { hash } from "node:crypto";
 import type { FacilitatorRequest, VerifyResult } from "../../facilitator-client/types.ts";
 import { type ErrorCode, GatewayError } from "../errors.ts";
-import type { ClaimOutcome, ClaimRequest, Ledger, PaymentRecord } from "../ledger/ledger.ts";
+import {
+  type ClaimOutcome,
+  type ClaimRequest,
+  creditedAccount,
+  type Ledger,
+  type PaymentRecord,
+} from "../ledger/ledger.ts";
 import type { SealedResponse } from "../ledger/sealed-response.ts";
 import type { Route } from "../routes.ts";
 import { type ArrivedPayment, withoutSecrets } from "./arrived-payment.ts";
@@ -98,6 +104,7 @@ function claimRequest(parts: OpenPaymentParts, payment: ArrivedPayment, call: Pa
     memo: transfer.memo,
     feePayer: transfer.feePayer,
     claimHeight: parts.height(),
+    beneficiary: undefined,
     identifierHash:
       identifier === undefined
         ? undefined
@@ -336,7 +343,7 @@ function open(payment: ArrivedPayment, sealed: SealedResponse | undefined): Stor
 }
 
 function credited(record: PaymentRecord): Opening {
-  const details = { account: `wallet:${record.payer}`, transaction: record.transaction ?? null };
+  const details = { account: creditedAccount(record), transaction: record.transaction ?? null };
   return { kind: "error", error: new GatewayError("payment_credited", { details }) };
 }
 
