@@ -10,12 +10,13 @@ export async function recordWalletCall(
   notCharged: string | undefined,
 ): Promise<void> {
   const { match, sale, charge, payer, res, started } = visit;
+  const account = visit.account ?? (payer === undefined ? undefined : `wallet:${payer}`);
   const { route } = match;
   const reading = await sale?.read();
   await ledger.recordUsage(
     {
       tier: "x402",
-      account: payer === undefined ? undefined : `wallet:${payer}`,
+      account,
       keyId: undefined,
       keyLabel: undefined,
       payer,
