@@ -52,7 +52,7 @@ export function topUpRoutes(topUp: TopUpConfig | undefined): readonly Route[] {
     ...card,
     ...common,
     path,
-    target: { kind: "credit", key },
+    target: { kind: "credit", key, least: topUp.least, most: topUp.most },
     input: {
       type: "object",
       properties: { amount, ...properties },

@@ -20,7 +20,7 @@ export type Target =
   | { readonly kind: "openai"; readonly endpoint: "chat" | "embeddings" }
   | { readonly kind: "forward"; readonly upstream: string }
   /** The payment itself, on an account; with a key to it if `key` is set. The price is what the request says. */
-  | { readonly kind: "credit"; readonly key: boolean }
+  | { readonly kind: "credit"; readonly key: boolean; readonly least: MicroUsd; readonly most: MicroUsd }
   | { readonly kind: "handler" };
 
 /**

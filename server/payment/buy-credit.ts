@@ -44,6 +44,9 @@ const REASON = "topped_up";
 const V2_ONLY =
   "Credit is sold under x402 version 2 only: a payment of version 1 has no token that proves whose it is.";
 
+/** Also the answer to a body that nobody can read, as on every route: a crawler looks for the terms. */
+const ASKED = new GatewayError("payment_required");
+
 /**
  * A request for credit (`POST /topup`, `POST /keys`). The order: what is asked for; whose account; the payment; settle; credit;
  * and only then the answer. Nothing runs in between, so there is no gate. An error is what remains to be answered.
@@ -57,11 +60,11 @@ export async function buyCredit(parts: CreditParts, visit: Visit): Promise<Gatew
   const body = await readBody(req, parts.bodyLimitBytes);
   if (body instanceof GatewayError) return body;
   const order = parts.desk(match.route, req, body);
-  if (order instanceof GatewayError) return order;
+  if (order instanceof GatewayError) return pays || order.code !== "invalid_json" ? order : ASKED;
   visit.match = parts.priced(match, { range: { most: order.amount, least: order.amount } });
   const beneficiary = await order.beneficiary(req);
   if (beneficiary instanceof GatewayError) return beneficiary;
-  if (!pays) return new GatewayError("payment_required");
+  if (!pays) return ASKED;
   const payment = readPayment(parts, visit);
   if (payment instanceof GatewayError) return payment;
   // Whoever sees a v1 payment on the chain can send it again: it must not buy a secret, nor credit an account of his choice.

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import type { KeyedShop } from "../keyed/keyed-shop.ts";
-import { createBuyer, post, termsOf } from "../support/buyer.ts";
+import { createBuyer, paymentId, post, termsOf } from "../support/buyer.ts";
 import { expectBooksClosed, openCreditShop, order, read } from "./credit-shop.ts";
 
 let shop: KeyedShop;
@@ -53,9 +53,13 @@ describe.each(PATHS)("POST %s", (path) => {
     expect(answer.headers.get("payment-required")).toBeNull();
   });
 
-  test("a body that is no JSON is refused before there are terms", async () => {
-    const answer = await read(await fetch(shop.url + path, { ...post({}), body: "{" }));
+  test("a body that is no JSON is asked for the usual amount, and refused with a payment", async () => {
+    const broken = { ...post({}), body: "{" };
+    const buyer = await createBuyer(shop);
+    const payment = await buyer.sign(shop.url + path, broken);
+    const answer = await read(await buyer.send(shop.url + path, broken, payment));
     expect(answer).toMatchObject({ status: 400, code: "invalid_json" });
+    expect(await shop.gateway.ledger.payment(paymentId(payment))).toBeUndefined();
   });
 
   test.each([
