@@ -10,7 +10,7 @@ import { GatewayError } from "./errors.ts";
 import { activeKey } from "./key-status.ts";
 import type { AccountLedger, KeySettings } from "./ledger/account-ledger.ts";
 import { hashSecret, mintKey } from "./ledger/keys.ts";
-import { creditedAccount } from "./ledger/ledger.ts";
+import { creditedAccount, LedgerFault } from "./ledger/ledger.ts";
 import { formatUsd, type MicroUsd } from "./money.ts";
 import type { CreditDesk, CreditedPayment } from "./payment/buy-credit.ts";
 import { parseJsonBody } from "./proxy/request-json.ts";
@@ -44,18 +44,23 @@ export function createCreditDesk(parts: CreditDeskParts): CreditDesk {
     };
   }
 
-  /** One key for each payment: the ledger makes it once, however often and at once it is asked to. */
+  /**
+   * One key for each payment: the ledger makes it once, however often and at once it is asked to. Nothing that can fail comes
+   * after, and a step whose answer was lost is sent once more: a secret that is stored and not shown is lost for good.
+   */
   async function answerKey(paid: CreditedPayment, settings: KeySettings): Promise<Answer | GatewayError> {
     const { record, fingerprint } = paid;
+    const credit = await answerCredit(paid);
     const [prefix = ""] = parts.keys.prefixes;
     const { secret, last4 } = mintKey(prefix);
-    const creation = await ledger.createKey(
-      `key_${randomBytes(10).toString("hex")}`,
-      creditedAccount(record),
-      { hash: hashSecret(secret, parts.keys.pepper), prefix, last4 },
-      settings,
-      { hash: sha256(`payment\n${record.id}`), fingerprint },
-    );
+    const id = `key_${randomBytes(10).toString("hex")}`;
+    const stored = { hash: hashSecret(secret, parts.keys.pepper), prefix, last4 };
+    const once = { hash: sha256(`payment\n${record.id}`), fingerprint };
+    const make = () => ledger.createKey(id, creditedAccount(record), stored, settings, once);
+    const creation = await make().catch((error: unknown) => {
+      if (error instanceof LedgerFault) return make();
+      throw error;
+    });
     switch (creation.outcome) {
       case "conflict":
         return new GatewayError("payment_already_used");
@@ -63,9 +68,12 @@ export function createCreditDesk(parts: CreditDeskParts): CreditDesk {
       case "not_active":
         return new GatewayError("internal_error");
       case "created":
-        return { ...keyView(creation.key), key: secret, ...(await answerCredit(paid)) };
-      case "repeated":
-        return { ...keyView(creation.key), ...(await answerCredit(paid)), repeated: true, note: SHOWN_ONCE };
+      case "repeated": {
+        const { key } = creation;
+        // The first try may have made it after all.
+        if (key.id === id) return { ...keyView(key), key: secret, ...credit };
+        return { ...keyView(key), ...credit, repeated: true, note: SHOWN_ONCE };
+      }
     }
   }
 
