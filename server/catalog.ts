@@ -93,3 +93,54 @@ export const EMBEDDINGS_ROUTE: RouteCard = {
     usage: { prompt_tokens: 1, total_tokens: 1 },
   },
 };
+
+/** A way to buy credit; config-topup.ts adds the amount and the bounds it is sold within. */
+interface CreditCard extends Omit<RouteCard, "input"> {
+  readonly path: string;
+  readonly key: boolean;
+  /** Of the body, beside `amount`. */
+  readonly properties: Readonly<Record<string, unknown>>;
+}
+
+const CREDITED = {
+  account: "wallet:base58 address",
+  amount: "1.00",
+  currency: "USD",
+  transaction: "base58 signature",
+  balance: "1.00",
+  repeated: false,
+};
+
+/** `POST /keys`. The fields are those of the operator's `createKey` (admin/inputs.ts). */
+export const KEYS_ROUTE: CreditCard = {
+  path: "/keys",
+  key: true,
+  description:
+    "Pay an amount onto your wallet's account and get an API key to it, shown once. The same payment again gives the key's id.",
+  mimeType: "application/json",
+  tags: ["keys", "billing"],
+  properties: {
+    label: { type: "string", minLength: 1, maxLength: 100, examples: ["my agent"] },
+    limit: { type: "string", description: "Most that the key may spend, dollars." },
+    limit_reset: { type: "string", enum: ["never", "daily", "weekly", "monthly"] },
+    expires_at: { type: "string", description: 'A date or time, or a span such as "30d".' },
+    permissions: { type: "array", items: { type: "string" } },
+    models: { type: "array", items: { type: "string" } },
+    providers: { type: "array", items: { type: "string" } },
+    rpm: { type: "integer", minimum: 1 },
+    concurrency: { type: "integer", minimum: 1 },
+  },
+  outputExample: { id: "key_…", key: "sk_farebox_…", label: "my agent", ...CREDITED },
+};
+
+/** `POST /topup`. */
+export const TOPUP_ROUTE: CreditCard = {
+  path: "/topup",
+  key: false,
+  description:
+    "Pay an amount onto your wallet's account, or onto the account of the API key sent as Authorization: Bearer.",
+  mimeType: "application/json",
+  tags: ["keys", "billing"],
+  properties: {},
+  outputExample: CREDITED,
+};

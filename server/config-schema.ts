@@ -99,6 +99,12 @@ const jwtSchema = z.strictObject({
   accountClaim: z.string().min(1).max(100).default("account"),
 });
 
+const topupSchema = z.strictObject({
+  min: price().optional(),
+  max: price().default(1_000_000_000n),
+  default: price().optional(),
+});
+
 const alertsSchema = z.strictObject({
   webhookUrl: urlWithQuery().optional(),
   allowPrivate: flag().default(false),
@@ -151,6 +157,7 @@ const fileSchema = z.strictObject({
   keys: keysSchema.prefault({}),
   jwt: jwtSchema.optional(),
   byok: z.strictObject({ fee: fee().prefault("5%") }).prefault({}),
+  topup: topupSchema.nullable().optional(),
   alerts: alertsSchema.prefault({}),
   drain: duration("0s", "10m").default(25_000),
   service: serviceSchema.prefault({}),

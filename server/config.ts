@@ -90,6 +90,8 @@ export interface Config {
   readonly keys: KeysConfig;
   readonly jwt: JwtConfig | undefined;
   readonly ownKeys: OwnKeysConfig;
+  /** Undefined: no credit is sold, and no keys. */
+  readonly topUp: TopUpConfig | undefined;
   readonly alerts: AlertsConfig;
   readonly flood: FloodConfig;
   readonly server: ServerLimits;
@@ -141,6 +143,14 @@ export interface KeysConfig {
   readonly holdLeaseMs: number;
   /** No call of a key runs longer. */
   readonly callTimeoutMs: number;
+}
+
+/** What can be paid in at once, MicroUsd. Invariant: `least <= usual <= most`. */
+export interface TopUpConfig {
+  readonly least: MicroUsd;
+  readonly most: MicroUsd;
+  /** Where the request names no amount. */
+  readonly usual: MicroUsd;
 }
 
 /** First-party tokens. */

@@ -73,6 +73,9 @@ export function publishRoute(route: Route, terms: PublishedTerms): PublishedRout
     feePayer: terms.feePayer,
     models: terms.models,
     ...(terms.quoted === true ? { quoted: true } : {}),
+    ...(route.target.kind === "credit"
+      ? { leastUsd: formatUsd(route.target.least), mostUsd: formatUsd(route.target.most) }
+      : {}),
   };
 }
 

@@ -26,6 +26,11 @@ export const ERRORS = {
     "This call costs money. Pay as the accepts list says and ask again.",
   ),
   payment_malformed: entry(400, "invalid_request_error", "The payment header is not a valid x402 payload."),
+  amount_not_accepted: entry(
+    400,
+    "invalid_request_error",
+    "The amount is not within what can be paid in at once. Nothing was spent.",
+  ),
   unsupported_version: entry(
     400,
     "invalid_request_error",

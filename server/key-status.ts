@@ -1,5 +1,6 @@
 import type { RequestHandler } from "express";
 import type { Authenticator, Caller } from "./auth/authenticate.ts";
+import { isBearer } from "./auth/credential.ts";
 import { GatewayError } from "./errors.ts";
 import type { AccountLedger, AccountRecord, KeyRecord, Permission } from "./ledger/account-ledger.ts";
 import { formatUsd, type MicroUsd } from "./money.ts";
@@ -28,7 +29,7 @@ export function createPermissionCheck(
   permission: Permission,
 ): RequestHandler {
   return async (req, _res, next) => {
-    if (!/^\s*bearer\b/i.test(req.headers.authorization ?? "")) return next();
+    if (!isBearer(req.headers.authorization)) return next();
     const caller = await authenticator.authenticate(req);
     if (caller instanceof GatewayError) throw caller;
     if (caller.tier === "jwt") return next();
@@ -39,7 +40,8 @@ export function createPermissionCheck(
   };
 }
 
-async function activeKey(
+/** The key that a caller has shown, if it is good now. Rejects with LedgerFault. */
+export async function activeKey(
   ledger: KeyStatusParts["ledger"],
   authenticator: Authenticator,
   caller: Caller,

@@ -4,20 +4,27 @@ import { createClientAddress } from "./auth/client-address.ts";
 import { createFloodGuard } from "./auth/flood.ts";
 import { createJwtVerifier } from "./auth/jwt.ts";
 import type { Config } from "./config.ts";
+import { createCreditDesk } from "./credit-desk.ts";
 import type { Ledger } from "./ledger/ledger.ts";
 import type { Logger } from "./log.ts";
 import { type MicroUsd, shareOf } from "./money.ts";
+import type { CreditDesk } from "./payment/buy-credit.ts";
 import { createHoldKeeper, type HoldKeeper } from "./payment/holds.ts";
 import type { PaywallParts } from "./payment/paywall.ts";
 import { createProviderKeyBox } from "./provider-keys.ts";
 
-export type KeyedTierSettings = Pick<Config, "keys" | "jwt" | "ownKeys" | "alerts" | "flood" | "payment">;
+export type KeyedTierSettings = Pick<
+  Config,
+  "keys" | "jwt" | "ownKeys" | "alerts" | "flood" | "payment" | "topUp"
+>;
 
 /** What keys and first-party tokens need beside the payments. */
 export interface KeyedTier {
   readonly paywall: NonNullable<PaywallParts["keys"]>;
   readonly authenticator: Authenticator;
   readonly holds: HoldKeeper;
+  /** Undefined: no credit is sold. */
+  readonly desk: CreditDesk | undefined;
   close(): Promise<void>;
 }
 
@@ -52,9 +59,11 @@ export function openKeyedTier(settings: KeyedTierSettings, ledger: Ledger, log: 
     await ledger.sweepHolds().catch(onFault);
   };
   const sweep = setInterval(() => void sweepOnce(), SWEEP_EVERY_MS).unref();
+  const desk = settings.topUp && createCreditDesk({ ledger, authenticator, keys, bounds: settings.topUp });
   return {
     authenticator,
     holds,
+    desk,
     paywall: {
       authenticator,
       ledger,

@@ -14,6 +14,7 @@ import {
   reportTiers,
 } from "./config-routes.ts";
 import type { ConfigInput } from "./config-schema.ts";
+import { resolveTopUp, topUpRoutes } from "./config-topup.ts";
 
 const DEFAULT_FILE = "farebox.yaml";
 
@@ -125,7 +126,7 @@ function serverLimits({ limits }: ConfigInput["file"], problems: Problems): Conf
   };
 }
 
-type Offer = Pick<Config, "routes" | "upstreams" | "models" | "defaultModel" | "modelsAssumed">;
+type Offer = Pick<Config, "routes" | "topUp" | "upstreams" | "models" | "defaultModel" | "modelsAssumed">;
 
 /** What is sold, and what stands behind it. */
 function resolveOffer(
@@ -136,17 +137,20 @@ function resolveOffer(
   const { file } = input;
   const local = network === "local";
   const own = fileRoutes(file, problems);
-  const builtIns = builtInRoutes(file);
+  const served = builtInRoutes(file);
+  const coinbase = facilitators.some(({ url }) => url === "coinbase");
+  const topUp = resolveTopUp(file, [...served, ...own], { local, coinbase }, problems);
+  const builtIns = [...served, ...topUpRoutes(topUp)];
   reportTiers(file, problems);
   reportDuplicates(builtIns, own, problems);
-  const coinbase = facilitators.some(({ url }) => url === "coinbase");
   reportLowPrices(file, own, coinbase, problems);
   const upstreams = resolveUpstreams(input, local, problems);
   reportRouteUpstreams(file, upstreams, problems);
-  const models = resolveModels(input, upstreams, local, builtIns.length > 0, problems);
+  const models = resolveModels(input, upstreams, local, served.length > 0, problems);
   const routes = [...builtIns, ...own];
-  if (routes.length === 0 && !problems.touches("routes")) problems.add("routes", "there is nothing to sell");
-  return { routes, upstreams, ...models };
+  if (served.length + own.length === 0 && !problems.touches("routes"))
+    problems.add("routes", "there is nothing to sell");
+  return { routes, topUp, upstreams, ...models };
 }
 
 /** Where records are kept. */

@@ -20,7 +20,7 @@ import { createRefusedPayments } from "./payment/refused-payments.ts";
 import type { MerchantTerms } from "./payment/terms.ts";
 import { createTokenMint } from "./payment/token.ts";
 import { encodePaymentResponse } from "./payment/wire.ts";
-import type { Route } from "./routes.ts";
+import { type Route, takesModel } from "./routes.ts";
 import { walletUsage } from "./wallet-usage.ts";
 
 /** What happens to payments, for the log and the metrics. */
@@ -74,7 +74,7 @@ export function createPayments(options: PaymentsOptions): Payments {
   const publish = (route: Route): PublishedRoute =>
     publishRoute(route, {
       ...merchant,
-      models: route.target.kind === "forward" ? undefined : options.models,
+      models: takesModel(route) ? options.models : undefined,
     });
   const tokens = createTokenMint({ secrets: options.memoSecrets, ttlMs: settings.tokenTtlMs, clock: now });
   const leases = createLeaseKeeper(ledger, settings.leaseMs, (error) => observer.fault(error, undefined));
@@ -140,6 +140,7 @@ export function createPayments(options: PaymentsOptions): Payments {
       keepBytes: settings.storeResponses ? settings.storeResponseMaxBytes : 0,
     },
     keys: options.keyed?.paywall,
+    desk: options.keyed?.desk,
     bodyLimitBytes: options.bodyLimitBytes,
     clientAddress: createClientAddress(options.flood.trustedProxies),
     isQuoted: ({ route }) => options.isQuoted(route),

@@ -19,6 +19,8 @@ export type Target =
   | { readonly kind: "agent" }
   | { readonly kind: "openai"; readonly endpoint: "chat" | "embeddings" }
   | { readonly kind: "forward"; readonly upstream: string }
+  /** The payment itself, on an account; with a key to it if `key` is set. The price is what the request says. */
+  | { readonly kind: "credit"; readonly key: boolean; readonly least: MicroUsd; readonly most: MicroUsd }
   | { readonly kind: "handler" };
 
 /**
@@ -45,4 +47,9 @@ export interface Route {
   readonly input: Readonly<Record<string, unknown>>;
   /** An example of the answer, for the discovery documents. */
   readonly outputExample?: unknown;
+}
+
+/** Whether a request names one of the models in its body. */
+export function takesModel({ target }: Pick<Route, "target">): boolean {
+  return target.kind !== "forward" && target.kind !== "credit";
 }

@@ -20,7 +20,7 @@ import type { Payments } from "./payments.ts";
 import type { CallPrices } from "./proxy/model-catalog.ts";
 import { createProxy, type UpstreamProxy } from "./proxy/proxy.ts";
 import { quotedRoutes } from "./quoted-routes.ts";
-import type { Route } from "./routes.ts";
+import { type Route, takesModel } from "./routes.ts";
 
 /** A gateway that listens. */
 export interface RunningGateway {
@@ -130,7 +130,7 @@ function publishedRoutes(config: Config, terms: TermsSource, merchant: MerchantT
   const isQuoted = quotedRoutes(config.models);
   return memoiseByTerms(terms, (feePayer) =>
     config.routes.map((route) => {
-      const named = route.target.kind === "forward" ? undefined : models;
+      const named = takesModel(route) ? models : undefined;
       return publishRoute(route, { ...merchant, feePayer, models: named, quoted: isQuoted(route) });
     }),
   );

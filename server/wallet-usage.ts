@@ -4,11 +4,12 @@ import type { Visit } from "./payment/visit.ts";
 /** What is recorded of a call that a wallet paid for, or would have. */
 export async function walletUsage(visit: Visit, notCharged: string | undefined): Promise<UsageFacts> {
   const { match, sale, charge, payer, res, started } = visit;
+  const account = visit.account ?? (payer === undefined ? undefined : `wallet:${payer}`);
   const { route } = match;
   const reading = await sale?.read();
   return {
     tier: "x402",
-    account: payer === undefined ? undefined : `wallet:${payer}`,
+    account,
     keyId: undefined,
     keyLabel: undefined,
     payer,

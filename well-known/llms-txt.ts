@@ -43,11 +43,16 @@ function link(service: Service, path: string, text: string): string {
 
 function pricedLine(service: Service, route: PublishedRoute): string {
   const models = route.models ?? [];
-  const price = takesX402(route)
-    ? `$${route.priceUsd} per call.`
-    : `$${route.priceUsd} per call, with an API key.`;
   const offered = models.length === 0 ? "" : ` Models: ${models.join(", ")}.`;
-  return `- \`${endpoint(service, route)}\`: ${oneLine(route.description)} ${price}${offered}`;
+  return `- \`${endpoint(service, route)}\`: ${oneLine(route.description)} ${priceOf(route)}${offered}`;
+}
+
+function priceOf(route: PublishedRoute): string {
+  const { leastUsd, mostUsd, priceUsd } = route;
+  if (leastUsd !== undefined && mostUsd !== undefined) {
+    return `You name the amount: $${leastUsd} to $${mostUsd}, or $${priceUsd} if you name none.`;
+  }
+  return takesX402(route) ? `$${priceUsd} per call.` : `$${priceUsd} per call, with an API key.`;
 }
 
 function endpoint(service: Service, route: { readonly method: string; readonly path: string }): string {

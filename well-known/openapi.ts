@@ -115,10 +115,14 @@ function paymentInfo(route: PublishedRoute): JsonObject {
   return {
     price:
       route.quoted === true
-        ? { mode: "dynamic", currency: "USD" }
+        ? { mode: "dynamic", currency: "USD", ...bounds(route) }
         : { mode: "fixed", currency: "USD", amount: route.priceUsd },
     protocols: [{ x402: {} }],
   };
+}
+
+function bounds({ leastUsd, mostUsd }: PublishedRoute): JsonObject {
+  return leastUsd === undefined || mostUsd === undefined ? {} : { min: leastUsd, max: mostUsd };
 }
 
 function requestBody(schema: JsonObject, detail: Detail): JsonObject {

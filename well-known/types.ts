@@ -47,6 +47,9 @@ export interface PublishedRoute {
   readonly outputExample?: unknown;
   /** The price depends on the request: `amount` is that of an empty one, the live 402 quotes each. */
   readonly quoted?: boolean | undefined;
+  /** Where the request itself says what it costs: from this, to that; in dollars, without `$`. */
+  readonly leastUsd?: string | undefined;
+  readonly mostUsd?: string | undefined;
   /** Model names this route accepts in its `model` field. */
   readonly models?: readonly string[] | undefined;
 }

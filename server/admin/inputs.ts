@@ -91,6 +91,15 @@ const keyInput = (now: number) =>
     ...settingsShape(now),
   });
 
+/** Dollars to be paid in; the bounds they must be within are not an input's business. */
+const paidIn = text('dollars as a string, such as "5.00"').transform(
+  (value, ctx): MicroUsd =>
+    parseUsd(value) ?? refuse(ctx, 'write dollars such as "5.00" (at most 6 decimals)'),
+);
+const topUpInput = z.strictObject({ amount: paidIn.optional() });
+const keyPurchaseInput = (now: number) =>
+  z.strictObject({ amount: paidIn.optional(), ...settingsShape(now) });
+
 /** A new secret for a key. */
 export const rotateInput = z.strictObject({
   grace: z
@@ -139,8 +148,21 @@ export function parse<Schema extends z.ZodType>(schema: Schema, input: unknown):
 /** A key to be made: what is not said is unrestricted, with every permission. */
 export function parseKeyOrder(input: unknown, now: number): KeyOrder {
   const { account, prefix, ...given } = parse(keyInput(now), input);
-  const settings: KeySettings = { label: "unnamed", ...UNRESTRICTED, ...settingsOf(given) };
-  return { account, prefix, settings };
+  return { account, prefix, settings: settingsFrom(given) };
+}
+
+/** Money for an account; undefined: the usual amount. */
+export function parseTopUp(input: unknown): { readonly amount: MicroUsd | undefined } {
+  return { amount: parse(topUpInput, input).amount };
+}
+
+/** Money for an account, and what the key to it is asked to be. */
+export function parseKeyPurchase(
+  input: unknown,
+  now: number,
+): { readonly amount: MicroUsd | undefined; readonly settings: KeySettings } {
+  const { amount, ...given } = parse(keyPurchaseInput(now), input);
+  return { amount, settings: settingsFrom(given) };
 }
 
 /** The settings that are to change, at least one. */
@@ -158,6 +180,11 @@ export function parseUsageQuery(input: unknown, now: number): UsageQuery {
 /** A moment in the past, ms since 1970: a date, a time or a span ago. */
 export function parseSince(input: unknown, now: number): number | undefined {
   return parse(z.strictObject({ since: moment(now, -1).optional() }), { since: input }).since;
+}
+
+/** What is not said is unrestricted, with every permission. */
+function settingsFrom(given: z.output<ReturnType<typeof changeInput>>): KeySettings {
+  return { label: "unnamed", ...UNRESTRICTED, ...settingsOf(given) };
 }
 
 /** Only the settings that are given; null becomes undefined, which lifts the restriction. */

@@ -8,6 +8,11 @@ export type Bearer =
   /** Anything else of one token; nothing about it was checked. */
   | { readonly kind: "key"; readonly token: string };
 
+/** Whether it is a credential of ours at all; beside another scheme the answer is the price. */
+export function isBearer(authorization: string | undefined): boolean {
+  return authorization !== undefined && /^\s*bearer\b/i.test(authorization);
+}
+
 const MAX_JWT_CHARACTERS = 4_096;
 const MAX_KEY_CHARACTERS = 256;
 const MAX_HEADER_CHARACTERS = MAX_JWT_CHARACTERS + 64;

@@ -1,5 +1,5 @@
 import { isAddress } from "@solana/kit";
-import type { PaymentRecord } from "../ledger/ledger.ts";
+import { creditedAccount, type PaymentRecord } from "../ledger/ledger.ts";
 import { type Chain, ChainError, type ListedTransaction } from "../payment/chain.ts";
 import type { NodePool } from "../payment/node-pool.ts";
 import { isMemo } from "../payment/token.ts";
@@ -103,11 +103,12 @@ async function checkRecord(
   findings: Findings,
   record: PaymentRecord,
 ): Promise<boolean> {
-  const { id: payment, state, transaction, payer, amount } = record;
+  const { id: payment, state, transaction, amount } = record;
+  const account = creditedAccount(record);
   const result = await compareRecord(nodes, record, asset, now());
   if (result === "matches") return true;
   if (result === "undecided") findings.waits({ payment, state, transaction, reason: "not_on_chain_yet" });
-  else findings.differs({ problem: result, payment, state, payer, amount, transaction, credited: false });
+  else findings.differs({ problem: result, payment, state, account, amount, transaction, credited: false });
   return false;
 }
 

@@ -1,4 +1,4 @@
-import type { Ledger, PaymentRecord } from "../ledger/ledger.ts";
+import { creditedAccount, type Ledger, type PaymentRecord } from "../ledger/ledger.ts";
 import type { LandedTransaction, ListedTransaction } from "../payment/chain.ts";
 import { compareLanded, gainOf } from "./compare-record.ts";
 import type { Findings } from "./report.ts";
@@ -35,6 +35,7 @@ interface Creditable {
   readonly payment: string;
   readonly state: PaymentRecord["state"] | undefined;
   readonly transaction: string;
+  readonly account: string;
   readonly payer: string;
   readonly amount: bigint;
   readonly payTo: string;
@@ -57,19 +58,20 @@ export function createTransferJudge(options: TransferJudgeOptions): (arrival: Ar
     if (gainOf(landed, payTo, asset) <= 0n) return;
     const record = await ledger.payment(landed.id);
     if (record === undefined) return judgeUnrecorded(arrival);
-    const { id: payment, state, payer, amount, leased } = record;
+    const { id: payment, state, amount, leased } = record;
+    const account = creditedAccount(record);
     const facts = { payment, state, transaction: listed.signature };
     if (state === "settled" || state === "delivered" || state === "credited") {
       const problem =
         record.transaction === listed.signature ? compareLanded(record, landed) : "wrong_transaction";
-      if (problem !== "matches") findings.differs({ ...facts, problem, payer, amount, credited: false });
+      if (problem !== "matches") findings.differs({ ...facts, problem, account, amount, credited: false });
       return;
     }
     if (leased) return findings.waits({ ...facts, reason: "in_progress" });
     if (state === "unknown" || state === "settling") return judgeUndecided(record, listed.signature);
     const problem = compareLanded(record, landed);
     if (problem !== "matches") {
-      return findings.differs({ ...facts, problem, payer, amount, credited: false });
+      return findings.differs({ ...facts, problem, account, amount, credited: false });
     }
     await judgeReleased(arrival, record);
   }
@@ -87,15 +89,17 @@ export function createTransferJudge(options: TransferJudgeOptions): (arrival: Ar
   /** `released`, or `open` with a dead lease: no call was served for it, and none is at work. */
   async function judgeReleased({ landed, listed, payTo, memo }: Arrival, record: PaymentRecord) {
     const { id: payment, state, payer, amount } = record;
+    const account = creditedAccount(record);
     const facts = { payment, state, transaction: listed.signature };
     if (credit && record.watched) {
       await options.reconcile(payment);
       if ((await ledger.payment(payment))?.state === "credited") {
-        findings.differs({ ...facts, problem: "transfer_without_call", payer, amount, credited: true });
+        findings.differs({ ...facts, problem: "transfer_without_call", account, amount, credited: true });
         return;
       }
     }
     const transfer = {
+      account,
       payer,
       amount,
       payTo,
@@ -117,21 +121,22 @@ export function createTransferJudge(options: TransferJudgeOptions): (arrival: Ar
     const amount = gainOf(landed, payTo, asset);
     const [loser, ...others] = landed.changes.filter(({ mint, change }) => mint === asset && change < 0n);
     if (loser === undefined || others.length > 0) {
-      const difference = { ...facts, payer: undefined, amount, credited: false } as const;
+      const difference = { ...facts, account: undefined, amount, credited: false } as const;
       return findings.differs({ ...difference, problem: "payer_unclear" });
     }
-    const transfer = { payer: loser.owner, amount, payTo, memo, feePayer: landed.feePayer };
+    const account = `wallet:${loser.owner}`;
+    const transfer = { account, payer: loser.owner, amount, payTo, memo, feePayer: landed.feePayer };
     await creditOrList({ ...facts, ...transfer, reason: "never_presented" });
   }
 
-  async function creditOrList({ payment, state, ...transfer }: Creditable): Promise<void> {
-    const { transaction, payer, amount } = transfer;
+  async function creditOrList({ payment, state, account, ...transfer }: Creditable): Promise<void> {
+    const { transaction, amount } = transfer;
     const { network } = options;
     const outcome = credit
       ? await ledger.creditTransfer({ id: payment, asset, network, ...transfer })
       : undefined;
     if (outcome === "recorded") return findings.waits({ payment, state, transaction, reason: "in_progress" });
-    const difference = { payment, state, transaction, payer, amount, credited: outcome !== undefined };
+    const difference = { payment, state, transaction, account, amount, credited: outcome !== undefined };
     findings.differs({ ...difference, problem: "transfer_without_call" });
   }
 

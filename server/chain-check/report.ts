@@ -12,11 +12,12 @@ export interface Difference {
   readonly payment: string;
   /** Undefined: there is no record. */
   readonly state: PaymentState | undefined;
-  readonly payer: string | undefined;
+  /** Whose the credit is, or would be: the record's beneficiary, else `wallet:<payer>`. Undefined: unclear. */
+  readonly account: string | undefined;
   /** What the record says; without one, what payTo gained. */
   readonly amount: MicroUsd;
   readonly transaction: string | undefined;
-  /** The amount is on `wallet:<payer>` now, so nothing is left to do. */
+  /** The amount is on the account now, so nothing is left to do. */
   readonly credited: boolean;
 }
 

@@ -86,10 +86,10 @@ function progress(): (payments: number, transactions: number) => void {
 
 function tell({ payments, transactions, differences, undecided }: ChainReport, json: boolean): number {
   const ok = differences.every(({ credited }) => credited);
-  const listed = differences.map(({ amount, payer, state, transaction, ...rest }) => ({
+  const listed = differences.map(({ amount, account, state, transaction, ...rest }) => ({
     ...rest,
     state: state ?? null,
-    account: payer === undefined ? null : `wallet:${payer}`,
+    account: account ?? null,
     transaction: transaction ?? null,
     ...amounts(amount),
   }));

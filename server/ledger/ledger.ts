@@ -38,6 +38,8 @@ export interface PaymentRecord {
   readonly fingerprint: string;
   /** Wallet that signed, base58. */
   readonly payer: string;
+  /** The account that a credit goes to; undefined: `wallet:<payer>`. Of a credited record: where it went. */
+  readonly beneficiary: string | undefined;
   /** Atomic units of the asset (USDC: MicroUsd). */
   readonly amount: MicroUsd;
   readonly asset: string;
@@ -73,6 +75,14 @@ export interface PaymentRecord {
   readonly updatedAt: number;
 }
 
+/** The account that a payment's credit goes to, or went to. */
+export function creditedAccount({
+  beneficiary,
+  payer,
+}: Pick<PaymentRecord, "beneficiary" | "payer">): string {
+  return beneficiary ?? `wallet:${payer}`;
+}
+
 export interface ClaimRequest {
   readonly id: string;
   readonly fingerprint: string;
@@ -86,6 +96,8 @@ export interface ClaimRequest {
   readonly memo: string;
   readonly feePayer: string;
   readonly claimHeight: bigint | undefined;
+  /** See {@link PaymentRecord.beneficiary}. */
+  readonly beneficiary: string | undefined;
   /** SHA-256 (hex) of payer and payment-identifier, when the client sent one. */
   readonly identifierHash: string | undefined;
   /** False: answer from what is recorded, but open nothing new (the payment does not match today's terms). */
@@ -208,7 +220,12 @@ export interface Ledger extends AccountLedger, CallLedger, ExportLedger {
   ): Promise<Step>;
   /** Stays settled, lease dropped: the client left before the first byte. Keeps the response if given. Durable. */
   park(id: string, fence: number, keep: KeepResponse | undefined): Promise<Step>;
-  /** settled -> credited, and the amount onto `wallet:<payer>`, once. Durable. */
+  /**
+   * settled -> credited, and the amount onto the beneficiary's account, once, under the reference `payment:<id>`. Durable. If
+   * there is no such account (any more), `wallet:<payer>` gets it, and the record says so.
+   * Race: a beneficiary in another shard is credited before the record says so. Until then the record stays settled, and whoever
+   * credits it next finds the reference there.
+   */
   credit(id: string, fence: number, reason: string): Promise<Step>;
   /**
    * Single flight for the reconciler: leases a record that is `unknown`, `settling` with a dead lease (it becomes
@@ -221,7 +238,7 @@ export interface Ledger extends AccountLedger, CallLedger, ExportLedger {
   ): Promise<{ readonly fence: number; readonly record: PaymentRecord } | "lost">;
   /**
    * The chain's verdict on a record taken by `takeUndecided`; drops the lease. Durable.
-   * `settled`: unknown -> settled; a watched one -> credited. `absent`: unknown -> released; watched -> no longer
+   * `settled`: unknown -> settled; a watched one -> credited ({@link Ledger.credit}). `absent`: unknown -> released; watched -> no longer
    * watched. `undecided`: only the lease is dropped.
    */
   decide(id: string, fence: number, verdict: Verdict): Promise<Step>;
@@ -240,7 +257,7 @@ export interface Ledger extends AccountLedger, CallLedger, ExportLedger {
   /**
    * Credits a transfer that landed without a served call to `wallet:<payer>`, once. Durable. Without a record of this id one
    * is made that is `credited` from the start (fence 1, version 2, fingerprint and route empty, no claim height); one that is
-   * `released`, or `open`, and has no live lease becomes `credited`: its own amount and payer count, its fence grows by 1, the
+   * `released`, or `open`, and has no live lease becomes `credited`: its own amount, payer and beneficiary count, its fence grows by 1, the
    * watch and its identifier end. The journal's entry has the kind and reference of {@link Ledger.credit}, so that neither can
    * follow the other; where it stands already, the record is brought to `credited` all the same and the answer is `repeated`.
    * Race: a claim of the same id comes before and holds a lease (`recorded`), or after and is answered `credited`; the holder

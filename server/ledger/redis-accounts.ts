@@ -63,6 +63,7 @@ export function createRedisAccounts(
           account,
           String(amount),
           `credit:${reference}`,
+          "credit",
         ),
       );
       return { outcome, balance };

@@ -1,16 +1,7 @@
 import { z } from "zod";
-import {
-  type ClaimOutcome,
-  type ClaimRequest,
-  type Ledger,
-  LedgerFault,
-  type PaymentPage,
-  type PaymentRecord,
-  type Step,
-  type Verdict,
-} from "./ledger.ts";
+import type { ClaimOutcome, ClaimRequest, Ledger, PaymentPage, PaymentRecord, Step } from "./ledger.ts";
 import { readPayment, rowAndTime, rowsAndTime } from "./redis-rows.ts";
-import { missing, onShards, type RedisStore, takeLowest } from "./redis-store.ts";
+import { missing, onShardOf, onShards, type RedisStore, takeLowest } from "./redis-store.ts";
 import { factsOf } from "./redis-usage.ts";
 import type { KeepResponse, SealedResponse } from "./sealed-response.ts";
 
@@ -26,20 +17,16 @@ type PaymentLedger = Pick<
   | "release"
   | "deliver"
   | "park"
-  | "credit"
   | "takeUndecided"
-  | "decide"
   | "listUndecided"
   | "takeAbandoned"
   | "payment"
   | "payments"
-  | "creditTransfer"
   | "sweepResponses"
 >;
 
 const step = z.enum(["ok", "lost"]);
 const beginning = z.enum(["ok", "lost", "twin"]);
-const crediting = z.enum(["credited", "repeated", "recorded"]);
 const listed = z.tuple([z.array(z.array(z.string())), z.string(), z.number()]);
 const ids = z.array(z.string());
 const claimReply = z.tuple([
@@ -56,10 +43,8 @@ export function createRedisPayments(store: RedisStore): PaymentLedger {
   const { link, shards, payments } = store;
 
   /** A step of a payment; `none` where there is no such record. */
-  async function on<T>(id: string, none: T, ask: (shard: number) => Promise<T>): Promise<T> {
-    const shard = payments.known(id) ?? (await payments.find(id));
-    return shard === undefined ? none : ask(shard);
-  }
+  const on = <T>(id: string, none: T, ask: (shard: number) => Promise<T>): Promise<T> =>
+    onShardOf(payments, id, none, ask);
   const stepOf = (script: string, id: string, fence: number, ...args: readonly (string | number)[]) =>
     on<Step>(id, "lost", async (shard) => step.parse(await link.run(script, shard, id, fence, ...args)));
   const keeping = (keep: KeepResponse | undefined) => [
@@ -99,9 +84,7 @@ export function createRedisPayments(store: RedisStore): PaymentLedger {
       stepOf("finish", id, fence, "delivered", ...keeping(keep), ...usageArguments(usage)),
     park: (id, fence, keep) =>
       stepOf("finish", id, fence, "settled", ...keeping(keep), ...usageArguments(undefined)),
-    credit: (id, fence, reason) => stepOf("credit", id, fence, reason),
     takeUndecided: (id, height, leaseMs) => take("take-undecided", id, String(height), leaseMs),
-    decide: (id, fence, verdict) => stepOf("decide", id, fence, ...verdictArguments(verdict)),
     listUndecided: (limit) => listUndecided(store, limit),
     takeAbandoned: (idleMs, leaseMs, limit) =>
       takeLowest(store, "idle", { ageMs: idleMs, limit }, async (shard, members) =>
@@ -113,14 +96,6 @@ export function createRedisPayments(store: RedisStore): PaymentLedger {
         return reply === undefined ? undefined : readPayment(...reply);
       }),
     payments: (after, limit) => listPayments(store, after, limit),
-    async creditTransfer(transfer) {
-      if (transfer.amount <= 0n) throw new LedgerFault("A credit must be more than nothing.");
-      const { id, payer, amount, asset, payTo, network, memo, feePayer, transaction, reason } = transfer;
-      const shard = shards.ofPayer(payer);
-      payments.remember(id, shard);
-      const words = [id, payer, String(amount), asset, payTo, network, memo, feePayer, transaction, reason];
-      return crediting.parse(await link.run("credit-transfer", shard, ...words));
-    },
     async sweepResponses() {
       const dropped = await onShards(shards, async (shard) => sweepShard(store, shard));
       return dropped.reduce((total, each) => total + each, 0);
@@ -146,6 +121,7 @@ function claimArguments(request: ClaimRequest): readonly (string | number)[] {
     request.admitNew ? 1 : 0,
     request.leaseMs,
     request.maxInFlight,
+    request.beneficiary ?? "",
   ];
 }
 
@@ -183,16 +159,6 @@ function usageArguments(usage: Parameters<Ledger["deliver"]>[3]): readonly strin
 /** A stored answer as the scripts give it; undefined: there is none. */
 export function readSealed(sealed: string | null): SealedResponse | undefined {
   return sealed === null ? undefined : { sealed: Buffer.from(sealed, "base64") };
-}
-
-function verdictArguments(verdict: Verdict): readonly string[] {
-  switch (verdict.verdict) {
-    case "settled":
-      return ["settled", verdict.transaction, ""];
-    case "absent":
-    case "undecided":
-      return [verdict.verdict, "", verdict.reason];
-  }
 }
 
 async function renew(

@@ -18,7 +18,10 @@ const optionalNumber = z.string().transform((text) => (text === "" ? null : Numb
 const optionalWhole = z.union([whole, z.literal("").transform(() => null)]);
 const flag = z.enum(["0", "1"]).transform((text): 0 | 1 => (text === "1" ? 1 : 0));
 
-const payment = fields.pipe(
+/** Records of the first releases have no beneficiary. */
+const paymentFields = fields.transform((row) => ({ beneficiary: "", ...row }));
+
+const payment = paymentFields.pipe(
   z.object({
     id: z.string(),
     state: z.enum(["open", "settling", "unknown", "settled", "delivered", "credited", "released"]),
@@ -26,6 +29,7 @@ const payment = fields.pipe(
     lease_until: optionalNumber,
     fingerprint: z.string(),
     payer: z.string(),
+    beneficiary: optionalText,
     amount: whole,
     asset: z.string(),
     pay_to: z.string(),

@@ -93,6 +93,17 @@ function byNumber(a: string, b: string): number {
   return Number(a) - Number(b) || 0;
 }
 
+/** Asks the shard that has this; `none` where there is no such thing. */
+export async function onShardOf<T>(
+  places: Places,
+  id: string,
+  none: T,
+  ask: (shard: number) => Promise<T>,
+): Promise<T> {
+  const shard = places.known(id) ?? (await places.find(id));
+  return shard === undefined ? none : ask(shard);
+}
+
 /** Asks each shard about those of these that it has; returns the ids that some shard says are gone, or that are nowhere. */
 export async function missing<T extends { readonly id: string }>(
   places: Places,

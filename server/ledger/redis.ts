@@ -4,6 +4,7 @@ import { createRedisAccounts } from "./redis-accounts.ts";
 import { createRedisAlerts } from "./redis-alerts.ts";
 import { createRedisCalls } from "./redis-calls.ts";
 import { checkRedisAccounts } from "./redis-check.ts";
+import { createRedisCredits } from "./redis-credits.ts";
 import { createRedisExport } from "./redis-export.ts";
 import { createRedisKeys, KeyHomes } from "./redis-keys.ts";
 import { type Client, connect, RedisLink } from "./redis-link.ts";
@@ -44,6 +45,7 @@ export async function openRedisLedger(options: RedisLedgerOptions): Promise<Ledg
   const homes = new KeyHomes(link);
   return {
     ...createRedisPayments(store),
+    ...createRedisCredits(store),
     ...createRedisAccounts(store),
     ...createRedisKeys(store, homes),
     ...createRedisCalls(store, homes),

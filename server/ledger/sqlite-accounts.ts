@@ -3,6 +3,7 @@ import type { MicroUsd } from "../money.ts";
 import type { AccountRecord, JournalEntry } from "./account-ledger.ts";
 import { KEY_COLUMNS, type KeyRow, toKeyRecord } from "./sqlite-key-rows.ts";
 import type { Handlers } from "./sqlite-messages.ts";
+import type { PaymentRow } from "./sqlite-rows.ts";
 
 /** A journal entry as it is stored; money as text. */
 export interface JournalRow {
@@ -122,22 +123,24 @@ function createCredit(db: Database.Database): (now: number, credit: Credit) => C
   };
 }
 
-/** A credit for a payment that was settled and not served. */
-export interface OwedCredit {
-  readonly id: string;
-  readonly payer: string;
-  readonly amount: MicroUsd;
-}
+/** A settled payment whose amount goes onto an account. */
+type CreditedPayment = Pick<PaymentRow, "id" | "payer" | "amount" | "beneficiary">;
 
 /**
- * Writes what is owed for a payment onto `wallet:<payer>`, under the reference `payment:<id>`. A reference that is in the
- * journal already changes nothing.
+ * Writes a payment's amount onto its beneficiary's account, or onto `wallet:<payer>` where it names none or that account is
+ * gone, under the reference `payment:<id>`. A reference that is in the journal already changes nothing.
  */
 export function createCrediter(
   db: Database.Database,
-): (now: number, owed: OwedCredit) => Credited["outcome"] {
+): (now: number, payment: CreditedPayment) => Credited["outcome"] {
   const credit = createCredit(db);
-  return (now, { id, payer, amount }) =>
-    credit(now, { account: `wallet:${payer}`, amount, reference: `payment:${id}`, kind: "owed_credit" })
-      .outcome;
+  const exists = db.prepare<[string], number>("SELECT 1 FROM account WHERE id = ?").pluck();
+  const forget = db.prepare<[string]>("UPDATE payment SET beneficiary = NULL WHERE id = ?");
+  return (now, { id, payer, amount, beneficiary }) => {
+    const isGone = beneficiary !== null && exists.get(beneficiary) === undefined;
+    if (isGone) forget.run(id);
+    const account = beneficiary === null || isGone ? `wallet:${payer}` : beneficiary;
+    const entry = { account, amount: BigInt(amount), reference: `payment:${id}` };
+    return credit(now, { ...entry, kind: "owed_credit" }).outcome;
+  };
 }

@@ -150,13 +150,14 @@ function createOpener(db: Database.Database): (now: number, request: ClaimReques
   const upsert = db
     .prepare<unknown[], number>(
       `INSERT INTO payment (id, state, fence, lease_until, fingerprint, payer, amount, asset, pay_to, network,
-         x402_version, route, memo, fee_payer, claim_height, identifier, watched, created_at, updated_at)
-       VALUES (?, 'open', 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?)
+         x402_version, route, memo, fee_payer, claim_height, identifier, beneficiary, watched, created_at, updated_at)
+       VALUES (?, 'open', 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?)
        ON CONFLICT (id) DO UPDATE SET state = 'open', fence = fence + 1, lease_until = excluded.lease_until,
          fingerprint = excluded.fingerprint, payer = excluded.payer, amount = excluded.amount, asset = excluded.asset,
          pay_to = excluded.pay_to, network = excluded.network, x402_version = excluded.x402_version,
          route = excluded.route, memo = excluded.memo, fee_payer = excluded.fee_payer,
-         claim_height = excluded.claim_height, identifier = excluded.identifier, tx = NULL, reason = NULL,
+         claim_height = excluded.claim_height, identifier = excluded.identifier,
+         beneficiary = excluded.beneficiary, tx = NULL, reason = NULL,
          orphaned = 0, servings = 0,
          updated_at = excluded.updated_at
        RETURNING fence`,
@@ -178,6 +179,7 @@ function createOpener(db: Database.Database): (now: number, request: ClaimReques
       request.feePayer,
       request.claimHeight ?? null,
       request.identifierHash ?? null,
+      request.beneficiary ?? null,
       now,
       now,
     );

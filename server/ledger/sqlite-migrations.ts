@@ -227,4 +227,5 @@ export const MIGRATIONS: readonly string[] = [
     PRIMARY KEY (account, reference)
   ) STRICT, WITHOUT ROWID;
   `,
+  "ALTER TABLE payment ADD COLUMN beneficiary TEXT",
 ];

@@ -93,7 +93,7 @@ function createDecide(db: Database.Database): Handlers["decide"] {
           return;
         }
         landedLate.run(verdict.transaction, now, row.seq);
-        credit(now, { id: row.id, payer: row.payer, amount: BigInt(row.amount) });
+        credit(now, row);
     }
   }
 

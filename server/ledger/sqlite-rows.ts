@@ -12,6 +12,7 @@ export interface PaymentRow {
   readonly lease_until: number | null;
   readonly fingerprint: string;
   readonly payer: string;
+  readonly beneficiary: string | null;
   readonly amount: string;
   readonly asset: string;
   readonly pay_to: string;
@@ -31,7 +32,7 @@ export interface PaymentRow {
 }
 
 /** The columns of a {@link PaymentRow}, for SELECT and RETURNING. */
-export const PAYMENT_COLUMNS = `seq, id, state, fence, lease_until, fingerprint, payer, CAST(amount AS TEXT) AS amount,
+export const PAYMENT_COLUMNS = `seq, id, state, fence, lease_until, fingerprint, payer, beneficiary, CAST(amount AS TEXT) AS amount,
   asset, pay_to, network, x402_version, route, memo, fee_payer, CAST(claim_height AS TEXT) AS claim_height, tx, reason,
   watched, orphaned, servings, created_at, updated_at`;
 
@@ -46,6 +47,7 @@ export function toRecord(row: PaymentRow, now: number): PaymentRecord {
     fence: row.fence,
     fingerprint: row.fingerprint,
     payer: row.payer,
+    beneficiary: row.beneficiary ?? undefined,
     amount: BigInt(row.amount),
     asset: row.asset,
     payTo: row.pay_to,

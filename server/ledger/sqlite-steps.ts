@@ -69,7 +69,7 @@ export function createSteps(
     credit(now, id, fence, reason) {
       const row = credited.get(reason, now, id, fence);
       if (row === undefined) return "lost";
-      credit(now, { id, payer: row.payer, amount: BigInt(row.amount) });
+      credit(now, row);
       forgetResponse.run(row.seq);
       return "ok";
     },

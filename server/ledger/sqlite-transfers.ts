@@ -52,12 +52,12 @@ function createTransferCredit(
     if (row === undefined && isTrimmed(id)) return "recorded";
     if (row === undefined) {
       insert.run(id, payer, amount, asset, payTo, network, memo, feePayer, transaction, reason, now, now);
-      return credit(now, { id, payer, amount }) === "credited" ? "credited" : "repeated";
+      const made = { id, payer, amount: String(amount), beneficiary: null };
+      return credit(now, made) === "credited" ? "credited" : "repeated";
     }
     if (row.state === "credited") return "repeated";
     if ((row.state !== "released" && row.state !== "open") || isLeased(row, now)) return "recorded";
     change.run(transaction, reason, now, row.seq);
-    const owed = { id, payer: row.payer, amount: BigInt(row.amount) };
-    return credit(now, owed) === "credited" ? "credited" : "repeated";
+    return credit(now, row) === "credited" ? "credited" : "repeated";
   };
 }

@@ -49,6 +49,8 @@ export interface Challenges {
 /** Everything of one route's 402 but its token and memo, encoded once. */
 interface Template {
   readonly terms: Terms;
+  /** The body is the v1 envelope. */
+  readonly v1: boolean;
   /** Never made anew: the token mint knows it again by its identity. */
   readonly binding: Binding;
   readonly beforeToken: string;
@@ -95,7 +97,7 @@ export function createChallenges(options: ChallengeOptions): Challenges {
       const middle = Buffer.from(token + BETWEEN + memo, "latin1").toString("base64");
       return {
         headers: [...parts.headers, "PAYMENT-REQUIRED", parts.beforeToken + middle + parts.afterMemo],
-        body: parts.bodyBefore + (options.v1 ? memo : token + BETWEEN + memo) + parts.bodyAfter,
+        body: parts.bodyBefore + (parts.v1 ? memo : token + BETWEEN + memo) + parts.bodyAfter,
       };
     },
   };
@@ -115,11 +117,14 @@ function makeTemplate(
   const padding = " ".repeat((3 - ((Buffer.byteLength(start) + 1) % 3)) % 3);
   const before = `${start}${padding}"`;
   const after = `"${end}`;
-  const [bodyBefore, bodyAfter] = options.v1 ? envelopeV1(route, url, terms, code) : [before, after];
-  const dynamic = options.v1 ? tokens.memoLength : tokens.tokenLength + BETWEEN.length + tokens.memoLength;
+  // Credit is not sold under v1 (buy-credit.ts).
+  const v1 = options.v1 && route.target.kind !== "credit";
+  const [bodyBefore, bodyAfter] = v1 ? envelopeV1(route, url, terms, code) : [before, after];
+  const dynamic = v1 ? tokens.memoLength : tokens.tokenLength + BETWEEN.length + tokens.memoLength;
   const length = Buffer.byteLength(bodyBefore) + dynamic + Buffer.byteLength(bodyAfter);
   return {
     terms,
+    v1,
     binding: { method: route.method, path, amount: route.price.toString(), payTo: terms.payTo },
     beforeToken: Buffer.from(before).toString("base64"),
     afterMemo: Buffer.from(after).toString("base64"),

@@ -1,14 +1,20 @@
 import { hash } from "node:crypto";
 
-/** Identifies the request that a payment or an idempotency key stands for, SHA-256 (hex). `query` with its `?`, or empty. */
+/**
+ * Identifies the request that a payment or an idempotency key stands for, SHA-256 (hex). `query` with its `?`, or empty.
+ * `beneficiary`: credit for another account is another request.
+ */
 export function fingerprint(call: {
   readonly method: string;
   readonly path: string;
   readonly query: string;
   readonly body: Buffer;
+  readonly beneficiary?: string | undefined;
 }): string {
   const body = hash("sha256", call.body, "hex");
-  return hash("sha256", JSON.stringify([call.method, call.path, call.query, body]), "hex");
+  const parts = [call.method, call.path, call.query, body];
+  if (call.beneficiary !== undefined) parts.push(call.beneficiary);
+  return hash("sha256", JSON.stringify(parts), "hex");
 }
 
 /** The query of a request target with its `?`, or empty. */

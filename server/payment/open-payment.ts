@@ -5,32 +5,36 @@ import type { ClaimOutcome, ClaimRequest, Ledger, PaymentRecord } from "../ledge
 import type { SealedResponse } from "../ledger/sealed-response.ts";
 import type { Route } from "../routes.ts";
 import { type ArrivedPayment, withoutSecrets } from "./arrived-payment.ts";
-import type { Charge, StoredResponse } from "./charge.ts";
+import type { StoredResponse } from "./charge.ts";
 import type { Facilitators } from "./facilitators.ts";
-import { fingerprint } from "./fingerprint.ts";
 import type { Reconciler } from "./reconcile.ts";
 import type { PaymentSource, RefusedPayments } from "./refused-payments.ts";
 import { openResponse } from "./response-store.ts";
-import { createX402Charge, type X402ChargeParts, type X402Payment } from "./x402-charge.ts";
+import {
+  createX402Charge,
+  type WalletCharge,
+  type X402ChargeParts,
+  type X402Payment,
+} from "./x402-charge.ts";
 
 /** What a payment header leads to. `error` with status 402 is answered with fresh requirements. */
 export type Opening =
-  | { readonly kind: "charge"; readonly charge: Charge }
+  | { readonly kind: "charge"; readonly charge: WalletCharge }
   | {
       readonly kind: "replay";
       readonly response: StoredResponse;
       readonly proof: Readonly<Record<string, string>>;
     }
+  /** Settled, and on an account instead of served; as it was read, or just before it was credited. */
+  | { readonly kind: "credited"; readonly record: PaymentRecord }
   | { readonly kind: "error"; readonly error: GatewayError };
 
 export interface PaymentCall {
   readonly route: Route;
-  readonly method: string;
-  /** The request's own path; the token is bound to it. */
-  readonly path: string;
-  /** With its `?`, or empty. */
-  readonly query: string;
-  readonly body: Buffer;
+  /** Of the request (fingerprint.ts). */
+  readonly fingerprint: string;
+  /** See {@link PaymentRecord.beneficiary}. */
+  readonly beneficiary: string | undefined;
   /** Of the client. */
   readonly address: string;
   /** Aborted when the client leaves before anything was settled. */
@@ -88,7 +92,7 @@ function claimRequest(parts: OpenPaymentParts, payment: ArrivedPayment, call: Pa
   const { transfer, identifier } = payment;
   return {
     id: transfer.id,
-    fingerprint: fingerprint(call),
+    fingerprint: call.fingerprint,
     payer: transfer.payer,
     amount: transfer.amount,
     asset: payment.asset,
@@ -99,6 +103,7 @@ function claimRequest(parts: OpenPaymentParts, payment: ArrivedPayment, call: Pa
     memo: transfer.memo,
     feePayer: transfer.feePayer,
     claimHeight: parts.height(),
+    beneficiary: call.beneficiary,
     identifierHash:
       identifier === undefined
         ? undefined
@@ -324,7 +329,7 @@ function charge(
     X402Payment,
     "id" | "amount" | "fence" | "upfront" | "facilitator" | "settledAs" | "usage" | "onEnd" | "onRefused"
   >,
-): Charge {
+): WalletCharge {
   return createX402Charge(parts, {
     ...claim,
     payer: payment.transfer.payer,
@@ -340,8 +345,7 @@ function open(payment: ArrivedPayment, sealed: SealedResponse | undefined): Stor
 }
 
 function credited(record: PaymentRecord): Opening {
-  const details = { account: `wallet:${record.payer}`, transaction: record.transaction ?? null };
-  return { kind: "error", error: new GatewayError("payment_credited", { details }) };
+  return { kind: "credited", record };
 }
 
 function recordFacts(record: PaymentRecord): {

@@ -1,12 +1,13 @@
 import type { IncomingMessage } from "node:http";
 import { GatewayError } from "../errors.ts";
 import type { UsageFacts } from "../ledger/call-ledger.ts";
+import { creditedAccount, type PaymentRecord } from "../ledger/ledger.ts";
 import type { MicroUsd } from "../money.ts";
 import type { RouteMatch } from "../route-table.ts";
 import type { ArrivedPayment, PaymentReader } from "./arrived-payment.ts";
 import type { Deliveries } from "./deliver.ts";
-import { queryOf } from "./fingerprint.ts";
-import { type OpenPaymentParts, openPayment } from "./open-payment.ts";
+import { fingerprint, queryOf } from "./fingerprint.ts";
+import { type Opening, type OpenPaymentParts, openPayment } from "./open-payment.ts";
 import { readBody } from "./read-body.ts";
 import type { Sale } from "./sale.ts";
 import type { Visit } from "./visit.ts";
@@ -31,7 +32,7 @@ export interface WalletParts {
   readonly bodyLimitBytes: number;
   /** Whether a call's price depends on its body. */
   readonly isQuoted: (match: RouteMatch) => boolean;
-  readonly priced: (match: RouteMatch, sale: Sale) => RouteMatch;
+  readonly priced: (match: RouteMatch, sale: Pick<Sale, "range">) => RouteMatch;
   readonly check: (visit: Visit, body: Buffer) => GatewayError | Sale;
   readonly deliveries: Deliveries;
   readonly clientAddress: (req: IncomingMessage) => string;
@@ -50,8 +51,9 @@ export async function payByWallet(parts: WalletParts, visit: Visit): Promise<Gat
   if (arrived instanceof GatewayError) return arrived;
   const { payment, body, sale } = arrived;
   visit.sale = sale;
-  const opening = await open(parts, visit, payment, body);
+  const { opening } = await openingOf(parts, visit, payment, body, undefined);
   if (opening.kind === "error") return opening.error;
+  if (opening.kind === "credited") return refuseCredited(opening.record);
   if (opening.kind === "replay") {
     writeStored(visit.res, opening.response, opening.proof);
     return undefined;
@@ -96,36 +98,49 @@ async function readQuoted(parts: WalletParts, visit: Visit): Promise<Arrived | G
   return payment instanceof GatewayError ? payment : { payment, body, sale };
 }
 
-function readPayment(parts: WalletParts, visit: Visit): ArrivedPayment | GatewayError {
+/** Decodes the payment of a request at the price it was given. A bogus one counts against the client's address. */
+export function readPayment(
+  parts: Pick<WalletParts, "reader" | "payments" | "clientAddress">,
+  visit: Visit,
+): ArrivedPayment | GatewayError {
   const payment = parts.reader.read(visit.req.headers, visit.match);
   if (!(payment instanceof GatewayError)) visit.payer = payment.transfer.payer;
   else if (payment.status < 500) parts.payments.refusals.bogus(parts.clientAddress(visit.req));
   return payment;
 }
 
-async function open(
-  parts: WalletParts,
+/** Settled, not served, and on an account by now. */
+function refuseCredited(record: PaymentRecord): GatewayError {
+  const details = { account: creditedAccount(record), transaction: record.transaction ?? null };
+  return new GatewayError("payment_credited", { details });
+}
+
+/** Opens the payment of a request, for as long as its client stays. Rejects with LedgerFault. */
+export async function openingOf(
+  parts: Pick<WalletParts, "payments" | "clientAddress" | "usage" | "onEnd">,
   visit: Visit,
   payment: ArrivedPayment,
   body: Buffer,
-): ReturnType<typeof openPayment> {
+  beneficiary: string | undefined,
+): Promise<{ readonly opening: Opening; readonly fingerprint: string }> {
   const { req, res, match } = visit;
   const left = new AbortController();
   const onClose = (): void => left.abort();
   res.once("close", onClose);
   const { route, path } = match;
+  const request = { method: route.method, path, query: queryOf(req.url), body, beneficiary };
+  const requestPrint = fingerprint(request);
   try {
-    return await openPayment(parts.payments, payment, {
+    const opening = await openPayment(parts.payments, payment, {
       route,
-      method: route.method,
-      path,
-      query: queryOf(req.url),
-      body,
+      fingerprint: requestPrint,
+      beneficiary,
       address: parts.clientAddress(req),
       signal: left.signal,
       usage: () => parts.usage(visit, undefined),
       onEnd: (charged, notCharged) => parts.onEnd(visit, charged, notCharged),
     });
+    return { opening, fingerprint: requestPrint };
   } finally {
     res.off("close", onClose);
   }

@@ -1,9 +1,11 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { isBearer } from "../auth/credential.ts";
 import { answerPreflight } from "../cors.ts";
 import { type ErrorCode, GatewayError } from "../errors.ts";
 import type { RouteMatch } from "../route-table.ts";
 import type { Tier } from "../routes.ts";
 import type { PaymentReader } from "./arrived-payment.ts";
+import { buyCredit, type CreditDesk, type CreditParts } from "./buy-credit.ts";
 import type { Challenges } from "./challenge.ts";
 import { createDeliveries } from "./deliver.ts";
 import type { GateOptions } from "./gate.ts";
@@ -36,6 +38,8 @@ export interface PaywallParts {
   readonly payments: OpenPaymentParts;
   /** Undefined: no credentials are accepted, wallets only. */
   readonly keys: Omit<KeyParts, "check" | "deliveries" | "bodyLimitBytes" | "keepResponses"> | undefined;
+  /** Undefined: no credit is sold. */
+  readonly desk: CreditDesk | undefined;
   readonly gate: Pick<GateOptions, "streamingTypes" | "gateBytes" | "keepBytes">;
   readonly bodyLimitBytes: number;
   readonly clientAddress: WalletParts["clientAddress"];
@@ -92,6 +96,7 @@ export function createPaywall(parts: PaywallParts): Paywall {
     usage: parts.usageOf,
     onEnd: parts.onWalletCall,
   };
+  const credits: CreditParts | undefined = parts.desk && { ...wallet, desk: parts.desk };
   const keys: KeyParts | undefined = parts.keys && {
     ...parts.keys,
     bodyLimitBytes,
@@ -109,11 +114,17 @@ export function createPaywall(parts: PaywallParts): Paywall {
       return;
     }
     const visit = beginVisit(req, res, match, seller);
+    const desk = match.route.target.kind === "credit" ? credits : undefined;
     if (reader.carries(headers)) {
       visit.tier = "x402";
       res.once("close", () => report(visit));
       const isSuspect = parts.payments.refusals.isSuspect(parts.clientAddress(req));
-      (isSuspect ? suspectsTurns : turns).run(() => void follow(visit, payByWallet(wallet, visit)));
+      (isSuspect ? suspectsTurns : turns).run(
+        () => void follow(visit, desk === undefined ? payByWallet(wallet, visit) : buyCredit(desk, visit)),
+      );
+    } else if (desk !== undefined) {
+      res.once("close", () => report(visit));
+      void follow(visit, buyCredit(desk, visit));
     } else if (isBearer(headers.authorization)) {
       res.once("close", () => report(visit));
       void follow(visit, keys === undefined ? noCredentials() : payByKey(keys, visit));
@@ -224,11 +235,6 @@ export function createPaywall(parts: PaywallParts): Paywall {
     },
     cutOff: deliveries.cutOff,
   };
-}
-
-/** Another scheme is no credential of ours: the answer is the price. */
-function isBearer(authorization: string | undefined): boolean {
-  return authorization !== undefined && /^\s*bearer\b/i.test(authorization);
 }
 
 async function noCredentials(): Promise<GatewayError> {

@@ -58,12 +58,22 @@ export interface X402Payment {
   readonly onRefused: () => void;
 }
 
+/** The charge of a payment by wallet, which may also end with its amount on an account. */
+export interface WalletCharge extends Charge {
+  readonly paymentId: string;
+  /**
+   * In the place of capture and release, after `settle`: the amount goes onto the account of the record's beneficiary. Resolves
+   * when that is durable; false: it is not recorded, and whoever finds the settled record credits it. Never throws.
+   */
+  credit(reason: string): Promise<boolean>;
+}
+
 /** Opens the charge of a claimed payment: its lease is held from here until the charge ends. */
-export function createX402Charge(parts: X402ChargeParts, payment: X402Payment): Charge {
+export function createX402Charge(parts: X402ChargeParts, payment: X402Payment): WalletCharge {
   return new X402Charge(parts, payment);
 }
 
-class X402Charge implements Charge {
+class X402Charge implements WalletCharge {
   readonly tier = "x402";
   readonly capturesFirst = false;
   readonly amount: MicroUsd;
@@ -91,6 +101,10 @@ class X402Charge implements Charge {
 
   costOf(): MicroUsd {
     return this.amount;
+  }
+
+  get paymentId(): string {
+    return this.#payment.id;
   }
 
   get settling(): boolean {
@@ -179,6 +193,22 @@ class X402Charge implements Charge {
       }
     });
     this.#letGo(0n, release.reason);
+  }
+
+  async credit(reason: string): Promise<boolean> {
+    if ((await this.#end()) !== "settled") return false;
+    const { id, fence } = this.#payment;
+    const { ledger, onState } = this.#parts;
+    let isCredited = false;
+    await this.#attempt(async () => {
+      const step = await ledger.credit(id, fence, reason);
+      // Lost after a fault: the try before may have done it, or somebody else has by now.
+      isCredited = step === "ok" || (await ledger.payment(id))?.state === "credited";
+      if (step === "ok") onState("credited");
+    });
+    if (isCredited) this.#letGo(this.amount, undefined);
+    else this.#letGo(0n, "ledger_unavailable");
+    return isCredited;
   }
 
   /** Ends the charge: what it was by then. `over`: ended before, or the settlement failed and has said so itself. */

@@ -79,7 +79,7 @@ export function createProxy(options: ProxyOptions): UpstreamProxy {
         if (upstream === undefined) return new GatewayError("upstream_unreachable");
         return prepareForward(upstream, method, url, price, streamingTypes);
       }
-      if (target.kind === "handler") return new GatewayError("not_found");
+      if (target.kind === "handler" || target.kind === "credit") return new GatewayError("not_found");
       const coding = headers["content-encoding"] ?? "identity";
       if (coding !== "identity") {
         return new GatewayError("invalid_request", { message: "The request body must not be compressed." });

@@ -88,6 +88,7 @@ export function claimOf(shop: Shop, sale: Pick<Sale, "payment">): ClaimRequest {
     ...{ id, payer, amount, asset, memo, feePayer, fingerprint: "f".repeat(64) },
     ...{ payTo: shop.localnet.merchant, network: shop.localnet.network, x402Version: 2 },
     ...{ route: "POST /agent", claimHeight: shop.localnet.height(), identifierHash: undefined },
+    beneficiary: undefined,
     ...{ admitNew: true, leaseMs: 60_000, maxInFlight: 8 },
   };
 }

@@ -73,7 +73,7 @@ test("never presented: listed, then credited once, and refused as credited when 
     problem: "transfer_without_call",
     payment: sale.id,
     state: undefined,
-    payer: sale.payer,
+    account: sale.account,
     amount: PRICE,
     transaction: expect.any(String),
   };
@@ -219,7 +219,7 @@ test("made by hand, its own fee payer: found by its memo and credited to who pai
   const buyer = await createBuyer(shop);
   await sendByHand(shop, buyer);
   expect(await checkShop(shop, { credit: true })).toMatchObject({
-    differences: [{ problem: "transfer_without_call", payer: buyer.address, credited: true }],
+    differences: [{ problem: "transfer_without_call", account: `wallet:${buyer.address}`, credited: true }],
   });
   expect(await shop.gateway.ledger.balance(`wallet:${buyer.address}`)).toBe(PRICE);
 });

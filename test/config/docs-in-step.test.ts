@@ -14,9 +14,10 @@ function text(path: string): string {
 
 /** Every setting with its place: `payment.gate`, `upstreams.NAME.url`. Routes are shown as an example. */
 function settings(schema: unknown, path: readonly string[] = []): readonly string[] {
-  if (schema instanceof z.ZodOptional || schema instanceof z.ZodDefault || schema instanceof z.ZodPrefault) {
-    return settings(schema.unwrap(), path);
-  }
+  const wrapped = [z.ZodOptional, z.ZodNullable, z.ZodDefault, z.ZodPrefault].find(
+    (wrapper) => schema instanceof wrapper,
+  );
+  if (wrapped !== undefined && schema instanceof wrapped) return settings(schema.unwrap(), path);
   if (schema instanceof z.ZodRecord && path[0] !== "routes")
     return settings(schema.valueType, [...path, "NAME"]);
   if (!(schema instanceof z.ZodObject)) return [path.join(".")];

@@ -59,8 +59,9 @@ test("the defaults the example file shows are the defaults", () => {
     "ownKeys",
     "alerts",
     "flood",
+    "topUp",
   ] as const) {
     expect(shown[key]).toEqual(bare[key]);
   }
-  expect(shown.routes.slice(0, 7)).toEqual(bare.routes);
+  expect(shown.routes.slice(0, 9)).toEqual(bare.routes);
 });

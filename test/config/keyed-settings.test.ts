@@ -53,7 +53,7 @@ test.each([
 test("built-in endpoints take keys, and tokens where they are configured; own routes what they list", () => {
   const routes = 'routes: { "GET /a": { upstream: default, price: "$1" } }\n';
   const tiersOf = (yaml: string) =>
-    loaded(ONE_MODEL + routes + yaml, SOLANA_ENV).routes.map(({ tiers }) => tiers);
+    loaded(`${ONE_MODEL}topup: null\n${routes}${yaml}`, SOLANA_ENV).routes.map(({ tiers }) => tiers);
   const seven = (tiers: readonly string[]) => Array.from({ length: 7 }, () => tiers);
   expect(tiersOf("")).toEqual([...seven(["x402", "key"]), ["x402"]]);
   expect(tiersOf(JWT)).toEqual([...seven(["x402", "key", "jwt"]), ["x402"]]);

@@ -109,11 +109,13 @@ test("the built-in endpoints stand on every mount, in the mount's dialect", () =
     ["POST", "/ai/embeddings", 2_000n, "openai", "openai"],
     ["POST", "/api/v1/chat/completions", 20_000n, "numeric", "openai"],
     ["POST", "/api/v1/embeddings", 2_000n, "numeric", "openai"],
+    ["POST", "/keys", 1_000_000n, "openai", "credit"],
+    ["POST", "/topup", 1_000_000n, "openai", "credit"],
   ]);
 });
 
 test("an endpoint without a price is switched off; a gateway of own routes needs no model", () => {
-  const off = loaded(`${ONE_MODEL}prices: { chat: null, embeddings: false }`, SOLANA_ENV);
+  const off = loaded(`${ONE_MODEL}topup: null\nprices: { chat: null, embeddings: false }`, SOLANA_ENV);
   expect(off.routes.map(({ path }) => path)).toEqual(["/agent"]);
   const { UPSTREAM_URL: _, ...env } = SOLANA_ENV;
   const own = loaded(

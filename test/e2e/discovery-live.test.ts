@@ -30,9 +30,15 @@ const ROUTES = [
   ["POST", "/ai/embeddings", "2000"],
   ["POST", "/api/v1/chat/completions", "20000"],
   ["POST", "/api/v1/embeddings", "2000"],
+  ["POST", "/keys", "1000000"],
+  ["POST", "/topup", "1000000"],
   ["GET", "/report/:id", "50000"],
   ["DELETE", "/report/:id", "1000"],
 ] as const;
+
+/** The request says what it costs. */
+const isCredit = (path: string): boolean => path.endsWith("/keys") || path.endsWith("/topup");
+const BOUNDS = { mode: "dynamic", currency: "USD", min: "1.00", max: "1000.00" };
 
 let shop: Shop;
 beforeAll(async () => {
@@ -176,9 +182,13 @@ describe.each(ROUTES)("%s %s", (method, path, amount) => {
     const info = operation?.["x-payment-info"] as {
       price: { amount: string; currency: string; mode: string };
     };
-    expect(info.price).toMatchObject({ mode: "fixed", currency: "USD" });
-    const [, whole = "", fraction = ""] = /^(\d+)\.(\d+)$/.exec(info.price.amount) ?? [];
-    expect(String(BigInt(whole + fraction.padEnd(6, "0")))).toBe(amount);
+    if (isCredit(path)) {
+      expect(info.price).toEqual(BOUNDS);
+    } else {
+      expect(info.price).toMatchObject({ mode: "fixed", currency: "USD" });
+      const [, whole = "", fraction = ""] = /^(\d+)\.(\d+)$/.exec(info.price.amount) ?? [];
+      expect(String(BigInt(whole + fraction.padEnd(6, "0")))).toBe(amount);
+    }
     expect(termsOf(await unpaid()).accepts[0]?.["amount"]).toBe(amount);
   });
 
@@ -249,7 +259,10 @@ test("@agentcash/discovery finds every route with its price, and the free ones",
   expect(paid.map(({ resourceKey }) => resourceKey).toSorted()).toEqual(
     ROUTES.map(([method, path]) => `${shop.url} ${method} ${path.replace(":id", "{id}")}`).toSorted(),
   );
-  for (const endpoint of paid) expect(endpoint).toMatchObject({ pricingMode: "fixed", protocols: ["x402"] });
+  for (const endpoint of paid) {
+    const pricingMode = isCredit(endpoint.path) ? "dynamic" : "fixed";
+    expect(endpoint).toMatchObject({ pricingMode, protocols: ["x402"] });
+  }
   const source = (await getOpenAPI(shop.url))._unsafeUnwrap();
   if (source === null || isOpenApiParseFailure(source)) throw new Error(JSON.stringify(source));
   expect(getWarningsForOpenAPI(source)).toEqual([]);

@@ -10,26 +10,34 @@ import { openForBusiness } from "./audit.ts";
 export interface ChildGateway {
   /** SIGKILL; resolves when it is gone. */
   kill(): Promise<void>;
+  /** Resolves when it has ended by itself. */
+  readonly gone: Promise<unknown>;
 }
 
 /** Starts the program for a shop without a gateway; resolves when it sells. */
-export async function startChild(shop: Shop, build: Build, yaml = ""): Promise<ChildGateway> {
+export async function startChild(
+  shop: Shop,
+  build: Build,
+  yaml = "",
+  more: Readonly<Record<string, string>> = {},
+): Promise<ChildGateway> {
   const config = join(shop.dataDir, "farebox.yaml");
   await writeFile(config, shop.configText + yaml);
-  const env = { ...shop.env, PATH: process.env["PATH"], FAREBOX_CONFIG: config, LOG_LEVEL: "error" };
+  const env = { ...shop.env, PATH: process.env["PATH"], FAREBOX_CONFIG: config, LOG_LEVEL: "error", ...more };
   const child = spawn(process.execPath, [build.main], { env, cwd: shop.dataDir, stdio: "inherit" });
   const kill = () => end(child);
-  const gone = once(child, "exit").then(([code]) => {
+  const gone = once(child, "exit");
+  const tooEarly = gone.then(([code]) => {
     throw new Error(`the gateway ended with ${code}`);
   });
-  gone.catch(() => {});
+  tooEarly.catch(() => {});
   try {
-    await Promise.race([openForBusiness(shop.url), gone]);
+    await Promise.race([openForBusiness(shop.url), tooEarly]);
   } catch (error) {
     await kill();
     throw error;
   }
-  return { kill };
+  return { kill, gone };
 }
 
 async function end(child: ChildProcess): Promise<void> {

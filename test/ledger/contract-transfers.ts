@@ -49,7 +49,7 @@ export function transferContract(world: World): void {
       expect(await world.ledger.creditTransfer(landed(asked))).toBe("credited");
       const { id, payer, amount, asset, payTo, network, memo, feePayer } = asked;
       const record: PaymentRecord = {
-        ...{ id, payer, amount, asset, payTo, network, memo, feePayer },
+        ...{ id, payer, amount, asset, payTo, network, memo, feePayer, beneficiary: undefined },
         ...{ state: "credited", fence: 1, fingerprint: "", x402Version: 2, route: "" },
         ...{ claimHeight: undefined, transaction: "landed", reason: "never_served" },
         ...{ watched: false, leased: false, orphaned: false, servings: 0 },

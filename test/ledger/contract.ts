@@ -3,6 +3,7 @@ import { type Ledger, LedgerFault } from "../../server/ledger/ledger.ts";
 import { accountContract } from "./contract-accounts.ts";
 import { admissionContract } from "./contract-admission.ts";
 import { alertContract } from "./contract-alerts.ts";
+import { beneficiaryContract } from "./contract-beneficiaries.ts";
 import { callsModelContract } from "./contract-calls-model.ts";
 import { captureContract } from "./contract-captures.ts";
 import { claimContract } from "./contract-claims.ts";
@@ -43,6 +44,7 @@ export function ledgerContract(name: string, open: OpenLedger, share = 1): void 
     stepContract(world);
     reconcileContract(world);
     transferContract(world);
+    beneficiaryContract(world);
     modelContract(world);
     accountContract(world);
     keyContract(world);

@@ -51,6 +51,7 @@ export function request(overrides: Partial<ClaimRequest> = {}): ClaimRequest {
     memo: "memo",
     feePayer: "fee-payer",
     claimHeight: HEIGHT,
+    beneficiary: undefined,
     identifierHash: undefined,
     admitNew: true,
     leaseMs: LEASE_MS,

@@ -50,7 +50,14 @@ function unknownPayment(claimHeight: bigint | undefined): PaymentRecord {
   return {
     ...{ id: payment.id, state: "unknown", fence: 1, fingerprint: "", payer: PAYER, amount: 20_000n },
     ...{ asset: USDC, payTo: PAY_TO, network: "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp", x402Version: 2 },
-    ...{ route: "POST /agent", memo: MEMO, feePayer: PAYER, claimHeight, transaction: undefined },
+    ...{
+      route: "POST /agent",
+      memo: MEMO,
+      feePayer: PAYER,
+      claimHeight,
+      beneficiary: undefined,
+      transaction: undefined,
+    },
     ...{ reason: undefined, watched: false, orphaned: false, servings: 0, leased: true },
     ...{ createdAt: NOW, updatedAt: NOW },
   };

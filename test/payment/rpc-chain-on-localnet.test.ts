@@ -77,6 +77,7 @@ async function sign(payer: KeyPairSigner, memo?: string, feePayer = localnet.fee
     memo: memo ?? "",
     feePayer,
     claimHeight: localnet.height(),
+    beneficiary: undefined,
     transaction: undefined,
     reason: undefined,
     watched: false,

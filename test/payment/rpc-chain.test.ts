@@ -51,6 +51,7 @@ function record(of: { readonly id: string }, facts: Partial<PaymentRecord> = {})
     memo: MEMO,
     feePayer: PAYER,
     claimHeight: 700n,
+    beneficiary: undefined,
     transaction: undefined,
     reason: undefined,
     watched: false,

@@ -139,6 +139,17 @@ local function payment_response(row)
   return read_response("payment:" .. row.id)
 end
 
+-- Who is credited in the place of the payer's wallet account; nil: nobody. Records that are older than this have no such field.
+local function beneficiary_of(row)
+  if not row.beneficiary or row.beneficiary == "" then return nil end
+  return row.beneficiary
+end
+
+-- The account may be in another shard: it is credited from outside, and then credit.lua is called again.
+local function elsewhere(row)
+  return { beneficiary_of(row), row.amount, row.fence }
+end
+
 -- What is owed goes onto the payer's wallet account, under a reference that is used once.
 local function credit_owed(row)
   return (credit("wallet:" .. row.payer, row.amount, "payment:" .. row.id, "owed_credit"))
