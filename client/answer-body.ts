@@ -13,21 +13,26 @@ export async function readWhole(response: Response): Promise<Response> {
   return response.body === null ? response : withBody(response, await response.arrayBuffer());
 }
 
-/** The same answer; when its body breaks off, the reader is told `onBreak`'s error. */
+/**
+ * The same answer; when its body breaks off, the reader is told `onBreak`'s error. Race: a reader that has seen enough
+ * cancels while the next bytes are on their way; that is an end, whatever becomes of them.
+ */
 export function watchBody(response: Response, onBreak: (fault: unknown) => unknown): Response {
   if (response.body === null) return response;
   const reader = response.body.getReader();
+  let isLeft = false;
   const body = new ReadableStream<Uint8Array>({
     async pull(controller) {
-      try {
-        const { done, value } = await reader.read();
-        if (done) controller.close();
-        else controller.enqueue(value);
-      } catch (fault) {
-        controller.error(onBreak(fault));
-      }
+      const read = await reader.read().catch((fault: unknown) => ({ fault }));
+      if (isLeft) return;
+      if ("fault" in read) controller.error(onBreak(read.fault));
+      else if (read.done) controller.close();
+      else controller.enqueue(read.value);
     },
-    cancel: (reason) => reader.cancel(reason),
+    cancel(reason) {
+      isLeft = true;
+      return reader.cancel(reason);
+    },
   });
   return withBody(response, body);
 }
@@ -39,14 +44,22 @@ export function withHeader(response: Response, name: string, value: string): Res
   return changed;
 }
 
-/** The data of server-sent events, parsed as JSON, up to `[DONE]`. Throws `cut()` if that does not come. */
+/** The data of server-sent events, parsed as JSON (undefined for what is none), up to `[DONE]`. Throws `cut()` if that does not come. */
 export async function* readEvents(response: Response, cut: () => Error): AsyncGenerator<unknown> {
   const text = response.body?.pipeThrough(new TextDecoderStream());
   for await (const { data } of text?.pipeThrough(new EventSourceParserStream()) ?? []) {
     if (data === "[DONE]") return;
-    yield JSON.parse(data);
+    yield parseJson(data);
   }
   throw cut();
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }
 
 /** Fetch has undone the encoding, so the two headers that speak of it would be wrong. */

@@ -66,8 +66,9 @@ export interface AgentOptions extends CallOptions {
   readonly system?: string;
 }
 
-/** The body of an OpenAI chat completion; without a `model` the service's default is asked. */
+/** The body of an OpenAI chat completion. */
 export type ChatRequest = Readonly<Record<string, unknown>> & {
+  readonly model: string;
   readonly messages: readonly unknown[];
   readonly stream?: boolean;
 };
