@@ -6,7 +6,7 @@ const FORGET_AFTER_MS = 3_600_000;
 export interface KeptPayments {
   /** Takes out a payment that was made for this very call and has no end yet. */
   take(call: Call): Promise<Payment | undefined>;
-  /** `unspent`: it need not be kept once it can no longer land. */
+  /** `unspent`: it need not be kept once it has not landed and no longer can. */
   keep(payment: Payment, unspent: boolean): void;
   drop(payment: Payment): void;
   list(): readonly Payment[];
@@ -18,7 +18,7 @@ export interface KeptPayments {
  * Race: a payment is in one running call or in here, never in two; of two equal calls at once the second pays for itself.
  */
 export function createKeptPayments(
-  canStillLand: (payment: Payment) => Promise<boolean>,
+  isOver: (payment: Payment) => Promise<boolean>,
   now: () => number,
 ): KeptPayments {
   let kept: { readonly payment: Payment; readonly unspent: boolean }[] = [];
@@ -28,7 +28,7 @@ export function createKeptPayments(
         const found = kept.find(({ payment }) => isPaymentFor(call, payment));
         if (found === undefined) return undefined;
         kept = kept.filter((one) => one !== found);
-        if (!found.unspent || (await canStillLand(found.payment))) return found.payment;
+        if (!found.unspent || !(await isOver(found.payment))) return found.payment;
       }
     },
     keep(payment, unspent) {

@@ -3,15 +3,8 @@ import { decodePaymentResponseHeader } from "@x402/fetch";
 import { watchBody, withHeader } from "./answer-body.ts";
 import { FareboxError } from "./farebox-error.ts";
 import { createKeptPayments } from "./kept-payments.ts";
-import {
-  type Call,
-  callOf,
-  canStillLand,
-  type Payment,
-  paymentFor,
-  readCall,
-  withPayment,
-} from "./payment.ts";
+import { type Call, callOf, type Payment, paymentFor, readCall, withPayment } from "./payment.ts";
+import { isOver } from "./payment-on-chain.ts";
 import {
   type Answered,
   brokenOff,
@@ -73,13 +66,13 @@ export interface PaymentFetch extends Caller {
  *                            kept, until an equal call or `resume` sends it again
  *
  * Invariant: one call signs at most one payment, and none while an equal call's payment has no end; a kept one that was
- * answered but bought nothing is let go only when the chain would no longer take it.
+ * answered but bought nothing is let go only when the chain has not taken it and no longer would.
  * Redirects are returned, not followed: a payment goes to the named host only.
  * Throws {@link FareboxError}; a call aborted by its own signal rejects with the signal's reason.
  */
 export function createPaymentFetch(options: PaymentFetchOptions): PaymentFetch {
   const { now = Date.now, onEvent: emit = () => {}, rpcUrl } = options;
-  const kept = createKeptPayments((payment) => canStillLand(payment, rpcUrl, now()), now);
+  const kept = createKeptPayments((payment) => isOver(payment, rpcUrl, now()), now);
 
   async function ask(input: string | URL | Request, init?: RequestInit): Promise<PaidAnswer> {
     const call = await readCall(input, init);

@@ -1,6 +1,3 @@
-import { blockhash, getCompiledTransactionMessageDecoder } from "@solana/kit";
-import { decodePaymentSignatureHeader } from "@x402/core/http";
-import { createRpcClient, decodeTransactionFromPayload } from "@x402/svm";
 import { z } from "zod";
 import { FareboxError } from "./farebox-error.ts";
 
@@ -33,9 +30,6 @@ export interface Call {
 }
 
 const KEPT_HEADERS = ["content-type", "accept"];
-/** A blockhash lives about a minute; a node that has not seen a younger one yet would call it expired. */
-const YOUNGEST_EXPIRED_MS = 60_000;
-const RPC_TIMEOUT_MS = 15_000;
 
 /** Takes a request apart. The signal is the caller's own: the copy that a `Request` makes may be collected with it. */
 export async function readCall(input: string | URL | Request, init: RequestInit | undefined): Promise<Call> {
@@ -83,28 +77,4 @@ export function callOf(payment: Payment, signal: AbortSignal | undefined): Call 
 export function isPaymentFor({ url, init }: Call, payment: Payment): boolean {
   const body = init.body === null ? null : Buffer.from(init.body).toString("base64");
   return payment.url === url && payment.method === init.method && payment.body === body;
-}
-
-/**
- * Whether the chain would still take the transfer: its blockhash lives. When the node cannot tell, it would.
- * It says nothing of a transfer that has landed already.
- */
-export async function canStillLand(
-  payment: Payment,
-  rpcUrl: string | undefined,
-  nowMs: number,
-): Promise<boolean> {
-  if (nowMs - payment.signedAt < YOUNGEST_EXPIRED_MS) return true;
-  try {
-    const { payload, accepted } = decodePaymentSignatureHeader(payment.headers["PAYMENT-SIGNATURE"] ?? "");
-    const { transaction } = z.object({ transaction: z.string() }).parse(payload);
-    const { messageBytes } = decodeTransactionFromPayload({ transaction });
-    const { lifetimeToken } = getCompiledTransactionMessageDecoder().decode(messageBytes);
-    const { value } = await createRpcClient(accepted.network, rpcUrl)
-      .isBlockhashValid(blockhash(lifetimeToken), { commitment: "confirmed" })
-      .send({ abortSignal: AbortSignal.timeout(RPC_TIMEOUT_MS) });
-    return value;
-  } catch {
-    return true;
-  }
 }

@@ -37,7 +37,8 @@ export async function readTokenBalance(rpcUrl: string, owner: Address, mint: str
   }
 }
 
-async function associatedTokenAccount(owner: Address, mint: Address): Promise<Address> {
+/** Of the classic token program, which USDC is of. */
+export async function associatedTokenAccount(owner: Address, mint: Address): Promise<Address> {
   const encoder = getAddressEncoder();
   const [account] = await getProgramDerivedAddress({
     programAddress: ASSOCIATED_TOKEN_PROGRAM,

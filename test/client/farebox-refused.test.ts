@@ -1,9 +1,10 @@
-import { generateKeyPairSync } from "node:crypto";
+import { generateKeyPairSync, randomUUID } from "node:crypto";
 import { inspect } from "node:util";
 import { SOLANA_DEVNET_CAIP2, USDC_DEVNET_ADDRESS } from "@x402/svm";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { Farebox, FareboxError } from "../../client/farebox.ts";
 import { type Localnet, startLocalnet } from "../../localnet/index.ts";
+import { startRpcProxy } from "../faults/rpc-proxy.ts";
 import { type Customer, openCustomer, transfersOf } from "./farebox-setting.ts";
 import type { Listening } from "./listen.ts";
 import { DECLARATION, decode, fail, OPTION, type Seller, type Step, serve, startSeller } from "./seller.ts";
@@ -21,7 +22,7 @@ afterAll(() => localnet.close());
 const terms = () => ({
   ...OPTION,
   payTo: localnet.merchant,
-  extra: { feePayer: localnet.feePayer, memo: "a-memo" },
+  extra: { feePayer: localnet.feePayer, memo: randomUUID() },
 });
 
 async function setUp(script: readonly Step[], options = {}, change = {}) {
@@ -38,7 +39,7 @@ function takeAndRefuse(code: string): Step {
     await fetch(`${localnet.facilitatorUrl}/settle`, {
       method: "POST",
       headers: { "content-type": "application/json" },
-      body: JSON.stringify({ x402Version: 2, paymentPayload, paymentRequirements: terms() }),
+      body: JSON.stringify({ x402Version: 2, paymentPayload, paymentRequirements: paymentPayload.accepted }),
     });
     await fail(402, code)(req, res);
   };
@@ -82,19 +83,42 @@ test.each(["payment_refused", "because"])(
   },
 );
 
-test("402 in no words of Farebox's: the same call sends the same payment, until the chain would not take it", async () => {
+test.each([
+  ["took it", 1, takeAndRefuse],
+  ["did not take it", 2, (code: string) => fail(402, code)],
+])(
+  "402 in no words of Farebox's, and the chain %s: once it would not any more, %i signed in all",
+  async (_what, signed, refuse) => {
+    let now = Date.now();
+    const { seller, who } = await setUp([refuse("because")], { now: () => now });
+    const call = () =>
+      expect(who.farebox.agent("Hi")).rejects.toMatchObject({ code: "because", status: 402 });
+    for (let calls = 0; calls < 3; calls += 1) await call();
+    now += 61_000;
+    await call();
+    expect([who.signed(), new Set(seller.payments()).size]).toEqual([1, 1]);
+    localnet.warp(200);
+    await call();
+    expect(who.signed()).toBe(signed);
+    expect(transfersOf(who, { localnet })).toBe(signed === 1 ? 1 : 0);
+  },
+);
+
+test("402 in no words of Farebox's and a node that is gone: no second payment", async () => {
   let now = Date.now();
-  const { seller, who } = await setUp([takeAndRefuse("because")], { now: () => now });
-  for (let calls = 0; calls < 3; calls += 1) {
-    await expect(who.farebox.agent("Hi")).rejects.toMatchObject({ code: "because" });
-  }
-  now += 61_000;
+  const rpc = await startRpcProxy();
+  rpc.forwardTo(localnet.rpcUrl);
+  const { who } = await setUp([fail(402, "because")], { now: () => now, rpcUrl: rpc.url });
   await expect(who.farebox.agent("Hi")).rejects.toMatchObject({ code: "because" });
-  expect([who.signed(), transfersOf(who, { localnet })]).toEqual([1, 1]);
-  expect(new Set(seller.payments()).size).toBe(1);
   localnet.warp(200);
+  now += 61_000;
+  rpc.fail("getSignaturesForAddress", { status: 500, body: "" });
+  await expect(who.farebox.agent("Hi")).rejects.toMatchObject({ code: "because" });
+  expect(who.signed()).toBe(1);
+  rpc.repair();
   await expect(who.farebox.agent("Hi")).rejects.toMatchObject({ code: "because" });
   expect(who.signed()).toBe(2);
+  await rpc.close();
 });
 
 test("402 in Farebox's words after an outage: that payment is over, and the next one buys the answer", async () => {
