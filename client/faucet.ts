@@ -1,11 +1,11 @@
-import { formatUsd, type MicroUsd } from "../server/money.ts";
-import { PaymentError } from "./payment-error.ts";
+import { FareboxError } from "./farebox-error.ts";
+import { formatUsd, type MicroUsd } from "./usd.ts";
 
 const FAUCET_TIMEOUT_MS = 15_000;
 
 /**
  * Asks the faucet of a local network for play money. Never to be called for a real network.
- * Throws {@link PaymentError} `faucet_failed`.
+ * Throws {@link FareboxError} `faucet_failed`.
  */
 export async function askFaucet(faucetUrl: string, owner: string, amount: MicroUsd): Promise<void> {
   let status: number;
@@ -19,7 +19,7 @@ export async function askFaucet(faucetUrl: string, owner: string, amount: MicroU
     await response.body?.cancel();
     status = response.status;
   } catch (cause) {
-    throw new PaymentError("faucet_failed", `The local faucet at ${faucetUrl} does not answer.`, { cause });
+    throw new FareboxError("faucet_failed", `The local faucet at ${faucetUrl} does not answer.`, { cause });
   }
-  if (status >= 400) throw new PaymentError("faucet_failed", `The local faucet answered ${status}.`);
+  if (status >= 400) throw new FareboxError("faucet_failed", `The local faucet answered ${status}.`);
 }

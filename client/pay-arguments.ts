@@ -1,5 +1,5 @@
 import { parseArgs } from "node:util";
-import { type MicroUsd, parseUsd } from "../server/money.ts";
+import { type MicroUsd, parseUsd } from "./usd.ts";
 
 export const USAGE = `Usage: npm run --silent pay -- <url> [options]
 

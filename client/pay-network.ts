@@ -1,10 +1,10 @@
 import type { Address } from "@solana/kit";
-import { formatUsd, type MicroUsd } from "../server/money.ts";
+import { FareboxError } from "./farebox-error.ts";
 import { askFaucet } from "./faucet.ts";
 import { type PayArguments, UsageError } from "./pay-arguments.ts";
-import { PaymentError } from "./payment-error.ts";
 import type { Terms } from "./terms.ts";
 import { readTokenBalance } from "./token-balance.ts";
+import { formatUsd, type MicroUsd } from "./usd.ts";
 
 const FAUCET_USD: MicroUsd = 5_000_000n;
 
@@ -38,7 +38,7 @@ export function findNetwork(
 
 /**
  * Makes sure that the wallet can pay, asking the faucet on a local network; tells what it did through `note`.
- * Throws {@link PaymentError}: `rpc_missing`, `rpc_unreachable`, `faucet_failed`, `insufficient_funds`.
+ * Throws {@link FareboxError}: `rpc_missing`, `rpc_unreachable`, `faucet_failed`, `insufficient_funds`.
  */
 export async function ensureFunds(
   { rpcUrl, faucetUrl }: PayNetwork,
@@ -47,7 +47,7 @@ export async function ensureFunds(
   note: (line: string) => void,
 ): Promise<void> {
   if (rpcUrl === undefined) {
-    throw new PaymentError("rpc_missing", "To pay, name a Solana RPC: set SOLANA_RPC_URL or pass --rpc.");
+    throw new FareboxError("rpc_missing", "To pay, name a Solana RPC: set SOLANA_RPC_URL or pass --rpc.");
   }
   let balance = await readTokenBalance(rpcUrl, owner, asset);
   if (balance < price && faucetUrl !== undefined) {
@@ -57,7 +57,7 @@ export async function ensureFunds(
     balance = await readTokenBalance(rpcUrl, owner, asset);
   }
   if (balance < price) {
-    throw new PaymentError(
+    throw new FareboxError(
       "insufficient_funds",
       `The wallet ${owner} holds ${formatUsd(balance)} USDC and the call costs ${formatUsd(price)}. Nothing was signed.`,
     );

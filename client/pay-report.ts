@@ -1,6 +1,6 @@
 import { STATUS_CODES } from "node:http";
-import { formatUsd } from "../server/money.ts";
 import type { PaymentEvent } from "./payment-fetch.ts";
+import { formatUsd } from "./usd.ts";
 
 /** One status line for people, for each thing that happens during a paid call. */
 export function describeEvent(event: PaymentEvent): string {

@@ -1,25 +1,30 @@
-import { setTimeout as wait } from "node:timers/promises";
 import type { TransactionSigner } from "@solana/kit";
 import { decodePaymentResponseHeader } from "@x402/fetch";
-import type { MicroUsd } from "../server/money.ts";
-import { formatUsd } from "../server/money.ts";
-import { PaymentError } from "./payment-error.ts";
-import { resendDelayMs, resendReason } from "./resend-policy.ts";
-import { createPaymentSigner } from "./sign-payment.ts";
+import { watchBody, withHeader } from "./answer-body.ts";
+import { FareboxError } from "./farebox-error.ts";
+import { createKeptPayments } from "./kept-payments.ts";
+import { type Call, callOf, type Payment, paymentFor, readCall, withPayment } from "./payment.ts";
+import { isOver } from "./payment-on-chain.ts";
+import {
+  type Answered,
+  brokenOff,
+  type Caller,
+  fetchOnce,
+  type PaidAnswer,
+  type Resend,
+  type SendOptions,
+  sendUntilAnswered,
+} from "./send-until-answered.ts";
+import { createPaymentSigner, type PaymentSigner } from "./sign-payment.ts";
 import { readTerms, type Terms } from "./terms.ts";
+import { formatUsd, type MicroUsd } from "./usd.ts";
 
 /** What happens during a paid call, in this order; `resend` any number of times. */
 export type PaymentEvent =
   | { readonly type: "terms"; readonly terms: Terms }
-  | { readonly type: "signed"; readonly payer: string; readonly terms: Terms }
-  | {
-      readonly type: "resend";
-      readonly reason: string;
-      readonly waitMs: number;
-      /** The attempt that follows; the first sending was 1. */
-      readonly attempt: number;
-      readonly maxAttempts: number;
-    }
+  /** Before the payment is sent: the moment to write it down, if it has to survive this process. */
+  | { readonly type: "signed"; readonly payer: string; readonly terms: Terms; readonly payment: Payment }
+  | Resend
   | { readonly type: "receipt"; readonly receipt: Receipt };
 
 /** What the server's `PAYMENT-RESPONSE` header says. */
@@ -30,137 +35,114 @@ export interface Receipt {
   readonly network: string;
 }
 
-export interface PaymentFetchOptions {
-  readonly wallet: TransactionSigner;
+export interface PaymentFetchOptions extends SendOptions {
+  readonly wallet: TransactionSigner | (() => Promise<TransactionSigner>);
   /** A Solana RPC for the blockhash and the mint. Undefined: the network's public one. */
   readonly rpcUrl?: string | undefined;
   /** A dearer call is refused with `too_dear`, before anything is signed. */
   readonly maxPrice: MicroUsd;
-  readonly fetch?: typeof fetch;
-  readonly onEvent?: (event: PaymentEvent) => void;
+  /** CAIP-2; undefined: every network of Solana that has USDC. */
+  readonly networks?: readonly string[] | undefined;
+  readonly onEvent?: ((event: PaymentEvent) => void) | undefined;
   /** Runs before signing, with the accepted terms: the place to look at the balance. A throw ends the call unpaid. */
-  readonly beforeSigning?: (terms: Terms) => Promise<void>;
-  /** Sendings of one payment, the first included. */
-  readonly maxAttempts?: number;
-  /** Waiting for all resends together, ms. A signed transaction lives about 60 s; a stored answer 10 minutes. */
-  readonly maxWaitMs?: number;
-  /** Until the head of each answer, ms. */
-  readonly headTimeoutMs?: number;
-  readonly sleep?: (ms: number, signal: AbortSignal) => Promise<void>;
-  readonly now?: () => number;
+  readonly beforeSigning?: ((terms: Terms) => Promise<void>) | undefined;
 }
 
-export type PaymentFetch = (input: string | URL | Request, init?: RequestInit) => Promise<Response>;
-
-interface Call {
-  readonly url: string;
-  readonly init: RequestInit & { readonly headers: Headers; readonly signal: AbortSignal };
+/** A `fetch` that pays, and what it has not finished. */
+export interface PaymentFetch extends Caller {
+  (input: string | URL | Request, init?: RequestInit): Promise<Response>;
 }
 
 /**
  * A `fetch` that pays for a 402 in USDC on Solana.
  *
- * Invariant: one call signs at most one payment. After 503, 409 `payment_in_progress`, a time-out or a dropped connection it sends
- * that same payment again, byte for byte, as `Retry-After` tells; when the attempts are used up it returns the last answer, or
- * throws `outcome_unknown` if there was none. Redirects are returned, not followed: a payment goes to the named host only.
- * Throws {@link PaymentError}; a call aborted by its own signal rejects with the signal's reason.
+ *     asked -402-> signed -> sent -> served      the whole answer is here
+ *                             |  `-> refused     402 that Farebox gives before it broadcasts: no money moved
+ *                             |  `-> spent       409: credited, answered before, or another call's
+ *                             v
+ *                 409 payment_in_progress, 503, time-out, dropped connection: sent again, the same bytes
+ *                             |
+ *                             v  attempts or time used up, aborted; or failed otherwise
+ *                            kept, until an equal call or `resume` sends it again
+ *
+ * Invariant: one call signs at most one payment, and none while an equal call's payment has no end; a kept one that was
+ * answered but bought nothing is let go only when the chain has not taken it and no longer would.
+ * Redirects are returned, not followed: a payment goes to the named host only.
+ * Throws {@link FareboxError}; a call aborted by its own signal rejects with the signal's reason.
  */
 export function createPaymentFetch(options: PaymentFetchOptions): PaymentFetch {
-  const sign = createPaymentSigner({ wallet: options.wallet, rpcUrl: options.rpcUrl });
-  const emit = options.onEvent ?? (() => {});
-  return async (input, init) => {
-    const call = await readCall(new Request(input, init), signalOf(input, init));
-    const first = await ask(call, options);
-    if (first.status !== 402) return first;
-    const terms = readTerms(first);
-    await first.body?.cancel();
+  const { now = Date.now, onEvent: emit = () => {}, rpcUrl } = options;
+  const kept = createKeptPayments((payment) => isOver(payment, rpcUrl, now()), now);
+
+  async function ask(input: string | URL | Request, init?: RequestInit): Promise<PaidAnswer> {
+    const call = await readCall(input, init);
+    const earlier = await kept.take(call);
+    if (earlier !== undefined) {
+      const answered = await send(call, earlier);
+      if (answered.verdict !== "refused") return answered;
+      await answered.response.body?.cancel();
+    }
+    const first = await fetchOnce(call, options);
+    if (first.status !== 402) return { response: first, payment: undefined };
+    const payment = await sign(call, first);
+    call.init.signal.throwIfAborted();
+    return send(call, payment);
+  }
+
+  let signer: Promise<PaymentSigner> | undefined;
+  async function openSigner(): Promise<PaymentSigner> {
+    const wallet = typeof options.wallet === "function" ? await options.wallet() : options.wallet;
+    return createPaymentSigner({ wallet, rpcUrl });
+  }
+
+  async function sign(call: Call, response: Response): Promise<Payment> {
+    const terms = readTerms(response, options.networks);
+    await response.body?.cancel();
     emit({ type: "terms", terms });
     if (terms.price > options.maxPrice) throw tooDear(terms.price, options.maxPrice);
     await options.beforeSigning?.(terms);
-    const payment = await sign(terms);
-    call.init.signal.throwIfAborted();
-    emit({ type: "signed", payer: options.wallet.address, terms });
-    const answer = await sendUntilAnswered(withHeaders(call, payment), options, emit);
-    const receipt = readReceipt(answer.headers);
-    if (receipt !== undefined) emit({ type: "receipt", receipt });
-    return answer;
-  };
-}
-
-/** The body is read once, so that every sending carries the same bytes. */
-async function readCall(request: Request, signal: AbortSignal): Promise<Call> {
-  const body = request.body === null ? null : new Uint8Array(await request.arrayBuffer());
-  const { url, method } = request;
-  return { url, init: { method, headers: new Headers(request.headers), body, signal, redirect: "manual" } };
-}
-
-/** The caller's own signal: the copy that a `Request` makes stops following it once that `Request` is collected. */
-function signalOf(input: string | URL | Request, init: RequestInit | undefined): AbortSignal {
-  return init?.signal ?? (input instanceof Request ? input.signal : new AbortController().signal);
-}
-
-function withHeaders(call: Call, added: Readonly<Record<string, string>>): Call {
-  const headers = new Headers(call.init.headers);
-  for (const [name, value] of Object.entries(added)) headers.set(name, value);
-  return { url: call.url, init: { ...call.init, headers } };
-}
-
-async function ask(call: Call, options: PaymentFetchOptions): Promise<Response> {
-  try {
-    return await fetchHead(call, options);
-  } catch (cause) {
-    call.init.signal.throwIfAborted();
-    const { origin } = new URL(call.url);
-    throw new PaymentError("unreachable", `${origin} cannot be reached: ${faultOf(cause)}.`, { cause });
+    signer ??= openSigner();
+    const { payer, sign } = await signer;
+    const payment = paymentFor(call, await sign(terms), now());
+    emit({ type: "signed", payer, terms, payment });
+    return payment;
   }
-}
 
-async function sendUntilAnswered(
-  call: Call,
-  options: PaymentFetchOptions,
-  emit: (event: PaymentEvent) => void,
-): Promise<Response> {
-  const { maxAttempts = 10, maxWaitMs = 120_000, now = Date.now, sleep = sleepFor } = options;
-  let waitedMs = 0;
-  for (let attempt = 2; ; attempt += 1) {
-    const { response, fault } = await send(call, options);
-    const reason = response === undefined ? faultOf(fault) : await resendReason(response);
-    if (response !== undefined && reason === undefined) return response;
-    const waitMs = resendDelayMs(response?.headers.get("retry-after") ?? null, attempt, now());
-    waitedMs += waitMs;
-    if (attempt > maxAttempts || waitedMs > maxWaitMs) return response ?? throwUnknown(fault);
-    await response?.body?.cancel();
-    emit({ type: "resend", reason: reason ?? "", waitMs, attempt, maxAttempts });
-    await sleep(waitMs, call.init.signal);
+  async function send(call: Call, payment: Payment): Promise<PaidAnswer & Answered> {
+    let verdict: Answered["verdict"] = "undecided";
+    try {
+      const answered = await sendUntilAnswered(withPayment(call, payment), payment, options, emit);
+      verdict = answered.verdict;
+      const receipt = readReceipt(answered.response.headers);
+      if (receipt !== undefined) emit({ type: "receipt", receipt });
+      return { ...answered, response: finish(answered, payment, call.init.signal), payment };
+    } finally {
+      if (verdict === "undecided" || verdict === "unspent") kept.keep(payment, verdict === "unspent");
+    }
   }
-}
 
-async function send(
-  call: Call,
-  options: PaymentFetchOptions,
-): Promise<{ readonly response?: Response; readonly fault?: unknown }> {
-  try {
-    return { response: await fetchHead(call, options) };
-  } catch (fault) {
-    call.init.signal.throwIfAborted();
-    return { fault };
+  /** An answer that breaks off has not ended its payment; one that ended it must not make an SDK pay again. */
+  function finish({ response, verdict }: Answered, payment: Payment, signal: AbortSignal): Response {
+    if (verdict === "spent") return withHeader(response, "x-should-retry", "false");
+    if (verdict !== "served") return response;
+    return watchBody(response, (fault) => {
+      if (signal.aborted) return signal.reason;
+      kept.keep(payment, false);
+      return brokenOff(fault, payment);
+    });
   }
-}
 
-/** The time limit covers the head only; a body may stream for as long as it likes. */
-async function fetchHead(call: Call, options: PaymentFetchOptions): Promise<Response> {
-  const { fetch: fetchImpl = fetch, headTimeoutMs = 120_000 } = options;
-  const limit = new AbortController();
-  const timer = setTimeout(
-    () => limit.abort(new Error(`no answer within ${headTimeoutMs} ms`)),
-    headTimeoutMs,
-  );
-  try {
-    const signal = AbortSignal.any([call.init.signal, limit.signal]);
-    return await fetchImpl(call.url, { ...call.init, signal });
-  } finally {
-    clearTimeout(timer);
-  }
+  const paymentFetch = async (input: string | URL | Request, init?: RequestInit): Promise<Response> =>
+    (await ask(input, init)).response;
+  return Object.assign(paymentFetch, {
+    ask,
+    resume: async (payment: Payment, signal?: AbortSignal) => {
+      const call = callOf(payment, signal);
+      kept.drop(payment);
+      return send(call, payment);
+    },
+    unfinished: () => kept.list(),
+  });
 }
 
 function readReceipt(headers: Headers): Receipt | undefined {
@@ -174,28 +156,9 @@ function readReceipt(headers: Headers): Receipt | undefined {
   }
 }
 
-function tooDear(price: MicroUsd, maxPrice: MicroUsd): PaymentError {
-  return new PaymentError(
+function tooDear(price: MicroUsd, maxPrice: MicroUsd): FareboxError {
+  return new FareboxError(
     "too_dear",
     `The call costs ${formatUsd(price)} USD, above the limit of ${formatUsd(maxPrice)} USD. Nothing was signed.`,
   );
-}
-
-function throwUnknown(cause: unknown): never {
-  throw new PaymentError(
-    "outcome_unknown",
-    `No answer to the payment (${faultOf(cause)}). It may have been settled: look at the wallet before paying again.`,
-    { cause },
-  );
-}
-
-/** Node's fetch says "fetch failed" and keeps what happened in `cause`. */
-function faultOf(fault: unknown): string {
-  if (!(fault instanceof Error)) return "connection failed";
-  const cause = fault.cause instanceof Error ? fault.cause : fault;
-  return "code" in cause && typeof cause.code === "string" ? cause.code : cause.message;
-}
-
-async function sleepFor(ms: number, signal: AbortSignal): Promise<void> {
-  await wait(ms, undefined, { signal });
 }

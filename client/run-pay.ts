@@ -1,17 +1,22 @@
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import type { Writable } from "node:stream";
-import { formatUsd } from "../server/money.ts";
+import { SOLANA_DEVNET_CAIP2, SOLANA_MAINNET_CAIP2, SOLANA_TESTNET_CAIP2 } from "@x402/svm";
+import { Farebox } from "./farebox.ts";
+import { type ClientErrorCode, FareboxError } from "./farebox-error.ts";
 import { type PayArguments, parsePayArguments, USAGE, UsageError } from "./pay-arguments.ts";
 import { ensureFunds, findNetwork, type PayNetwork } from "./pay-network.ts";
 import { describeAnswer, describeEvent } from "./pay-report.ts";
-import { PaymentError, type PaymentErrorCode } from "./payment-error.ts";
-import { createPaymentFetch, type PaymentEvent, type Receipt } from "./payment-fetch.ts";
+import type { PaymentEvent, Receipt } from "./payment-fetch.ts";
 import type { Terms } from "./terms.ts";
+import { formatUsd } from "./usd.ts";
 import { loadOrCreateWallet, type Wallet } from "./wallet.ts";
 
 const DEFAULT_WALLET = ".farebox/wallet.json";
-const NOT_PAYABLE: ReadonlySet<PaymentErrorCode> = new Set([
+const NETWORKS = [SOLANA_MAINNET_CAIP2, SOLANA_DEVNET_CAIP2, SOLANA_TESTNET_CAIP2];
+const MAX_ATTEMPTS = 10;
+const MAX_WAIT_MS = 120_000;
+const NOT_PAYABLE: ReadonlySet<string> = new Set<ClientErrorCode>([
   "terms_unreadable",
   "not_payable",
   "too_dear",
@@ -50,7 +55,7 @@ export async function runPay(words: readonly string[], streams: PayStreams): Pro
       return 2;
     }
     stderr.write(`pay: ${error instanceof Error ? error.message : "something failed"}\n`);
-    return error instanceof PaymentError && NOT_PAYABLE.has(error.code) ? 3 : 1;
+    return error instanceof FareboxError && NOT_PAYABLE.has(error.code) ? 3 : 1;
   }
 }
 
@@ -64,8 +69,8 @@ async function pay(args: PayArguments, { env, stdout, stderr }: PayStreams): Pro
   if (wallet.isExposed) note(`warning: others on this machine can read ${path}; chmod 600 it`);
 
   const paid: Paid = {};
-  const payingFetch = payingFetchFor(args, network, wallet, paid, note);
-  const response = await payingFetch(args.url, {
+  const farebox = fareboxFor(args, network, wallet, paid, note);
+  const response = await farebox.request(args.url, {
     method: args.method,
     headers: headersFor(args, body),
     body,
@@ -81,7 +86,7 @@ async function pay(args: PayArguments, { env, stdout, stderr }: PayStreams): Pro
   return response.status < 400 ? 0 : 1;
 }
 
-function payingFetchFor(
+function fareboxFor(
   args: PayArguments,
   network: PayNetwork,
   { signer }: Wallet,
@@ -94,10 +99,16 @@ function payingFetchFor(
     if (event.type === "receipt") paid.receipt = event.receipt;
     note(describeEvent(event));
   };
-  return createPaymentFetch({
+  return new Farebox({
+    baseUrl: args.url.origin,
     wallet: signer,
     rpcUrl: network.rpcUrl,
     maxPrice: args.maxPrice,
+    networks: NETWORKS,
+    maxAttempts: MAX_ATTEMPTS,
+    maxUnknownWaitMs: MAX_WAIT_MS,
+    // People and pipes want the bytes as they come.
+    wholeAnswers: false,
     onEvent,
     beforeSigning: (terms) => ensureFunds(network, signer.address, terms, note),
   });

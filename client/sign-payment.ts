@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import type { TransactionSigner } from "@solana/kit";
 import { type PaymentPayload, type PaymentRequired, x402Client, x402HTTPClient } from "@x402/fetch";
 import { ExactSvmScheme } from "@x402/svm/exact/client";
-import { PaymentError } from "./payment-error.ts";
+import { FareboxError } from "./farebox-error.ts";
 import type { Terms } from "./terms.ts";
 
 const PAYMENT_IDENTIFIER = "payment-identifier";
@@ -13,37 +13,40 @@ export interface SignerOptions {
   readonly rpcUrl: string | undefined;
 }
 
-/** Signs the transfer that {@link Terms} ask for and returns it as request headers. */
-export type SignPayment = (terms: Terms) => Promise<Readonly<Record<string, string>>>;
+/** A wallet that signs the transfer that {@link Terms} ask for and returns it as request headers. */
+export interface PaymentSigner {
+  readonly payer: string;
+  sign(terms: Terms): Promise<Readonly<Record<string, string>>>;
+}
 
 /**
- * The official client behind {@link SignPayment}. The spend control of that client is set to the very amount of the terms,
- * so that nothing larger than what the caller has seen can be signed.
+ * The official client behind {@link PaymentSigner}. The spend control of that client is set to the very amount of the terms,
+ * so that nothing larger than what the caller has seen can be signed; so each signing has a client of its own.
  * `registerExactSvmScheme` is not used because it drops `rpcUrl`.
  */
-export function createPaymentSigner({ wallet, rpcUrl }: SignerOptions): SignPayment {
+export function createPaymentSigner({ wallet, rpcUrl }: SignerOptions): PaymentSigner {
   const scheme = new ExactSvmScheme(wallet, rpcUrl === undefined ? {} : { rpcUrl });
+  return { payer: wallet.address, sign: (terms) => signTerms(scheme, terms) };
+}
+
+async function signTerms(
+  scheme: ExactSvmScheme,
+  { required, price, network, asset }: Terms,
+): Promise<Readonly<Record<string, string>>> {
   const client = new x402Client()
     .register("solana:*", scheme)
-    .registerExtension({ key: PAYMENT_IDENTIFIER, enrichPaymentPayload: addPaymentIdentifier });
+    .registerExtension({ key: PAYMENT_IDENTIFIER, enrichPaymentPayload: addPaymentIdentifier })
+    .setSpendControls({ allowedAssets: [{ network, asset, maxAmountPerPayment: price.toString() }] });
   const http = new x402HTTPClient(client);
-  return async ({ required, price, network, asset }) => {
-    if (!network.startsWith("solana:")) throw new PaymentError("not_payable", `${network} is not Solana.`);
-    client.setSpendControls({
-      allowedAssets: [
-        { network: `solana:${network.slice(7)}`, asset, maxAmountPerPayment: price.toString() },
-      ],
-    });
-    try {
-      return http.encodePaymentSignatureHeader(await http.createPaymentPayload(required));
-    } catch (cause) {
-      throw new PaymentError(
-        "signing_failed",
-        `The payment could not be signed: ${cause instanceof Error ? cause.message : "unknown reason"}. Nothing was spent.`,
-        { cause },
-      );
-    }
-  };
+  try {
+    return http.encodePaymentSignatureHeader(await http.createPaymentPayload(required));
+  } catch (cause) {
+    throw new FareboxError(
+      "signing_failed",
+      `The payment could not be signed: ${cause instanceof Error ? cause.message : "unknown reason"}. Nothing was spent.`,
+      { cause },
+    );
+  }
 }
 
 /** Servers that declare the extension may demand an id; without one they answer 400. */

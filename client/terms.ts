@@ -1,8 +1,8 @@
 import { parsePaymentRequired } from "@x402/core/schemas";
 import { type PaymentRequired, x402Client, x402HTTPClient } from "@x402/fetch";
 import { findDefaultAsset } from "@x402/svm";
-import type { MicroUsd } from "../server/money.ts";
-import { PaymentError } from "./payment-error.ts";
+import { FareboxError } from "./farebox-error.ts";
+import type { MicroUsd } from "./usd.ts";
 
 const U64_MAX = 18_446_744_073_709_551_615n;
 const http = new x402HTTPClient(new x402Client());
@@ -22,16 +22,17 @@ export interface Terms {
 }
 
 /**
- * Reads the `PAYMENT-REQUIRED` header of a 402 (x402 v2) and picks the first option that is `exact`, on Solana and in USDC;
+ * Reads the `PAYMENT-REQUIRED` header of a 402 (x402 v2) and picks the first option that is `exact`, on one of these networks of Solana and in its USDC;
  * any other asset has no price in dollars that could be held against a limit.
- * Throws {@link PaymentError}: `terms_unreadable`, `not_payable`.
+ * Throws {@link FareboxError}: `terms_unreadable`, `not_payable`.
  */
-export function readTerms(response: Response): Terms {
+export function readTerms(response: Response, networks?: readonly string[]): Terms {
   const required = readDeclaration(response.headers);
   for (const option of required.accepts) {
     const { network } = option;
     const price = readAmount(option.amount);
     if (option.scheme !== "exact" || price === undefined || !isSolana(network)) continue;
+    if (networks !== undefined && !networks.includes(network)) continue;
     if (findDefaultAsset(option.asset, network)?.symbol !== "USDC") continue;
     return {
       required: { ...required, accepts: [option] },
@@ -43,9 +44,9 @@ export function readTerms(response: Response): Terms {
     };
   }
   const offered = required.accepts.map((option) => `${option.scheme} on ${option.network}`).join(", ");
-  throw new PaymentError(
+  throw new FareboxError(
     "not_payable",
-    `The server takes no USDC on Solana with the exact scheme. It offers: ${offered || "nothing"}.`,
+    `The server takes no USDC on ${networks?.join(" or ") ?? "Solana"} with the exact scheme. It offers: ${offered || "nothing"}. Nothing was signed.`,
   );
 }
 
@@ -54,13 +55,13 @@ function readDeclaration(headers: Headers): PaymentRequired {
   try {
     declared = http.getPaymentRequiredResponse((name) => headers.get(name));
   } catch (cause) {
-    throw new PaymentError("terms_unreadable", "The 402 has no readable PAYMENT-REQUIRED header (x402 v2).", {
+    throw new FareboxError("terms_unreadable", "The 402 has no readable PAYMENT-REQUIRED header (x402 v2).", {
       cause,
     });
   }
   const parsed = parsePaymentRequired(declared);
   if (!parsed.success || parsed.data.x402Version !== 2) {
-    throw new PaymentError("terms_unreadable", "The PAYMENT-REQUIRED header is not an x402 v2 declaration.", {
+    throw new FareboxError("terms_unreadable", "The PAYMENT-REQUIRED header is not an x402 v2 declaration.", {
       cause: parsed.error,
     });
   }

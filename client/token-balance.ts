@@ -6,8 +6,8 @@ import {
   getBase64Encoder,
   getProgramDerivedAddress,
 } from "@solana/kit";
-import type { MicroUsd } from "../server/money.ts";
-import { PaymentError } from "./payment-error.ts";
+import { FareboxError } from "./farebox-error.ts";
+import type { MicroUsd } from "./usd.ts";
 
 const TOKEN_PROGRAM = address("TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA");
 const ASSOCIATED_TOKEN_PROGRAM = address("ATokenGPvbdGVxr1b2hvZbsiqW5xWH25efTNsLJA8knL");
@@ -17,7 +17,7 @@ const RPC_TIMEOUT_MS = 15_000;
 
 /**
  * What an owner's associated token account holds, in atomic units; 0 if there is none.
- * Throws {@link PaymentError} `rpc_unreachable` when the node does not tell.
+ * Throws {@link FareboxError} `rpc_unreachable` when the node does not tell.
  */
 export async function readTokenBalance(rpcUrl: string, owner: Address, mint: string): Promise<MicroUsd> {
   const account = await associatedTokenAccount(owner, address(mint));
@@ -27,7 +27,7 @@ export async function readTokenBalance(rpcUrl: string, owner: Address, mint: str
       .send({ abortSignal: AbortSignal.timeout(RPC_TIMEOUT_MS) });
     return value === null ? 0n : readAmount(value.data[0]);
   } catch (cause) {
-    throw new PaymentError(
+    throw new FareboxError(
       "rpc_unreachable",
       `The Solana RPC at ${new URL(rpcUrl).origin} does not answer.`,
       {
@@ -37,7 +37,8 @@ export async function readTokenBalance(rpcUrl: string, owner: Address, mint: str
   }
 }
 
-async function associatedTokenAccount(owner: Address, mint: Address): Promise<Address> {
+/** Of the classic token program, which USDC is of. */
+export async function associatedTokenAccount(owner: Address, mint: Address): Promise<Address> {
   const encoder = getAddressEncoder();
   const [account] = await getProgramDerivedAddress({
     programAddress: ASSOCIATED_TOKEN_PROGRAM,
