@@ -8,6 +8,7 @@ import { connect, RedisLink } from "./redis-link.ts";
 import { createRedisPayments } from "./redis-payments.ts";
 import { createRedisProviderKeys } from "./redis-provider-keys.ts";
 import { readScripts } from "./redis-scripts.ts";
+import { createRedisSessions } from "./redis-sessions.ts";
 import { MAX_SHARDS, Shards } from "./redis-shards.ts";
 import { prepareRedis } from "./redis-start.ts";
 import { createStore } from "./redis-store.ts";
@@ -46,6 +47,7 @@ export async function openRedisLedger(options: RedisLedgerOptions): Promise<Ledg
     ...createRedisCalls(store, homes),
     ...createRedisProviderKeys(store),
     ...createRedisAlerts(store),
+    ...createRedisSessions(store),
     checkAccounts: () => checkRedisAccounts(store),
     async ping() {
       await link.ask((client) => client.set("fb:pinged_at", String(Date.now())));

@@ -63,6 +63,11 @@ const DURABLE: ReadonlySet<Method> = new Set<Method>([
   "setProviderKey",
   "deleteProviderKey",
   "endAlert",
+  "useOnce",
+  "openSession",
+  "refreshSession",
+  "endSession",
+  "endSessions",
 ]);
 
 const READS: ReadonlySet<Method> = new Set<Method>([
@@ -73,12 +78,14 @@ const READS: ReadonlySet<Method> = new Set<Method>([
   "account",
   "balance",
   "journal",
+  "journalPage",
   "keys",
   "key",
   "keyBySecret",
   "providerKeys",
   "usage",
   "checkAccounts",
+  "hasSession",
 ]);
 
 /** True if the caller must not hear of this call's success before it survives a power cut. */

@@ -71,14 +71,15 @@ export function createUsageReader(db: Database.Database): Handlers["usage"] {
   const columns = `id, at, tier, account, key, key_label, payer, route, model, provider, prompt_tokens, completion_tokens,
     estimated, CAST(held AS TEXT) AS held, CAST(charged AS TEXT) AS charged,
     CAST(upstream_cost AS TEXT) AS upstream_cost, status, ms, tx, not_charged`;
-  return (_now, { account, keyId, since, before, limit }) => {
+  return (_now, { account, keyId, model, since, before, limit }) => {
     const conditions = [
       ...(account === undefined ? [] : ["account = ?"]),
       ...(keyId === undefined ? [] : ["key = ?"]),
+      ...(model === undefined ? [] : ["model = ?"]),
       "at >= ?",
       "id < ?",
     ].join(" AND ");
-    const values = [account, keyId].filter((value) => value !== undefined);
+    const values = [account, keyId, model].filter((value) => value !== undefined);
     return db
       .prepare<unknown[], UsageRow>(
         `SELECT ${columns} FROM usage WHERE ${conditions} ORDER BY id DESC LIMIT ?`,

@@ -1,0 +1,2 @@
+-- @include lib session
+return redis.call("HDEL", sessions_key(ARGV[2]), ARGV[3])

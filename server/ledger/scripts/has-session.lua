@@ -1,0 +1,2 @@
+-- @include lib session
+return load_session(ARGV[2], ARGV[3]) and 1 or 0
