@@ -90,6 +90,8 @@ export interface Config {
   readonly keys: KeysConfig;
   readonly jwt: JwtConfig | undefined;
   readonly ownKeys: OwnKeysConfig;
+  /** Secrets behind sign-ins and sessions, newest first; empty: the account API is off. `id` is derived from the secret. */
+  readonly sessionKeys: readonly { readonly id: string; readonly key: Buffer }[];
   readonly alerts: AlertsConfig;
   readonly flood: FloodConfig;
   readonly server: ServerLimits;
