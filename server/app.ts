@@ -1,4 +1,10 @@
-import express, { type Express, type NextFunction, type Request, type Response } from "express";
+import express, {
+  type Express,
+  type NextFunction,
+  type Request,
+  type RequestHandler,
+  type Response,
+} from "express";
 import { createDiscovery, type DiscoveryOptions } from "./discovery.ts";
 import { errorBody, GatewayError } from "./errors.ts";
 import { createKeyStatus, createPermissionCheck, type KeyStatusParts } from "./key-status.ts";
@@ -17,6 +23,8 @@ export interface AppParts {
   readonly routes: readonly Route[];
   /** Undefined: there are no keys here. */
   readonly keys: KeyStatusParts | undefined;
+  /** Sign-in and wallets' own accounts; undefined: off. */
+  readonly accounts: RequestHandler | undefined;
   /** The body of `GET /v1/models`. */
   readonly models: () => unknown;
   /** Asked by `/readyz`; each with its own time limit. */
@@ -34,6 +42,7 @@ export function createApp(parts: AppParts): Express {
   app.disable("x-powered-by");
   app.set("etag", false);
   app.use(createDiscovery(parts.discovery));
+  if (parts.accounts !== undefined) app.use(parts.accounts);
   if (parts.keys !== undefined) {
     app.get(KEY_PATHS, createKeyStatus(parts.keys));
     app.get(MODEL_PATHS, createPermissionCheck(parts.keys, "models:list"));

@@ -5,7 +5,10 @@ import type { ConfigInput } from "./config-schema.ts";
 import { isPlainHttp } from "./config-values.ts";
 
 /** The settings of keys, first-party tokens and the operator's API. */
-type KeyedSettings = Pick<Config, "keys" | "jwt" | "ownKeys" | "alerts" | "flood" | "adminToken">;
+type KeyedSettings = Pick<
+  Config,
+  "keys" | "jwt" | "ownKeys" | "sessionKeys" | "alerts" | "flood" | "adminToken"
+>;
 
 /** Settings of file and variables together; what one of them lacks because of another is reported. */
 export function resolveKeyedTier(input: ConfigInput, cwd: string, problems: Problems): KeyedSettings {
@@ -27,6 +30,7 @@ export function resolveKeyedTier(input: ConfigInput, cwd: string, problems: Prob
     },
     jwt: file.jwt === undefined ? undefined : resolveJwt(file.jwt, cwd, problems),
     ownKeys: { masterKeys: env.FAREBOX_MASTER_KEY ?? [], fee: file.byok.fee },
+    sessionKeys: env.FAREBOX_SESSION_KEY ?? [],
     alerts: {
       webhookUrl: file.alerts.webhookUrl,
       webhookSecret: env.FAREBOX_WEBHOOK_SECRET,

@@ -14,6 +14,17 @@ const MOUNTS: readonly { readonly prefix: string; readonly dialect: Dialect }[] 
   { prefix: "/api/v1", dialect: "numeric" },
 ];
 
+/** Sign-in and accounts: a pattern that also matches one of these would sell people the way to their own money. */
+const ACCOUNT_PATHS = [
+  "/account",
+  ...["keys", "keys/id", "keys/id/rotate", "usage", "journal", "provider-keys", "provider-keys/name"].map(
+    (rest) => `/account/${rest}`,
+  ),
+  ...["challenge", "verify", "session", "refresh", "logout", "logout-everywhere"].map(
+    (rest) => `/auth/${rest}`,
+  ),
+];
+
 /** What must stay free: a pattern that also matches one of these would sell the health check or the discovery. */
 const FREE_PATHS = [
   "/healthz",
@@ -110,7 +121,8 @@ function refusal(method: string, path: string): string | undefined {
   if (!SELLABLE.includes(method)) return `this method cannot be sold; use one of ${SELLABLE.join(", ")}`;
   try {
     const matches = match(path);
-    const free = method === "GET" ? FREE_PATHS.find((candidate) => matches(candidate) !== false) : undefined;
+    const kept = [...(method === "GET" ? FREE_PATHS : []), ...ACCOUNT_PATHS];
+    const free = kept.find((candidate) => matches(candidate) !== false);
     return free === undefined ? undefined : `would also sell ${free}, which stays free; use a prefix`;
   } catch {
     return "is not a path pattern of Express 5 (/report/:id, /files/*path, /a{/:b})";

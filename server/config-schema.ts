@@ -194,6 +194,7 @@ const envSchema = z.object({
   FAREBOX_MEMO_SECRET: secrets().optional(),
   FAREBOX_KEY_PEPPER: secret().optional(),
   FAREBOX_MASTER_KEY: masterKeys().optional(),
+  FAREBOX_SESSION_KEY: masterKeys().optional(),
   FAREBOX_WEBHOOK_SECRET: secret().optional(),
   FAREBOX_ADMIN_TOKEN: secret().optional(),
   LEDGER_URL: ledgerUrl().optional(),

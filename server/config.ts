@@ -92,6 +92,8 @@ export interface Config {
   readonly ownKeys: OwnKeysConfig;
   /** Undefined: no credit is sold, and no keys. */
   readonly topUp: TopUpConfig | undefined;
+  /** Secrets behind sign-ins and sessions, newest first; empty: the account API is off. `id` is derived from the secret. */
+  readonly sessionKeys: readonly { readonly id: string; readonly key: Buffer }[];
   readonly alerts: AlertsConfig;
   readonly flood: FloodConfig;
   readonly server: ServerLimits;

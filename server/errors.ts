@@ -177,6 +177,28 @@ export const ERRORS = {
     "invalid_request_error",
     "Another amount was credited under this reference already.",
   ),
+  too_many_keys: entry(409, "invalid_request_error", "The account has as many keys as an account may have."),
+  sign_in_required: entry(
+    401,
+    "authentication_error",
+    "This needs a signed-in wallet: a session, or a SIGN-IN-WITH-X header.",
+  ),
+  sign_in_refused: entry(
+    401,
+    "authentication_error",
+    "The sign-in is not valid. Ask for a new challenge and sign it as it is.",
+  ),
+  session_ended: entry(401, "authentication_error", "The session is over. Sign in again."),
+  session_just_refreshed: entry(
+    409,
+    "invalid_request_error",
+    "The session was refreshed by another request a moment ago. Go on with the cookies that it set.",
+  ),
+  csrf_refused: entry(
+    403,
+    "permission_error",
+    "A change by session cookie needs this site's Origin and the session's X-CSRF-Token.",
+  ),
   admin_token_required: entry(401, "authentication_error", "This needs the operator's token."),
   tier_not_accepted: entry(
     401,

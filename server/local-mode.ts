@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Config } from "./config.ts";
+import { masterKeys } from "./config-key-values.ts";
 import { withUpstream } from "./config-models.ts";
 import { detectModels } from "./proxy/detect-models.ts";
 import { detectOllama, OLLAMA_URL } from "./proxy/detect-ollama.ts";
@@ -32,7 +33,9 @@ export async function startLocalMode(config: Config): Promise<LocalMode> {
     payTo: config.payTo ?? localnet.merchant,
     rpcUrls: [localnet.rpcUrl],
     facilitators: [{ url: localnet.facilitatorUrl }],
-    memoSecrets: config.memoSecrets.length > 0 ? config.memoSecrets : [localSecret(config.dataDir)],
+    memoSecrets:
+      config.memoSecrets.length > 0 ? config.memoSecrets : [localSecret(config.dataDir, "memo-secret")],
+    sessionKeys: config.sessionKeys.length > 0 ? config.sessionKeys : [localSessionKey(config.dataDir)],
   };
   if (config.payTo !== undefined) await localnet.createTokenAccount(config.payTo);
   return { config: completed, banner: bannerFor(completed), close: () => localnet.close() };
@@ -65,9 +68,16 @@ async function withWhateverRuns(config: Config): Promise<Config> {
   return model === undefined ? config : withUpstream(config, `${OLLAMA_URL}/v1`, model);
 }
 
+/** As `FAREBOX_SESSION_KEY` would be: sessions go on over a restart. */
+function localSessionKey(dataDir: string): Config["sessionKeys"][number] {
+  const [key] = masterKeys().parse(localSecret(dataDir, "session-key"));
+  if (key === undefined) throw new Error(`${join(dataDir, "session-key")} holds no key; delete it.`);
+  return key;
+}
+
 /** Made once: challenges stay valid over a restart. */
-function localSecret(dataDir: string): string {
-  const path = join(dataDir, "memo-secret");
+function localSecret(dataDir: string, name: string): string {
+  const path = join(dataDir, name);
   if (existsSync(path)) return readFileSync(path, "utf8").trim();
   mkdirSync(dataDir, { recursive: true });
   const secret = randomBytes(32).toString("hex");

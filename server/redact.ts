@@ -6,7 +6,7 @@
 const REDACTED = "[redacted]";
 /** In any spelling: `authorization`, `X-PAYMENT`, `set-cookie`, `apiKey`, `API_KEY`, `cdpKeySecret`, `accessToken`. */
 const SECRET_KEY =
-  /(?:authorization|payment-?signature|x-?payment|payment-?required|cookie|api[-_]?key|master-?keys?|provider-?key|pepper|password|secrets?|token)$/i;
+  /(?:authorization|payment-?signature|x-?payment|payment-?required|cookie|api[-_]?key|master-?keys?|session-?keys?|sign-in-with-x|provider-?key|pepper|password|secrets?|token)$/i;
 const CREDENTIALS = /\b(bearer|basic) +[\w.~+/=-]+/gi;
 const URL_USER = /(:\/\/)[^\s/@]+(?=@)/g;
 const URL_QUERY = /([?&](?:api[-_]?key|key|secret|(?:access[-_]?)?token)=)[^&\s"']+/gi;

@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import type { Server } from "node:http";
 import type { Clock } from "../facilitator-client/clock.ts";
+import { openAccountApi } from "./account/open-account-api.ts";
 import { createAdminApi } from "./admin/admin-api.ts";
 import { type AdminServer, createAdminServer } from "./admin/admin-server.ts";
 import { openActions } from "./admin/open-actions.ts";
@@ -63,6 +64,7 @@ export async function startGateway({ config, log, onFatal, clock }: StartOptions
     },
     routes: config.routes,
     models: () => proxy.models(callPrices(config.routes)),
+    accounts: await openAccountApi(config, ledger, log),
     keys: opened.keyed && { authenticator: opened.keyed.authenticator, ledger },
     readiness: () => readiness(opened, proxy),
     onFault: (error) => log.error({ err: error }, "request failed"),

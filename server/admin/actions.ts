@@ -67,8 +67,8 @@ function accountActions({ ledger }: ActionParts) {
 
 function usageActions({ ledger, clock }: ActionParts) {
   function filterOf(input: unknown) {
-    const { account, key, since, before, limit } = parseUsageQuery(input, clock());
-    return { account, keyId: key, since, before, limit };
+    const { account, key, model, since, before, limit } = parseUsageQuery(input, clock());
+    return { account, keyId: key, model, since, before, limit };
   }
 
   return {
@@ -134,6 +134,7 @@ function providerKeyActions({ ledger, seal, providers }: ActionParts) {
   };
 }
 
-function noProviderKey(): GatewayError {
+/** The account has no key of this provider. */
+export function noProviderKey(): GatewayError {
   return new GatewayError("not_found", { message: "The account has no key of this provider." });
 }

@@ -1,6 +1,4 @@
 import { createHash, timingSafeEqual } from "node:crypto";
-import { Readable } from "node:stream";
-import { pipeline } from "node:stream/promises";
 import express, {
   type Express,
   type NextFunction,
@@ -9,9 +7,8 @@ import express, {
   type Response,
 } from "express";
 import { errorBody, GatewayError } from "../errors.ts";
-import { LedgerFault } from "../ledger/ledger.ts";
-import type { Answer } from "./action-parts.ts";
 import type { Actions } from "./actions.ts";
+import { fromFault, made, param, refuseOtherBodies, repeatKey, told, usageAnswer } from "./answers.ts";
 
 export interface AdminApiParts {
   readonly actions: Actions;
@@ -101,55 +98,11 @@ function keyRoutes(app: Express, actions: Actions): void {
 }
 
 function usageRoutes(app: Express, actions: Actions): void {
-  app.get("/admin/usage", async (req, res) => {
-    const { format, ...query } = req.query;
-    if (format !== undefined && format !== "json" && format !== "csv") {
-      throw new GatewayError("invalid_request", { message: "format: write json or csv" });
-    }
-    const csv =
-      format === "csv" || (format === undefined && req.accepts(["json", "text/csv"]) === "text/csv");
-    if (!csv) return void res.json(await actions.usage(query));
-    await sendCsv(req, res, actions.usageCsv(query));
-  });
+  app.get("/admin/usage", usageAnswer(actions));
   app.get(
     "/admin/check",
     told(() => actions.check()),
   );
-}
-
-/** Takes the first page before the head is sent, so that a ledger that cannot answer is an error and no empty file. */
-async function sendCsv(req: Request, res: Response, pages: AsyncGenerator<string>): Promise<void> {
-  const first = await pages.next();
-  res.type("text/csv").set("Content-Disposition", 'attachment; filename="usage.csv"');
-  res.write(first.value ?? "");
-  try {
-    await pipeline(Readable.from(pages), res);
-  } catch (error) {
-    // Whoever hangs up has seen enough.
-    if (!req.socket.destroyed) throw error;
-  }
-}
-
-/** A body that is not parsed would be taken for none. */
-function refuseOtherBodies(req: Request, _res: Response, next: NextFunction): void {
-  const sent =
-    req.headers["transfer-encoding"] !== undefined || Number(req.headers["content-length"] ?? 0) > 0;
-  if (sent && req.body === undefined) {
-    throw new GatewayError("invalid_request", { message: "body: send JSON, as application/json" });
-  }
-  next();
-}
-
-function told(answer: (req: Request) => Promise<object>): RequestHandler {
-  return async (req, res) => void res.json(await answer(req));
-}
-
-/** 201, or 200 if it was there already. */
-function made(answer: (req: Request) => Promise<Answer>): RequestHandler {
-  return async (req, res) => {
-    const body = await answer(req);
-    res.status(body["repeated"] === true ? 200 : 201).json(body);
-  };
 }
 
 /** Compares hashes: equally long, so the comparison tells nothing about the token by its time. */
@@ -167,15 +120,6 @@ function sha256(text: string): Buffer {
   return createHash("sha256").update(text).digest();
 }
 
-function param(req: Request, name: string): string {
-  const value = req.params[name];
-  return typeof value === "string" ? value : "";
-}
-
-function repeatKey(req: Request): string | undefined {
-  return req.get("idempotency-key");
-}
-
 function withoutQuery(req: Request, answer: () => Promise<object>): Promise<object> {
   const [unknown] = Object.keys(req.query);
   if (unknown === undefined) return answer();
@@ -190,21 +134,4 @@ function accountFilter(req: Request): string | undefined {
   }
   if (account === undefined || typeof account === "string") return account;
   throw new GatewayError("invalid_request", { message: "account: write one" });
-}
-
-/** Express's and its body parser's complaints are the caller's fault; a ledger that is away is ours. */
-function fromFault(cause: unknown): GatewayError {
-  if (cause instanceof LedgerFault) {
-    return new GatewayError("ledger_unavailable", {
-      cause,
-      retryAfterSeconds: 2,
-      message:
-        "The ledger cannot answer now. Ask again; with an idempotency key or reference nothing is done twice.",
-    });
-  }
-  const status = typeof cause === "object" && cause !== null && "status" in cause ? cause.status : undefined;
-  if (status === 413) return new GatewayError("body_too_large");
-  if (cause instanceof SyntaxError && status === 400) return new GatewayError("invalid_json");
-  const theirs = typeof status === "number" && status >= 400 && status < 500;
-  return theirs ? new GatewayError("invalid_request") : new GatewayError("internal_error", { cause });
 }

@@ -118,6 +118,7 @@ const usageInput = (now: number) =>
   z.strictObject({
     account: z.string().min(1).max(100).optional(),
     key: z.string().min(1).max(100).optional(),
+    model: z.string().min(1).max(200).optional(),
     since: moment(now, -1).optional(),
     before: integer(1, Number.MAX_SAFE_INTEGER).optional(),
     limit: integer(1, MAX_PAGE).optional(),

@@ -1,4 +1,10 @@
-import type { AccountRecord, Discrepancy, KeyRecord, ProviderKeyRecord } from "../ledger/account-ledger.ts";
+import type {
+  AccountRecord,
+  Discrepancy,
+  JournalEntry,
+  KeyRecord,
+  ProviderKeyRecord,
+} from "../ledger/account-ledger.ts";
 import type { UsageRecord } from "../ledger/call-ledger.ts";
 import { formatUsd, type MicroUsd } from "../money.ts";
 
@@ -76,6 +82,24 @@ export function usageView(record: UsageRecord): View {
 /** A customer's own provider key; of it only the last four characters. */
 export function providerKeyView({ account, provider, last4, createdAt }: ProviderKeyRecord): View {
   return { account, provider, last4, created_at: iso(createdAt) };
+}
+
+/** A change of a balance. `payment` and `transaction` are there where a payment on the chain is behind it. */
+export function journalView(
+  { account, reference, kind, amount, balance, at }: JournalEntry,
+  payment: string | undefined,
+  transaction: string | undefined,
+): View {
+  return {
+    account,
+    at: iso(at),
+    kind,
+    reference,
+    ...money("amount", amount),
+    ...money("balance", balance),
+    payment: payment ?? null,
+    transaction: transaction ?? null,
+  };
 }
 
 /** What does not add up. */

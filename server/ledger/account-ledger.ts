@@ -33,6 +33,13 @@ export interface JournalEntry {
   readonly at: number;
 }
 
+/** One page of a journal, newest first. */
+export interface JournalPage {
+  readonly entries: readonly JournalEntry[];
+  /** Give this as `before` to get the page after; undefined: that was the last one. Opaque, and of the store's own form. */
+  readonly next: string | undefined;
+}
+
 /** What the operator decides about a key; undefined means: no restriction. */
 export interface KeySettings {
   readonly label: string;
@@ -165,6 +172,8 @@ export interface AccountLedger {
   balance(account: string): Promise<MicroUsd>;
   /** Oldest first; those that were trimmed are not in it. */
   journal(account: string): Promise<readonly JournalEntry[]>;
+  /** Newest first, at most `limit`; `before` is the `next` of the page before, undefined for the first. One that is no `next` of this store finds nothing. */
+  journalPage(account: string, before: string | undefined, limit: number): Promise<JournalPage>;
   /**
    * Adds money (at least 1), once for each (account, reference). `repeated`: the same amount under this reference is there already;
    * `conflict`: another amount is.

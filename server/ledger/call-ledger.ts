@@ -108,6 +108,8 @@ export interface UsageRecord extends UsageFacts {
 export interface UsageFilter {
   readonly account?: string | undefined;
   readonly keyId?: string | undefined;
+  /** Public name. */
+  readonly model?: string | undefined;
   /** Milliseconds since 1970, included. */
   readonly since?: number | undefined;
   /** Records before this id: the next page. */

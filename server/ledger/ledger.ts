@@ -3,6 +3,7 @@ import type { AccountLedger } from "./account-ledger.ts";
 import type { CallLedger, UsageFacts } from "./call-ledger.ts";
 import type { ExportLedger } from "./export-ledger.ts";
 import type { KeepResponse, SealedResponse } from "./sealed-response.ts";
+import type { SessionLedger } from "./session-ledger.ts";
 
 /**
  * What must never be lost. Every method is one atomic step; callers never combine two reads and a write.
@@ -178,8 +179,8 @@ export interface PaymentPage {
 /** `lost`: the record is not in the expected state with this fence. Whoever hears it must change nothing and serve nothing new. */
 export type Step = "ok" | "lost";
 
-/** Keyless payments, accounts and keys, and keyed calls: one store, so that what belongs together is one step. */
-export interface Ledger extends AccountLedger, CallLedger, ExportLedger {
+/** Keyless payments, accounts and keys, keyed calls, and sign-ins: one store, so that what belongs together is one step. */
+export interface Ledger extends AccountLedger, CallLedger, ExportLedger, SessionLedger {
   /** Looks up and claims; see {@link ClaimOutcome}. Not durable. */
   claim(request: ClaimRequest): Promise<ClaimOutcome>;
   /** Takes over one named record that is `settled` with a dead lease and this fingerprint (a twin that settled). */
@@ -246,7 +247,8 @@ export interface Ledger extends AccountLedger, CallLedger, ExportLedger {
   listUndecided(limit: number): Promise<readonly PaymentRecord[]>;
   /** Settled with a dead lease for longer than `idleMs`: nobody came back for them; they are to be credited. Takes each (new fence). */
   takeAbandoned(idleMs: number, leaseMs: number, limit: number): Promise<readonly PaymentRecord[]>;
-  payment(id: string): Promise<PaymentRecord | undefined>;
+  /** `payer`, where it is known, spares Redis the search; a wrong one finds nothing. */
+  payment(id: string, payer?: string): Promise<PaymentRecord | undefined>;
   /**
    * All payment records, page by page, in the store's own order; `after` is the `next` of the page before, undefined for the
    * first. A page has about `limit` records, and may have none though it is not the last.

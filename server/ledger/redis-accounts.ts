@@ -27,7 +27,10 @@ const PAGE = 1_000;
 /** Accounts, their balances, credits and journals. */
 export function createRedisAccounts(
   store: RedisStore,
-): Pick<AccountLedger, "createAccount" | "accounts" | "account" | "balance" | "journal" | "creditAccount"> {
+): Pick<
+  AccountLedger,
+  "createAccount" | "accounts" | "account" | "balance" | "journal" | "journalPage" | "creditAccount"
+> {
   const { link, shards } = store;
   const read = async (id: string) => {
     const found = row.parse(await link.run("read-account", shards.ofAccount(id), id));
@@ -54,6 +57,20 @@ export function createRedisAccounts(
       }
       return entries;
     },
+    async journalPage(account, before, limit) {
+      if (before !== undefined && !/^\d{1,15}-\d{1,15}$/.test(before))
+        return { entries: [], next: undefined };
+      const key = journalKey(store, account);
+      const end = before === undefined ? "+" : `(${before}`;
+      const page = stream.parse(await link.ask((client) => client.xrevrange(key, end, "-", "COUNT", limit)));
+      return {
+        entries: page.map(([, found]) => {
+          const { key: _key, ...read } = journalEntry.parse(found);
+          return { account, ...read };
+        }),
+        next: page.length < limit ? undefined : page.at(-1)?.[0],
+      };
+    },
     async creditAccount(account, amount, reference) {
       if (amount <= 0n) throw new LedgerFault("A credit must be more than nothing.");
       const [outcome, balance] = crediting.parse(
@@ -73,12 +90,13 @@ export function createRedisAccounts(
 
 /** A journal's entries from one id to another, both included, oldest first. It only grows at its end. */
 export async function* readJournal(
-  { link, shards }: RedisStore,
+  store: RedisStore,
   account: string,
   from: string,
   to: string,
 ): AsyncGenerator<z.infer<typeof journalEntry>> {
-  const key = `${shardKey(shards.ofAccount(account))}:journal:${account}`;
+  const { link } = store;
+  const key = journalKey(store, account);
   let start = from;
   for (;;) {
     const begin = start;
@@ -88,4 +106,8 @@ export async function* readJournal(
     if (last === undefined || page.length < PAGE) return;
     start = `(${last}`;
   }
+}
+
+function journalKey({ shards }: RedisStore, account: string): string {
+  return `${shardKey(shards.ofAccount(account))}:journal:${account}`;
 }

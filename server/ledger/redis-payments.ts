@@ -90,11 +90,15 @@ export function createRedisPayments(store: RedisStore): PaymentLedger {
       takeLowest(store, "idle", { ageMs: idleMs, limit }, async (shard, members) =>
         readAll(store, shard, await link.sweep("take-abandoned", shard, idleMs, leaseMs, ...members)),
       ),
-    payment: (id) =>
-      on<PaymentRecord | undefined>(id, undefined, async (shard) => {
+    payment(id, payer) {
+      const read = async (shard: number) => {
         const reply = rowAndTime.parse(await link.run("read-payment", shard, id));
-        return reply === undefined ? undefined : readPayment(...reply);
-      }),
+        const record = reply === undefined ? undefined : readPayment(...reply);
+        return payer === undefined || record?.payer === payer ? record : undefined;
+      };
+      if (payer !== undefined) return read(shards.ofPayer(payer));
+      return on<PaymentRecord | undefined>(id, undefined, read);
+    },
     payments: (after, limit) => listPayments(store, after, limit),
     async sweepResponses() {
       const dropped = await onShards(shards, async (shard) => sweepShard(store, shard));

@@ -29,6 +29,9 @@ export const usageRecord = z
   .transform(([id, at, charged, text]): UsageRecord => ({ id, at, charged, ...readFacts(text) }));
 const page = z.tuple([z.string().nullable(), z.array(usageRecord)]);
 
+/** Records read at a time where those of one model are asked for. */
+const MODEL_PAGE = 200;
+
 /** A call's facts as they are stored; Redis does not look into them. */
 export function factsOf(usage: UsageFacts): string {
   return JSON.stringify({ ...usage, ms: Math.round(usage.ms) }, (_name, value: unknown) =>
@@ -62,15 +65,18 @@ export function usageReader(store: RedisStore): CallLedger["usage"] {
 async function ofShard(
   { link }: RedisStore,
   shard: number,
-  { account, keyId, since, before, limit }: UsageFilter,
+  { account, keyId, model, since, before, limit }: UsageFilter,
 ): Promise<readonly UsageRecord[]> {
   const records: UsageRecord[] = [];
   let below: string | null = String(before ?? Number.MAX_SAFE_INTEGER);
   while (below !== null && records.length < limit) {
-    const words = [account ?? "", keyId ?? "", since ?? 0, below, limit - records.length];
+    // Redis does not look into the facts: those of other models come along and are left out here.
+    const most = model === undefined ? limit - records.length : MODEL_PAGE;
+    const words = [account ?? "", keyId ?? "", since ?? 0, below, most];
     const [next, found]: z.infer<typeof page> = page.parse(await link.sweep("read-usage", shard, ...words));
-    records.push(...found);
-    below = next;
+    records.push(...found.filter((usage) => model === undefined || usage.model === model));
+    const last = found.length < most ? undefined : found.at(-1)?.id;
+    below = last === undefined ? next : String(last);
   }
   return records;
 }

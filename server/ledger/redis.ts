@@ -11,6 +11,7 @@ import { type Client, connect, RedisLink } from "./redis-link.ts";
 import { createRedisPayments } from "./redis-payments.ts";
 import { createRedisProviderKeys } from "./redis-provider-keys.ts";
 import { readScripts } from "./redis-scripts.ts";
+import { createRedisSessions } from "./redis-sessions.ts";
 import { MAX_SHARDS, Shards } from "./redis-shards.ts";
 import { prepareRedis } from "./redis-start.ts";
 import { createStore } from "./redis-store.ts";
@@ -53,6 +54,7 @@ export async function openRedisLedger(options: RedisLedgerOptions): Promise<Ledg
     ...createRedisAlerts(store),
     ...createRedisExport(store),
     ...createRedisTrim(store),
+    ...createRedisSessions(store),
     checkAccounts: () => checkRedisAccounts(store),
     async ping() {
       await link.ask((client) => client.set("fb:pinged_at", String(Date.now())));

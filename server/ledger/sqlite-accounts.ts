@@ -30,7 +30,14 @@ export function createAccounts(
   db: Database.Database,
 ): Pick<
   Handlers,
-  "createAccount" | "accounts" | "account" | "balance" | "journal" | "creditAccount" | "keyBySecret"
+  | "createAccount"
+  | "accounts"
+  | "account"
+  | "balance"
+  | "journal"
+  | "journalPage"
+  | "creditAccount"
+  | "keyBySecret"
 > {
   const select = db.prepare<[string], AccountRow>(`SELECT ${ACCOUNT_COLUMNS} FROM account WHERE id = ?`);
   const selectAll = db.prepare<[], AccountRow>(
@@ -42,6 +49,10 @@ export function createAccounts(
   const entries = db.prepare<[string], JournalRow>(
     `SELECT account, reference, kind, CAST(amount AS TEXT) AS amount, CAST(balance AS TEXT) AS balance, at
      FROM journal WHERE account = ? ORDER BY seq`,
+  );
+  const page = db.prepare<[string, number, number], JournalRow & { readonly seq: number }>(
+    `SELECT seq, account, reference, kind, CAST(amount AS TEXT) AS amount, CAST(balance AS TEXT) AS balance, at
+     FROM journal WHERE account = ? AND seq < ? ORDER BY seq DESC LIMIT ?`,
   );
   const selectKey = db.prepare<[string, number], KeyRow>(
     `SELECT ${KEY_COLUMNS} FROM key_secret s JOIN api_key k ON k.seq = s.key
@@ -57,10 +68,16 @@ export function createAccounts(
     accounts: () => selectAll.all().map(toAccount),
     account: (_now, id) => read(id),
     balance: (_now, account) => read(account)?.balance ?? 0n,
-    journal: (_now, account) =>
-      entries
-        .all(account)
-        .map((row) => ({ ...row, amount: BigInt(row.amount), balance: BigInt(row.balance) })),
+    journal: (_now, account) => entries.all(account).map(toEntry),
+    journalPage(_now, account, before, limit) {
+      if (before !== undefined && !/^\d{1,15}$/.test(before)) return { entries: [], next: undefined };
+      const rows = page.all(account, before === undefined ? Number.MAX_SAFE_INTEGER : Number(before), limit);
+      const last = rows.length < limit ? undefined : rows.at(-1)?.seq;
+      return {
+        entries: rows.map(({ seq: _seq, ...row }) => toEntry(row)),
+        next: last === undefined ? undefined : String(last),
+      };
+    },
     creditAccount(now, account, amount, reference) {
       if (amount <= 0n) throw new Error("A credit must be more than nothing.");
       const known = read(account);
@@ -77,6 +94,10 @@ export function createAccounts(
 
 function toAccount({ id, name, balance, held, created_at }: AccountRow): AccountRecord {
   return { id, name, balance: BigInt(balance), held: BigInt(held), createdAt: created_at };
+}
+
+function toEntry(row: JournalRow): JournalEntry {
+  return { ...row, amount: BigInt(row.amount), balance: BigInt(row.balance) };
 }
 
 interface Credit {

@@ -11,6 +11,7 @@ import type { Handlers } from "./sqlite-messages.ts";
 import { createProviderKeys } from "./sqlite-provider-keys.ts";
 import { createReconcile } from "./sqlite-reconcile.ts";
 import { selectPayment, toRecord } from "./sqlite-rows.ts";
+import { createSessions } from "./sqlite-sessions.ts";
 import { createSteps } from "./sqlite-steps.ts";
 import { createTransfers } from "./sqlite-transfers.ts";
 import { createTrim } from "./sqlite-trim.ts";
@@ -40,12 +41,14 @@ export function createHandlers(db: Database.Database): Handlers {
     ...createCaptures(db),
     ...createProviderKeys(db),
     ...createAlerts(db),
+    ...createSessions(db),
     ...createCheck(db),
     ...createExport(db),
     ...createTrim(db),
-    payment(now, id) {
+    payment(now, id, payer) {
       const row = select.get(id);
-      return row === undefined ? undefined : toRecord(row, now);
+      const isTheirs = row !== undefined && (payer === undefined || row.payer === payer);
+      return isTheirs ? toRecord(row, now) : undefined;
     },
     sweepResponses: (now) => sweep.run(now, SWEEP_BATCH).changes,
     ping(now) {

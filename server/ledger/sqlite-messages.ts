@@ -65,6 +65,11 @@ const DURABLE: ReadonlySet<Method> = new Set<Method>([
   "endAlert",
   "markExported",
   "trimExported",
+  "useOnce",
+  "openSession",
+  "refreshSession",
+  "endSession",
+  "endSessions",
 ]);
 
 const READS: ReadonlySet<Method> = new Set<Method>([
@@ -75,6 +80,7 @@ const READS: ReadonlySet<Method> = new Set<Method>([
   "account",
   "balance",
   "journal",
+  "journalPage",
   "keys",
   "key",
   "keyBySecret",
@@ -83,6 +89,7 @@ const READS: ReadonlySet<Method> = new Set<Method>([
   "checkAccounts",
   "unexported",
   "isTrimmed",
+  "hasSession",
 ]);
 
 /** True if the caller must not hear of this call's success before it survives a power cut. */

@@ -228,4 +228,28 @@ export const MIGRATIONS: readonly string[] = [
   ) STRICT, WITHOUT ROWID;
   `,
   "ALTER TABLE payment ADD COLUMN beneficiary TEXT",
+  `
+  CREATE TABLE used_once (
+    wallet TEXT NOT NULL,
+    key TEXT NOT NULL,
+    expires_at INTEGER NOT NULL,
+    PRIMARY KEY (wallet, key)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX used_once_expiry ON used_once (expires_at);
+
+  CREATE TABLE session (
+    seq INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    wallet TEXT NOT NULL,
+    current TEXT NOT NULL,
+    previous TEXT,
+    refreshed_at INTEGER NOT NULL,
+    opened_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL
+  ) STRICT;
+  CREATE INDEX session_wallet ON session (wallet, opened_at);
+  CREATE INDEX session_expiry ON session (expires_at);
+
+  CREATE INDEX journal_account ON journal (account, seq);
+  `,
 ];

@@ -74,14 +74,15 @@ export const USAGE_COLUMNS = `id, at, tier, account, key, key_label, payer, rout
 
 /** Usage records, newest first. */
 export function createUsageReader(db: Database.Database): Handlers["usage"] {
-  return (_now, { account, keyId, since, before, limit }) => {
+  return (_now, { account, keyId, model, since, before, limit }) => {
     const conditions = [
       ...(account === undefined ? [] : ["account = ?"]),
       ...(keyId === undefined ? [] : ["key = ?"]),
+      ...(model === undefined ? [] : ["model = ?"]),
       "at >= ?",
       "id < ?",
     ].join(" AND ");
-    const values = [account, keyId].filter((value) => value !== undefined);
+    const values = [account, keyId, model].filter((value) => value !== undefined);
     return db
       .prepare<unknown[], UsageRow>(
         `SELECT ${USAGE_COLUMNS} FROM usage WHERE ${conditions} ORDER BY id DESC LIMIT ?`,

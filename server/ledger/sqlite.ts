@@ -2,6 +2,7 @@ import type { AccountLedger } from "./account-ledger.ts";
 import type { CallLedger } from "./call-ledger.ts";
 import type { ExportLedger } from "./export-ledger.ts";
 import type { Ledger } from "./ledger.ts";
+import type { SessionLedger } from "./session-ledger.ts";
 import { type Link, openLink } from "./sqlite-link.ts";
 
 export interface SqliteLedgerOptions {
@@ -45,12 +46,13 @@ export async function openSqliteLedger(options: SqliteLedgerOptions): Promise<Le
     listUndecided: (limit) => link.call({ method: "listUndecided", args: [limit] }),
     takeAbandoned: (idleMs, leaseMs, limit) =>
       link.call({ method: "takeAbandoned", args: [idleMs, leaseMs, limit] }),
-    payment: (id) => link.call({ method: "payment", args: [id] }),
+    payment: (id, payer) => link.call({ method: "payment", args: [id, payer] }),
     payments: (after, limit) => link.call({ method: "payments", args: [after, limit] }),
     creditTransfer: (transfer) => link.call({ method: "creditTransfer", args: [transfer] }),
     ...accountCalls(link),
     ...callCalls(link),
     ...exportCalls(link),
+    ...sessionCalls(link),
     sweepResponses: () => untilNone(() => link.call({ method: "sweepResponses", args: [] })),
     ping: () => link.call({ method: "ping", args: [] }),
     close: () => link.close(),
@@ -64,6 +66,8 @@ function accountCalls(link: Link): AccountLedger {
     account: (id) => link.call({ method: "account", args: [id] }),
     balance: (account) => link.call({ method: "balance", args: [account] }),
     journal: (account) => link.call({ method: "journal", args: [account] }),
+    journalPage: (account, before, limit) =>
+      link.call({ method: "journalPage", args: [account, before, limit] }),
     creditAccount: (account, amount, reference) =>
       link.call({ method: "creditAccount", args: [account, amount, reference] }),
     createKey: (id, account, secret, settings, repeatable) =>
@@ -107,6 +111,17 @@ function exportCalls(link: Link): ExportLedger {
     trimExported: (kind, olderThanMs) =>
       untilNone(() => link.call({ method: "trimExported", args: [kind, olderThanMs] })),
     isTrimmed: (id) => link.call({ method: "isTrimmed", args: [id] }),
+  };
+}
+
+function sessionCalls(link: Link): SessionLedger {
+  return {
+    useOnce: (wallet, key, ttlMs) => link.call({ method: "useOnce", args: [wallet, key, ttlMs] }),
+    openSession: (session) => link.call({ method: "openSession", args: [session] }),
+    refreshSession: (request) => link.call({ method: "refreshSession", args: [request] }),
+    hasSession: (wallet, id) => link.call({ method: "hasSession", args: [wallet, id] }),
+    endSession: (wallet, id) => link.call({ method: "endSession", args: [wallet, id] }),
+    endSessions: (wallet) => link.call({ method: "endSessions", args: [wallet] }),
   };
 }
 

@@ -69,6 +69,7 @@ test("what is not said about the keyed tier has the documented default", () => {
     keys: { prefixes: ["sk_farebox_"], pepper: undefined, holdLeaseMs: 60_000, callTimeoutMs: 900_000 },
     jwt: undefined,
     ownKeys: { masterKeys: [], fee: { kind: "share", basisPoints: 500n } },
+    sessionKeys: [],
     alerts: { webhookUrl: undefined, webhookSecret: undefined, allowPrivate: false, lowBalance: 1_000_000n },
     flood: { badCredentialsPerMinute: 60, refusedPaymentsPerMinute: 60, trustedProxies: [] },
     adminToken: undefined,
@@ -206,6 +207,7 @@ const WRONG: readonly [yaml: string, env: Record<string, string>, expected: read
   ["", { FAREBOX_MASTER_KEY: Buffer.alloc(33, 1).toString("hex") }, [`FAREBOX_MASTER_KEY: ${MASTER}`]],
   ["", { FAREBOX_MASTER_KEY: "correct horse battery staple" }, [`FAREBOX_MASTER_KEY: ${MASTER}`]],
   ["", { FAREBOX_MASTER_KEY: `${BYTES.toString("hex")},` }, [`FAREBOX_MASTER_KEY: ${MASTER}`]],
+  ["", { FAREBOX_SESSION_KEY: "x".repeat(32) }, [`FAREBOX_SESSION_KEY: ${MASTER}`]],
   [
     "",
     { FAREBOX_MASTER_KEY: `${BYTES.toString("hex")},${BYTES.toString("base64")}` },

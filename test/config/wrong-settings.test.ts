@@ -144,6 +144,8 @@ const ROUTES: readonly [key: string, reason: string][] = [
   ["GET /a/:", "is not a path pattern of Express 5 (/report/:id, /files/*path, /a{/:b})"],
   ["GET /a(b)?", "is not a path pattern of Express 5 (/report/:id, /files/*path, /a{/:b})"],
   ["GET /*all", "would also sell /healthz, which stays free; use a prefix"],
+  ["POST /:group/:step", "would also sell /account/keys, which stays free; use a prefix"],
+  ["POST /auth/*step", "would also sell /auth/challenge, which stays free; use a prefix"],
   ["GET /v1/:what", "would also sell /v1/models, which stays free; use a prefix"],
   ["GET /.well-known/:doc", "would also sell /.well-known/x402, which stays free; use a prefix"],
   ["POST /agent", "is the same route as the built-in POST /agent"],

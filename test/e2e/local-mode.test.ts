@@ -59,12 +59,16 @@ test("without configuration: a banner that says no real money moves, a wallet pa
   expect(receivedBy).toBe(/merchant +(\w+)/.exec(child.output())?.[1]);
 
   const secret = await readFile(join(directory, ".farebox/memo-secret"), "utf8");
+  const sessionKey = await readFile(join(directory, ".farebox/session-key"), "utf8");
+  expect(sessionKey).not.toBe(secret);
+  expect((await fetch(`${url}/account`)).status).toBe(401);
   child.kill("SIGTERM");
   expect(await child.exit).toBe(0);
 
   const again = start();
   await again.says('"listening"');
   expect(await readFile(join(directory, ".farebox/memo-secret"), "utf8")).toBe(secret);
+  expect(await readFile(join(directory, ".farebox/session-key"), "utf8")).toBe(sessionKey);
   expect(await transferOf(paying.output())).toEqual({ receivedBy });
   again.kill("SIGINT");
   expect(await again.exit).toBe(0);

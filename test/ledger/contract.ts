@@ -14,6 +14,7 @@ import { keyContract } from "./contract-keys.ts";
 import { modelContract } from "./contract-model.ts";
 import { moneyModelContract } from "./contract-money-model.ts";
 import { reconcileContract } from "./contract-reconcile.ts";
+import { sessionContract } from "./contract-sessions.ts";
 import { stepContract } from "./contract-steps.ts";
 import { transferContract } from "./contract-transfers.ts";
 import { createClock, type OpenLedger, type World } from "./world.ts";
@@ -53,6 +54,7 @@ export function ledgerContract(name: string, open: OpenLedger, share = 1): void 
     captureContract(world);
     alertContract(world);
     exportContract(world);
+    sessionContract(world);
     moneyModelContract(world);
     callsModelContract(world);
 

@@ -34,6 +34,11 @@ test.each([
   "adminToken",
   "pepper",
   "masterKeys",
+  "sessionKeys",
+  "sign-in-with-x",
+  "SIGN-IN-WITH-X",
+  "csrf_token",
+  "x-csrf-token",
 ])("the value of %s is in no line, wherever it stands", (key) => {
   const { logger, lines } = capture();
   logger.info({ [key]: SECRET });

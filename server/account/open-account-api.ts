@@ -1,0 +1,69 @@
+import type { Router } from "express";
+import { openActions } from "../admin/open-actions.ts";
+import { createClientAddress } from "../auth/client-address.ts";
+import { createFloodGuard } from "../auth/flood.ts";
+import type { Config } from "../config.ts";
+import { isLoopback } from "../config-values.ts";
+import type { Ledger } from "../ledger/ledger.ts";
+import type { Logger } from "../log.ts";
+import { createAccountApi } from "./account-api.ts";
+import { createCallers } from "./caller.ts";
+import { createCsrfGuard } from "./csrf.ts";
+import { createOwnAccount } from "./own-account.ts";
+import { createSessions } from "./session.ts";
+import { deriveSessionKeys } from "./session-keys.ts";
+import { createSignIn } from "./sign-in.ts";
+
+type AccountSettings = Pick<
+  Config,
+  "network" | "caip2" | "publicUrl" | "sessionKeys" | "flood" | "keys" | "ownKeys" | "upstreams"
+>;
+
+/**
+ * Sign-in and the account API as this configuration allows them, on this ledger; undefined without a session key, which the log
+ * says. `clock` (ms since 1970) is for tests. The package that checks signatures brings other chains' with it, so it is loaded only here.
+ */
+export async function openAccountApi(
+  config: AccountSettings,
+  ledger: Ledger,
+  log: Pick<Logger, "info" | "error">,
+  clock: () => number = Date.now,
+): Promise<Router | undefined> {
+  if (config.sessionKeys.length === 0) {
+    log.info("the account API is off: FAREBOX_SESSION_KEY is not set");
+    return undefined;
+  }
+  const library = await import("@x402/extensions/sign-in-with-x");
+  const { publicUrl, caip2, flood } = config;
+  const keys = deriveSessionKeys(config.sessionKeys);
+  const actions = openActions(config, ledger);
+  const clientAddress = createClientAddress(flood.trustedProxies);
+  const signIn = createSignIn({ library, ledger, keys, publicUrl, chainId: caip2, clock });
+  const sessions = createSessions({ ledger, keys, publicUrl, secure: !isLocal(config), clock });
+  const csrf = createCsrfGuard(publicUrl, keys);
+  const callers = createCallers({
+    signIn,
+    sessions,
+    csrf,
+    failures: createFloodGuard(flood),
+    clientAddress,
+    challengeUrl: `${publicUrl}/auth/challenge`,
+  });
+  return createAccountApi({
+    signIn,
+    sessions,
+    csrf,
+    callers,
+    challenges: createFloodGuard(flood),
+    clientAddress,
+    own: createOwnAccount({ actions, ledger, network: caip2 }),
+    actions,
+    onFault: (error) => log.error({ err: error }, "account request failed"),
+  });
+}
+
+/** Plain http on this machine, and no real money: browsers would not keep a Secure cookie there. */
+function isLocal({ network, publicUrl }: AccountSettings): boolean {
+  const { protocol, hostname } = new URL(publicUrl);
+  return network === "local" && protocol === "http:" && isLoopback(hostname);
+}
