@@ -1,5 +1,4 @@
 -- @include lib money account
--- @flags allow-oom
 -- Adds money once for each (account, reference). Returns outcome and balance.
 local account, amount, reference, kind = unpack(ARGV, 2)
 if redis.call("EXISTS", account_key(account)) == 0 then return { "not_found", "0" } end

@@ -1,5 +1,4 @@
 -- @include lib money responses account payment
--- @flags allow-oom
 -- See Ledger.creditTransfer. One with a beneficiary is settled first, under a lease, until credit.lua ends it.
 local id, payer, amount, asset, pay_to, network, memo, fee_payer, tx, reason, lease_ms = unpack(ARGV, 2)
 local row = load_payment(id)
