@@ -6,7 +6,6 @@ import { parse } from "../admin/inputs.ts";
 import { accountView, journalView, providerKeyView } from "../admin/views.ts";
 import { integer } from "../config-values.ts";
 import { GatewayError } from "../errors.ts";
-import type { KeyRecord } from "../ledger/account-ledger.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 
 export interface OwnAccountParts {
@@ -31,34 +30,18 @@ const journalQuery = z.strictObject({
  * The operator's actions, bound to the account of one wallet: `wallet:<address>`. Nothing here takes an account from outside, and
  * what belongs to another is not found. An account that nobody wrote to yet is empty; the first key makes it.
  */
-export function createOwnAccount({ actions, ledger, network }: OwnAccountParts) {
-  /** Throws `key_not_found` also for a key of somebody else. Keys never change their account, so nothing races. */
-  async function owned(wallet: string, id: string): Promise<KeyRecord> {
-    const key = await ledger.key(id);
-    if (key === undefined || key.account !== accountOf(wallet)) throw new GatewayError("key_not_found");
-    return key;
-  }
+export function createOwnAccount(parts: OwnAccountParts) {
+  return { ...ownKeys(parts), ...ownRecords(parts), ...ownProviderKeys(parts) };
+}
 
-  /** Input is judged before anything is made. */
-  async function madeIfMissing(account: string, act: () => Promise<Answer>): Promise<Answer> {
-    try {
-      return await act();
-    } catch (error) {
-      if (!(error instanceof GatewayError) || error.code !== "account_not_found") throw error;
-      await ledger.createAccount(account, "");
-      return act();
-    }
+function ownKeys({ actions, ledger }: OwnAccountParts) {
+  /** Does it if the key is this wallet's. */
+  async function owned(wallet: string, id: string, act: () => Promise<Answer>): Promise<Answer> {
+    await checkOwner(ledger, wallet, id);
+    return act();
   }
 
   return {
-    async show(wallet: string): Promise<Answer> {
-      const id = accountOf(wallet);
-      const account = await ledger.account(id);
-      const none = { id, name: "", balance: 0n, held: 0n, createdAt: 0 };
-      const view = accountView(account ?? none);
-      return { ...view, ...(account === undefined ? { created_at: null } : {}), wallet, network };
-    },
-
     async listKeys(wallet: string): Promise<Answer> {
       const exists = (await ledger.account(accountOf(wallet))) !== undefined;
       return exists ? actions.listKeys(accountOf(wallet)) : { keys: [] };
@@ -68,38 +51,35 @@ export function createOwnAccount({ actions, ledger, network }: OwnAccountParts) 
       const account = accountOf(wallet);
       const order = { ...fieldsOf(input), account };
       if ((await ledger.keys(account)).length >= MAX_KEYS) throw new GatewayError("too_many_keys");
-      return madeIfMissing(account, () => actions.createKey(order, repeatKey));
+      return madeIfMissing(ledger, account, () => actions.createKey(order, repeatKey));
     },
 
-    async showKey(wallet: string, id: string): Promise<Answer> {
-      await owned(wallet, id);
-      return actions.showKey(id);
-    },
+    showKey: (wallet: string, id: string) => owned(wallet, id, () => actions.showKey(id)),
 
-    async changeKey(wallet: string, id: string, input: unknown): Promise<Answer> {
-      await owned(wallet, id);
-      return actions.changeKey(id, input);
-    },
+    changeKey: (wallet: string, id: string, input: unknown) =>
+      owned(wallet, id, () => actions.changeKey(id, input)),
 
-    async revokeKey(wallet: string, id: string): Promise<Answer> {
-      await owned(wallet, id);
-      return actions.revokeKey(id);
-    },
+    revokeKey: (wallet: string, id: string) => owned(wallet, id, () => actions.revokeKey(id)),
 
-    async rotateKey(
-      wallet: string,
-      id: string,
-      input: unknown,
-      repeatKey: string | undefined,
-    ): Promise<Answer> {
-      await owned(wallet, id);
-      return actions.rotateKey(id, input, repeatKey);
+    rotateKey: (wallet: string, id: string, input: unknown, repeatKey: string | undefined) =>
+      owned(wallet, id, () => actions.rotateKey(id, input, repeatKey)),
+  };
+}
+
+function ownRecords({ ledger, network }: OwnAccountParts) {
+  return {
+    async show(wallet: string): Promise<Answer> {
+      const id = accountOf(wallet);
+      const account = await ledger.account(id);
+      const none = { id, name: "", balance: 0n, held: 0n, createdAt: 0 };
+      const view = accountView(account ?? none);
+      return { ...view, ...(account === undefined ? { created_at: null } : {}), wallet, network };
     },
 
     /** The filter of `usage` for this account alone. `key_not_found`: it names somebody else's key. */
     async usageFilter(wallet: string, query: object): Promise<object> {
       const filter = { ...fieldsOf(query), account: accountOf(wallet) };
-      if ("key" in filter && typeof filter.key === "string") await owned(wallet, filter.key);
+      if ("key" in filter && typeof filter.key === "string") await checkOwner(ledger, wallet, filter.key);
       return filter;
     },
 
@@ -116,7 +96,11 @@ export function createOwnAccount({ actions, ledger, network }: OwnAccountParts) 
       );
       return { journal: shown, next_before: next ?? null };
     },
+  };
+}
 
+function ownProviderKeys({ actions, ledger }: OwnAccountParts) {
+  return {
     async listProviderKeys(wallet: string): Promise<Answer> {
       const exists = (await ledger.account(accountOf(wallet))) !== undefined;
       return exists ? actions.listProviderKeys(accountOf(wallet)) : { provider_keys: [] };
@@ -129,9 +113,9 @@ export function createOwnAccount({ actions, ledger, network }: OwnAccountParts) 
       return providerKeyView(found);
     },
 
-    async setProviderKey(wallet: string, provider: string, input: unknown): Promise<Answer> {
+    setProviderKey(wallet: string, provider: string, input: unknown): Promise<Answer> {
       const account = accountOf(wallet);
-      return madeIfMissing(account, () => actions.setProviderKey(account, provider, input));
+      return madeIfMissing(ledger, account, () => actions.setProviderKey(account, provider, input));
     },
 
     async deleteProviderKey(wallet: string, provider: string): Promise<Answer> {
@@ -139,6 +123,23 @@ export function createOwnAccount({ actions, ledger, network }: OwnAccountParts) 
       return actions.deleteProviderKey(accountOf(wallet), provider);
     },
   };
+}
+
+/** `key_not_found` also for a key of somebody else. Keys never change their account, so nothing races. */
+async function checkOwner(ledger: Ledger, wallet: string, keyId: string): Promise<void> {
+  const key = await ledger.key(keyId);
+  if (key === undefined || key.account !== accountOf(wallet)) throw new GatewayError("key_not_found");
+}
+
+/** Input is judged before anything is made. */
+async function madeIfMissing(ledger: Ledger, account: string, act: () => Promise<Answer>): Promise<Answer> {
+  try {
+    return await act();
+  } catch (error) {
+    if (!(error instanceof GatewayError) || error.code !== "account_not_found") throw error;
+    await ledger.createAccount(account, "");
+    return act();
+  }
 }
 
 /** Where the money of a wallet is. */

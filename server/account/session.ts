@@ -1,27 +1,20 @@
 import { createHash, randomBytes } from "node:crypto";
-import { decodeProtectedHeader, jwtVerify, SignJWT } from "jose";
-import { z } from "zod";
 import type { SessionLedger } from "../ledger/session-ledger.ts";
-import type { SessionKey } from "./session-keys.ts";
+import {
+  createSessionTokens,
+  SESSION_MS,
+  type SessionClaims,
+  type SessionTokenParts,
+} from "./session-token.ts";
 
-export interface SessionParts {
+export interface SessionParts extends SessionTokenParts {
   readonly ledger: Omit<SessionLedger, "useOnce">;
-  /** Newest first. */
-  readonly keys: readonly SessionKey[];
-  readonly publicUrl: string;
   /** False only for plain http on loopback in local mode. */
   readonly secure: boolean;
-  /** Milliseconds since 1970. */
-  readonly clock: () => number;
 }
 
-export interface Session {
-  /** The wallet's address, base58. */
-  readonly wallet: string;
-  readonly id: string;
-  /** Of the cookie, ms since 1970. */
-  readonly expiresAt: number;
-}
+/** As its token says; the ledger says whether it goes on. */
+export type Session = SessionClaims;
 
 /** A session together with the cookies that carry it; they are secrets. */
 export interface IssuedSession extends Session {
@@ -41,18 +34,11 @@ export interface SessionCookie {
   };
 }
 
-/** How long a session's cookie is good. */
-const SESSION_MS = 900_000;
 /** How long a sign-in lasts, however often it is refreshed. */
 const SIGN_IN_MS = 7 * 86_400_000;
 /** Two tabs that refresh at once are no theft. */
 const REFRESH_GRACE_MS = 10_000;
-const CLOCK_SKEW_SECONDS = 30;
-/** Any token may be called JWT; this one is a session's and nothing else. */
-const TYP = "farebox-session+jwt";
 const REFRESH_TOKEN = /^([1-9A-HJ-NP-Za-km-z]{32,44})\.([\w-]{22})\.([\w-]{43})$/;
-
-const claims = z.object({ sub: z.string(), sid: z.string(), exp: z.number() });
 
 export type Sessions = ReturnType<typeof createSessions>;
 
@@ -61,28 +47,15 @@ export type Sessions = ReturnType<typeof createSessions>;
  * ledger is asked at each request whether the session goes on. All methods reject only with `LedgerFault`.
  */
 export function createSessions(parts: SessionParts) {
-  const { ledger, keys, publicUrl, secure, clock } = parts;
+  const { ledger, secure } = parts;
+  const tokens = createSessionTokens(parts);
   const names = cookieNames(secure);
-  const audience = `${publicUrl}/account`;
 
   async function issue(wallet: string, id: string, refreshToken: string): Promise<IssuedSession> {
-    const [key] = keys;
-    if (key === undefined) throw new Error("There is no session key.");
-    const issuedAt = Math.floor(clock() / 1_000);
-    const expiresAt = issuedAt + SESSION_MS / 1_000;
-    const token = await new SignJWT({ sid: id })
-      .setProtectedHeader({ alg: "EdDSA", typ: TYP, kid: key.id })
-      .setIssuer(publicUrl)
-      .setAudience(audience)
-      .setSubject(wallet)
-      .setIssuedAt(issuedAt)
-      .setExpirationTime(expiresAt)
-      .sign(key.privateKey);
+    const { token, ...session } = await tokens.sign(wallet, id);
     const options = { httpOnly: true, secure, path: "/" } as const;
     return {
-      wallet,
-      id,
-      expiresAt: expiresAt * 1_000,
+      ...session,
       cookies: [
         { name: names.session, value: token, options: { ...options, sameSite: "lax", maxAge: SESSION_MS } },
         {
@@ -92,28 +65,6 @@ export function createSessions(parts: SessionParts) {
         },
       ],
     };
-  }
-
-  async function readToken(token: string): Promise<Session | undefined> {
-    try {
-      const { kid } = decodeProtectedHeader(token);
-      const key = keys.find(({ id }) => id === kid);
-      if (key === undefined) return undefined;
-      const { payload } = await jwtVerify(token, key.publicKey, {
-        algorithms: ["EdDSA"],
-        typ: TYP,
-        issuer: publicUrl,
-        audience,
-        requiredClaims: ["sub", "sid", "iat", "exp"],
-        clockTolerance: CLOCK_SKEW_SECONDS,
-        maxTokenAge: SESSION_MS / 1_000,
-        currentDate: new Date(clock()),
-      });
-      const { sub, sid, exp } = claims.parse(payload);
-      return { wallet: sub, id: sid, expiresAt: exp * 1_000 };
-    } catch {
-      return undefined;
-    }
   }
 
   return {
@@ -128,7 +79,7 @@ export function createSessions(parts: SessionParts) {
     /** Of a request's `Cookie` header; undefined: none that is good now. */
     async read(cookies: string | undefined): Promise<Session | undefined> {
       const token = readCookie(cookies, names.session);
-      const session = token === undefined ? undefined : await readToken(token);
+      const session = token === undefined ? undefined : await tokens.read(token);
       if (session === undefined) return undefined;
       return (await ledger.hasSession(session.wallet, session.id)) ? session : undefined;
     },

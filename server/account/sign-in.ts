@@ -1,6 +1,6 @@
-import { randomBytes, timingSafeEqual } from "node:crypto";
 import type * as SignInWithX from "@x402/extensions/sign-in-with-x";
 import type { SessionLedger } from "../ledger/session-ledger.ts";
+import { issueTimeOf, newNonce } from "./nonce.ts";
 import type { SessionKey } from "./session-keys.ts";
 
 /** What the x402 extension's package does for us: the header, the message's text (CAIP-122), the ed25519 signature. */
@@ -55,65 +55,20 @@ const CHALLENGE_MS = 300_000;
 const CLOCK_SKEW_MS = 30_000;
 /** A nonce is remembered longer than any gateway's clock accepts it. */
 const REMEMBERED_MS = CHALLENGE_MS + 4 * CLOCK_SKEW_MS;
-/** Time of issue (ms), 128 random bits, the first 128 bits of the MAC over both; hex, since CAIP-122 wants letters and digits. */
-const NONCE = /^([0-9a-f]{12}[0-9a-f]{32})([0-9a-f]{32})$/;
-const TIME_DIGITS = 12;
-const MAC_BYTES = 16;
 
 export type SignIn = ReturnType<typeof createSignIn>;
 
 /**
- * Sign-in by wallet: `sign-in-with-x` of x402, CAIP-122, Solana. A nonce carries its time and a MAC, so that asking for challenges
- * stores nothing and any gateway can check what another issued. The message is wholly ours: each field must be what the nonce's
- * time and our settings make it. The package's own check of messages would take any URI of our origin, any statement, any nonce
- * and no clock that runs ahead, and it takes EVM chains; so it is asked for the text and the signature alone.
+ * Sign-in by wallet: `sign-in-with-x` of x402, CAIP-122, Solana. The package's own check of messages would take any URI of our
+ * origin, any statement, any nonce and no clock that runs ahead, and it takes EVM chains; so it is asked for the text and the
+ * signature alone.
  */
 export function createSignIn(parts: SignInParts) {
   const { library, ledger, keys, clock } = parts;
-  const expected = expectationOf(parts);
-
-  function fieldsOf(nonce: string, issuedAt: number) {
-    return {
-      ...expected,
-      nonce,
-      issuedAt: new Date(issuedAt).toISOString(),
-      expirationTime: new Date(issuedAt + CHALLENGE_MS).toISOString(),
-    };
-  }
-
-  /** When we issued it, ms since 1970; undefined: we did not. */
-  function issueTime(nonce: string): number | undefined {
-    const [, body, mac] = NONCE.exec(nonce) ?? [];
-    if (body === undefined || mac === undefined) return undefined;
-    const given = Buffer.from(mac, "hex");
-    const isOurs = keys.some((key) => timingSafeEqual(nonceMac(key, body), given));
-    return isOurs ? Number.parseInt(body.slice(0, TIME_DIGITS), 16) : undefined;
-  }
-
-  /** Everything that can be said before the signature is looked at. */
-  function refusalOf(proof: SignInWithX.SIWxPayload): ProofRefusal | undefined {
-    if (proof.domain !== expected.domain) return "wrong_domain";
-    if (proof.uri !== expected.uri) return "wrong_uri";
-    if (proof.chainId !== expected.chainId || proof.type !== expected.type) return "wrong_chain";
-    const issuedAt = issueTime(proof.nonce);
-    if (issuedAt === undefined) return "foreign_nonce";
-    const fields = fieldsOf(proof.nonce, issuedAt);
-    const isAsIssued =
-      proof.version === fields.version &&
-      proof.statement === fields.statement &&
-      proof.issuedAt === fields.issuedAt &&
-      proof.expirationTime === fields.expirationTime &&
-      proof.notBefore === undefined &&
-      proof.requestId === undefined &&
-      proof.resources === undefined;
-    if (!isAsIssued) return "altered";
-    const now = clock();
-    if (now >= issuedAt + CHALLENGE_MS) return "expired";
-    return now < issuedAt - CLOCK_SKEW_MS ? "not_yet_valid" : undefined;
-  }
+  const expected = createExpectation(parts);
 
   async function verify(proof: SignInWithX.SIWxPayload): Promise<Proof> {
-    const refused = refusalOf(proof);
+    const refused = expected.refusalOf(proof);
     if (refused !== undefined) return { refused };
     const verified = await library.verifySIWxSignature(proof);
     if (!verified.isValid) return { refused: "wrong_signature" };
@@ -125,13 +80,9 @@ export function createSignIn(parts: SignInParts) {
   return {
     /** Stores nothing. `address` is a Solana address. */
     challenge(address: string): Challenge {
-      const [key] = keys;
-      if (key === undefined) throw new Error("There is no session key.");
       const issuedAt = clock();
-      const time = issuedAt.toString(16).padStart(TIME_DIGITS, "0");
-      const body = `${time}${randomBytes(16).toString("hex")}`;
-      const nonce = `${body}${nonceMac(key, body).toString("hex")}`;
-      const info = fieldsOf(nonce, issuedAt);
+      const nonce = newNonce(keys, issuedAt);
+      const info = expected.fieldsOf(nonce, issuedAt);
       const message = library.createSIWxMessage(info, address);
       return { info, message, nonce, expiresAt: issuedAt + CHALLENGE_MS };
     },
@@ -155,18 +106,50 @@ export function createSignIn(parts: SignInParts) {
   };
 }
 
-function nonceMac(key: SessionKey, body: string): Buffer {
-  return key.mac("nonce", body).subarray(0, MAC_BYTES);
-}
-
-function expectationOf({ publicUrl, chainId }: SignInParts) {
+/** The message is wholly ours: each field must be what our settings and the nonce's time make it. */
+function createExpectation({ publicUrl, chainId, keys, clock }: SignInParts) {
   const domain = new URL(publicUrl).host;
-  return {
+  const fixed = {
     domain,
     uri: `${publicUrl}/account`,
     statement: `Sign in to your account at ${domain}. This moves no money.`,
     version: "1",
     chainId,
     type: "ed25519" as const,
+  };
+
+  function fieldsOf(nonce: string, issuedAt: number) {
+    return {
+      ...fixed,
+      nonce,
+      issuedAt: new Date(issuedAt).toISOString(),
+      expirationTime: new Date(issuedAt + CHALLENGE_MS).toISOString(),
+    };
+  }
+
+  return {
+    fieldsOf,
+
+    /** Everything that can be said before the signature is looked at. */
+    refusalOf(proof: SignInWithX.SIWxPayload): ProofRefusal | undefined {
+      if (proof.domain !== fixed.domain) return "wrong_domain";
+      if (proof.uri !== fixed.uri) return "wrong_uri";
+      if (proof.chainId !== fixed.chainId || proof.type !== fixed.type) return "wrong_chain";
+      const issuedAt = issueTimeOf(keys, proof.nonce);
+      if (issuedAt === undefined) return "foreign_nonce";
+      const fields = fieldsOf(proof.nonce, issuedAt);
+      const isAsIssued =
+        proof.version === fields.version &&
+        proof.statement === fields.statement &&
+        proof.issuedAt === fields.issuedAt &&
+        proof.expirationTime === fields.expirationTime &&
+        proof.notBefore === undefined &&
+        proof.requestId === undefined &&
+        proof.resources === undefined;
+      if (!isAsIssued) return "altered";
+      const now = clock();
+      if (now >= issuedAt + CHALLENGE_MS) return "expired";
+      return now < issuedAt - CLOCK_SKEW_MS ? "not_yet_valid" : undefined;
+    },
   };
 }

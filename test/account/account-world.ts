@@ -65,6 +65,8 @@ export interface Browser {
 }
 
 export interface AccountWorld {
+  /** Of the ledger's files, where it is SQLite. */
+  readonly directory: string;
   readonly ledger: Ledger;
   readonly gate: Gate;
   /** Another gateway on the same ledger. */
@@ -114,6 +116,7 @@ export async function openAccountWorld(given?: Ledger): Promise<AccountWorld> {
     return gate;
   }
   return {
+    directory,
     ledger,
     gate: await open(),
     open,

@@ -1,4 +1,6 @@
 import { createHmac, generateKeyPairSync } from "node:crypto";
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { exportSPKI, SignJWT } from "jose";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { deriveSessionKeys } from "../../server/account/session-keys.ts";
@@ -223,6 +225,19 @@ describe("refresh", () => {
     expect((await show(world.gate, theirs)).status).toBe(200);
     expect((await show(world.gate, browser)).status).toBe(200);
   });
+});
+
+test("a stolen ledger holds nothing that a session is made of", async () => {
+  const browser = await world.gate.signIn(await newWallet());
+  await world.ledger.ping();
+  const files = await readdir(world.directory);
+  const bytes = Buffer.concat(await Promise.all(files.map((file) => readFile(join(world.directory, file)))));
+  const [, id = "", secret = ""] = (browser.cookies[REFRESH] ?? "").split(".");
+  expect(bytes.includes(id)).toBe(true);
+  expect(secret).toHaveLength(43);
+  for (const kept of [secret, browser.cookies[SESSION] ?? "", browser.csrfToken]) {
+    expect(bytes.includes(kept)).toBe(false);
+  }
 });
 
 describe("logout", () => {
