@@ -1,8 +1,8 @@
 import { z } from "zod";
 import { type AccountRecord, type KeyRecord, LIMIT_RESETS } from "./account-ledger.ts";
 import type { PaymentRecord } from "./ledger.ts";
-import { type KeyRow, toKeyRecord } from "./sqlite-key-rows.ts";
-import { type PaymentRow, toRecord } from "./sqlite-rows.ts";
+import { toKeyRecord } from "./stored-key.ts";
+import { toRecord } from "./stored-payment.ts";
 
 /** Redis hashes come as a flat list of names and values; "" stands for null. */
 export const fields = z.array(z.string()).transform((flat) => {
@@ -83,14 +83,12 @@ const account = fields.pipe(
 
 /** A payment's record, of its hash and the store's time. Throws ZodError. */
 export function readPayment(flat: unknown, now: number): PaymentRecord {
-  const row: PaymentRow = { ...payment.parse(flat), seq: 0 };
-  return toRecord(row, now);
+  return toRecord(payment.parse(flat), now);
 }
 
 /** A key's record, of its hash and the store's time. Throws ZodError. */
 export function readKey(flat: unknown, now: number): KeyRecord {
-  const row: KeyRow = key.parse(flat);
-  return toKeyRecord(row, now);
+  return toKeyRecord(key.parse(flat), now);
 }
 
 /** Throws ZodError. */

@@ -1,9 +1,10 @@
 import type Database from "better-sqlite3";
 import type { MicroUsd } from "../money.ts";
 import type { AccountRecord, JournalEntry } from "./account-ledger.ts";
-import { KEY_COLUMNS, type KeyRow, toKeyRecord } from "./sqlite-key-rows.ts";
+import { KEY_COLUMNS } from "./sqlite-key-rows.ts";
 import type { Handlers } from "./sqlite-messages.ts";
 import type { PaymentRow } from "./sqlite-rows.ts";
+import { type StoredKey, toKeyRecord } from "./stored-key.ts";
 
 /** A journal entry as it is stored; money as text. */
 export interface JournalRow {
@@ -54,7 +55,7 @@ export function createAccounts(
     `SELECT seq, account, reference, kind, CAST(amount AS TEXT) AS amount, CAST(balance AS TEXT) AS balance, at
      FROM journal WHERE account = ? AND seq < ? ORDER BY seq DESC LIMIT ?`,
   );
-  const selectKey = db.prepare<[string, number], KeyRow>(
+  const selectKey = db.prepare<[string, number], StoredKey>(
     `SELECT ${KEY_COLUMNS} FROM key_secret s JOIN api_key k ON k.seq = s.key
      WHERE s.hash = ? AND (s.valid_until IS NULL OR s.valid_until > ?)`,
   );

@@ -4,9 +4,9 @@ import { limitPeriod } from "./limit-period.ts";
 import { createAlertWriter } from "./sqlite-alerts.ts";
 import { createFreeing, createHoldRemoval } from "./sqlite-holds.ts";
 import { createIdempotency } from "./sqlite-idempotency.ts";
-import { type KeyRow, spentNow } from "./sqlite-key-rows.ts";
 import type { Handlers } from "./sqlite-messages.ts";
 import { createUsageReader, createUsageWriter } from "./sqlite-usage.ts";
+import { type StoredKey, spentNow } from "./stored-key.ts";
 
 /** The steps that end a call: capture, keepAnswer, releaseHold; and its usage record, by which an ended hold is known. */
 export function createCaptures(
@@ -129,7 +129,7 @@ function createDebit(
 function createSpending(db: Database.Database) {
   const find = db.prepare<
     [string],
-    Pick<KeyRow, "label" | "spend_limit" | "limit_reset" | "period" | "spent">
+    Pick<StoredKey, "label" | "spend_limit" | "limit_reset" | "period" | "spent">
   >(
     `SELECT label, CAST(spend_limit AS TEXT) AS spend_limit, limit_reset, period, CAST(spent AS TEXT) AS spent
      FROM api_key WHERE id = ?`,

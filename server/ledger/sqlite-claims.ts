@@ -4,13 +4,12 @@ import type { Handlers } from "./sqlite-messages.ts";
 import {
   createResponseReader,
   createTrimmedReader,
-  isLeased,
   PAYMENT_COLUMNS,
   type PaymentRow,
   selectPayment,
   selectTwin,
-  toRecord,
 } from "./sqlite-rows.ts";
+import { isLeased, toRecord } from "./stored-payment.ts";
 
 /**
  * The steps that give somebody a lease on a call: claim, resume, renew.

@@ -2,8 +2,9 @@ import type Database from "better-sqlite3";
 import type { ExportKind, ExportPage } from "./export-ledger.ts";
 import type { JournalRow } from "./sqlite-accounts.ts";
 import type { Handlers } from "./sqlite-messages.ts";
-import { createTrimmedReader, PAYMENT_COLUMNS, type PaymentRow, toRecord } from "./sqlite-rows.ts";
+import { createTrimmedReader, PAYMENT_COLUMNS, type PaymentRow } from "./sqlite-rows.ts";
 import { toUsageRecord, USAGE_COLUMNS, type UsageRow } from "./sqlite-usage.ts";
+import { toRecord } from "./stored-payment.ts";
 
 /** What a payment is exported as (export-ledger.ts, `paymentVersion`). Word for word as in the index payment_unexported. */
 export const PAYMENT_VERSION =

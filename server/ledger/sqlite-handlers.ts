@@ -10,11 +10,12 @@ import { createKeys } from "./sqlite-keys.ts";
 import type { Handlers } from "./sqlite-messages.ts";
 import { createProviderKeys } from "./sqlite-provider-keys.ts";
 import { createReconcile } from "./sqlite-reconcile.ts";
-import { selectPayment, toRecord } from "./sqlite-rows.ts";
+import { selectPayment } from "./sqlite-rows.ts";
 import { createSessions } from "./sqlite-sessions.ts";
 import { createSteps } from "./sqlite-steps.ts";
 import { createTransfers } from "./sqlite-transfers.ts";
 import { createTrim } from "./sqlite-trim.ts";
+import { toRecord } from "./stored-payment.ts";
 
 /** Responses deleted in one transaction; the caller asks again while it gets this many. */
 const SWEEP_BATCH = 500;

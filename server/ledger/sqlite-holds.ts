@@ -2,8 +2,9 @@ import type Database from "better-sqlite3";
 import type { Hold, HoldOutcome, HoldRange, HoldRequest, RateState } from "./call-ledger.ts";
 import { limitPeriod } from "./limit-period.ts";
 import { createForgetting, createIdempotency } from "./sqlite-idempotency.ts";
-import { KEY_COLUMNS, type KeyRow, readNames, spentNow, statusOf } from "./sqlite-key-rows.ts";
+import { KEY_COLUMNS } from "./sqlite-key-rows.ts";
 import type { Handlers } from "./sqlite-messages.ts";
+import { readNames, type StoredKey, spentNow, statusOf } from "./stored-key.ts";
 
 const WINDOW_MS = 60_000;
 /** Holds freed at a time. */
@@ -14,7 +15,7 @@ interface AccountRow {
   readonly account_held: string;
 }
 
-type PayerRow = AccountRow & { readonly key: KeyRow | undefined; readonly account: string };
+type PayerRow = AccountRow & { readonly key: StoredKey | undefined; readonly account: string };
 
 /** The steps that admit calls and let go of those that nobody ended: hold, renewHolds, sweepHolds. */
 export function createHolds(db: Database.Database): Pick<Handlers, "hold" | "renewHolds" | "sweepHolds"> {
@@ -115,7 +116,7 @@ export function createHolds(db: Database.Database): Pick<Handlers, "hold" | "ren
   };
 }
 
-function refuse(key: KeyRow, request: HoldRequest, now: number): HoldOutcome | undefined {
+function refuse(key: StoredKey, request: HoldRequest, now: number): HoldOutcome | undefined {
   const status = statusOf(key, now);
   if (status !== "active") return { outcome: status };
   if (!(readNames(key.permissions) ?? []).includes(request.permission)) return { outcome: "not_permitted" };
@@ -150,13 +151,13 @@ function affordable(
   return { outcome: "key_limit_reached", affordable: most, limit, resetsAt };
 }
 
-function windowOf(key: KeyRow, now: number): { readonly start: number; readonly count: number } {
+function windowOf(key: StoredKey, now: number): { readonly start: number; readonly count: number } {
   const over = now >= key.window_start + WINDOW_MS || now < key.window_start;
   return over ? { start: now, count: 0 } : { start: key.window_start, count: key.window_count };
 }
 
 /** The state after so many `more` requests; `remaining` -1: one too many. */
-function rateOf(key: KeyRow, now: number, more: 0 | 1): RateState | undefined {
+function rateOf(key: StoredKey, now: number, more: 0 | 1): RateState | undefined {
   if (key.rpm === null) return undefined;
   const { start, count } = windowOf(key, now);
   return { limit: key.rpm, remaining: key.rpm - count - more, resetsInMs: start + WINDOW_MS - now };
@@ -175,7 +176,7 @@ function holdOf(
 function createPayerLookup(
   db: Database.Database,
 ): (request: HoldRequest, now: number) => PayerRow | "unknown" {
-  const bySecret = db.prepare<[string], KeyRow & AccountRow & { readonly valid_until: number | null }>(
+  const bySecret = db.prepare<[string], StoredKey & AccountRow & { readonly valid_until: number | null }>(
     `SELECT ${KEY_COLUMNS}, s.valid_until, CAST(a.balance AS TEXT) AS balance, CAST(a.held AS TEXT) AS account_held
      FROM key_secret s JOIN api_key k ON k.seq = s.key JOIN account a ON a.id = k.account WHERE s.hash = ?`,
   );

@@ -1,16 +1,17 @@
 import type Database from "better-sqlite3";
 import type { KeyCreation, KeyRecord, KeySettings, NewSecret, Repeatable } from "./account-ledger.ts";
 import { limitPeriod } from "./limit-period.ts";
-import { KEY_COLUMNS, type KeyRow, spentNow, statusOf, toKeyRecord } from "./sqlite-key-rows.ts";
+import { KEY_COLUMNS } from "./sqlite-key-rows.ts";
 import type { Handlers } from "./sqlite-messages.ts";
+import { type StoredKey, spentNow, statusOf, toKeyRecord } from "./stored-key.ts";
 
 /** Keys: made, shown, changed, rotated, revoked. */
 export function createKeys(
   db: Database.Database,
 ): Pick<Handlers, "createKey" | "keys" | "key" | "revokeKey" | "rotateKey" | "changeKey"> {
-  const select = db.prepare<[string], KeyRow>(`SELECT ${KEY_COLUMNS} FROM api_key k WHERE k.id = ?`);
-  const selectAll = db.prepare<[], KeyRow>(`SELECT ${KEY_COLUMNS} FROM api_key k ORDER BY k.seq DESC`);
-  const selectOf = db.prepare<[string], KeyRow>(
+  const select = db.prepare<[string], StoredKey>(`SELECT ${KEY_COLUMNS} FROM api_key k WHERE k.id = ?`);
+  const selectAll = db.prepare<[], StoredKey>(`SELECT ${KEY_COLUMNS} FROM api_key k ORDER BY k.seq DESC`);
+  const selectOf = db.prepare<[string], StoredKey>(
     `SELECT ${KEY_COLUMNS} FROM api_key k WHERE k.account = ? ORDER BY k.seq DESC`,
   );
   const hasAccount = db.prepare<[string], number>("SELECT 1 FROM account WHERE id = ?").pluck();
@@ -99,7 +100,7 @@ function createChange(db: Database.Database) {
     `UPDATE api_key SET label = ?, permissions = ?, models = ?, providers = ?, spend_limit = ?, limit_reset = ?, rpm = ?,
        concurrency = ?, expires_at = ?, spent = ?, period = ? WHERE id = ?`,
   );
-  return (now: number, row: KeyRow, change: Partial<KeySettings>): void => {
+  return (now: number, row: StoredKey, change: Partial<KeySettings>): void => {
     const settings: KeySettings = { ...toKeyRecord(row, now), ...change };
     const period = limitPeriod(settings.limitReset, now).start;
     update.run(...columnsOf(settings), spentNow(row, now), period, row.id);

@@ -2,7 +2,8 @@ import type Database from "better-sqlite3";
 import type { PaymentRecord, Verdict } from "./ledger.ts";
 import { createCrediter } from "./sqlite-accounts.ts";
 import type { Handlers } from "./sqlite-messages.ts";
-import { isLeased, PAYMENT_COLUMNS, type PaymentRow, selectPayment, toRecord } from "./sqlite-rows.ts";
+import { PAYMENT_COLUMNS, type PaymentRow, selectPayment } from "./sqlite-rows.ts";
+import { isLeased, toRecord } from "./stored-payment.ts";
 
 /**
  * The steps of whoever cleans up: the reconciler that asks the chain, and the sweep of settled payments nobody came

@@ -2,14 +2,8 @@ import type Database from "better-sqlite3";
 import type { PaymentPage, TransferCredit, UnservedTransfer } from "./ledger.ts";
 import { createCrediter } from "./sqlite-accounts.ts";
 import type { Handlers } from "./sqlite-messages.ts";
-import {
-  createTrimmedReader,
-  isLeased,
-  PAYMENT_COLUMNS,
-  type PaymentRow,
-  selectPayment,
-  toRecord,
-} from "./sqlite-rows.ts";
+import { createTrimmedReader, PAYMENT_COLUMNS, type PaymentRow, selectPayment } from "./sqlite-rows.ts";
+import { isLeased, toRecord } from "./stored-payment.ts";
 
 /** What the comparison with the chain needs: a walk over all records, and the credit of a transfer nobody was served for. */
 export function createTransfers(db: Database.Database): Pick<Handlers, "payments" | "creditTransfer"> {
