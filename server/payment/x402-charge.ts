@@ -1,3 +1,4 @@
+import { setTimeout } from "node:timers/promises";
 import type { FacilitatorRequest } from "../../facilitator-client/types.ts";
 import { GatewayError } from "../errors.ts";
 import type { UsageFacts } from "../ledger/call-ledger.ts";
@@ -63,10 +64,14 @@ export interface WalletCharge extends Charge {
   readonly paymentId: string;
   /**
    * In the place of capture and release, after `settle`: the amount goes onto the account of the record's beneficiary. Resolves
-   * when that is durable; false: it is not recorded, and whoever finds the settled record credits it. Never throws.
+   * when that is durable; false: it is not recorded yet. It is tried on, and then whoever finds the settled record credits it.
+   * Never throws.
    */
   credit(reason: string): Promise<boolean>;
 }
+
+/** So long does the buyer of credit wait for a ledger that fails. */
+const CREDIT_ANSWER_MS = 5_000;
 
 /** Opens the charge of a claimed payment: its lease is held from here until the charge ends. */
 export function createX402Charge(parts: X402ChargeParts, payment: X402Payment): WalletCharge {
@@ -195,7 +200,12 @@ class X402Charge implements WalletCharge {
     this.#letGo(0n, release.reason);
   }
 
-  async credit(reason: string): Promise<boolean> {
+  credit(reason: string): Promise<boolean> {
+    const inTime = setTimeout(CREDIT_ANSWER_MS, false, { ref: false });
+    return Promise.race([this.#credit(reason), inTime]);
+  }
+
+  async #credit(reason: string): Promise<boolean> {
     if ((await this.#end()) !== "settled") return false;
     const { id, fence } = this.#payment;
     const { ledger, onState } = this.#parts;
