@@ -4,6 +4,7 @@ import { type AnswerCopy, createAnswerCopy } from "./answer-copy.ts";
 import type { Charge } from "./charge.ts";
 import { createEventProbe, type EventProbe } from "./event-probe.ts";
 import { acknowledge, createHeldAnswer } from "./held-answer.ts";
+import { endSoon } from "./last-step.ts";
 import { toBytes } from "./response-head.ts";
 import { type Done, type Interception, interceptResponse, type ResponseSink } from "./response-methods.ts";
 import { closedByUs, holdConnection, lingerOn } from "./who-broke-it.ts";
@@ -282,7 +283,7 @@ export class Gate implements ResponseSink {
     clearTimeout(this.#deadline);
     const settled = this.#charge.settling ? await this.#charge.settle(() => false) : undefined;
     if (settled?.outcome === "settled") this.#proof = settled.headers;
-    await this.#charge.release({ reason, by: "server", worked: true });
+    await endSoon(this.#charge.release({ reason, by: "server", worked: true }));
     // A settlement under way may have failed meanwhile, and its error was the answer.
     if (this.#phase !== "deciding") return;
     if (this.#clientGone) {
@@ -298,7 +299,7 @@ export class Gate implements ResponseSink {
   async #fail(error: GatewayError, reason: string): Promise<void> {
     this.#phase = "deciding";
     clearTimeout(this.#deadline);
-    await this.#charge.release({ reason, by: "server", worked: true });
+    await endSoon(this.#charge.release({ reason, by: "server", worked: true }));
     this.#refuse(error);
   }
 

@@ -9,6 +9,7 @@ import type { Deliveries } from "./deliver.ts";
 import { fingerprint, queryOf } from "./fingerprint.ts";
 import { refuseHold } from "./hold-refusal.ts";
 import { createKeyCharge, type KeyChargeParts, type KeyedCall } from "./key-charge.ts";
+import { endSoon } from "./last-step.ts";
 import { refuseUnsellable } from "./pay-by-wallet.ts";
 import { rateHeaders } from "./rate-headers.ts";
 import { readBody } from "./read-body.ts";
@@ -118,7 +119,7 @@ async function open(parts: KeyParts, visit: Visit, hold: Hold, sale: Sale): Prom
   const upstreamKey = parts.openProviderKey(hold.account, sale.provider, providerKey);
   if (upstreamKey !== undefined) return { hold, upstreamKey };
   const charge = createKeyCharge(parts.charges, keyedCall(parts, visit, "key", hold, sale));
-  await charge.release({ reason: "provider_key_unusable", by: "server", worked: false });
+  await endSoon(charge.release({ reason: "provider_key_unusable", by: "server", worked: false }));
   return new GatewayError("provider_key_unusable");
 }
 

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { tryLastStep } from "../../server/payment/last-step.ts";
+import { endSoon, tryLastStep } from "../../server/payment/last-step.ts";
 
 /** Tries a step that fails so often; the waits are only counted. */
 async function tryFailing(times: number) {
@@ -33,4 +33,13 @@ test("it ends, before settled payments that nobody took count as abandoned (10 m
   expect(done).toBe(false);
   expect(faults).toBe(calls);
   expect(waitedMs).toBeLessThan(10 * 60_000);
+});
+
+test("an error does not wait for a step that never ends, nor a second for one that does", async () => {
+  await expect(endSoon(new Promise(() => {}))).resolves.toBeUndefined();
+  const order: string[] = [];
+  const ended = endSoon(Promise.resolve()).then(() => order.push("ended"));
+  const timer = new Promise((resolve) => setTimeout(resolve, 500)).then(() => order.push("half a second"));
+  await Promise.all([ended, timer]);
+  expect(order).toEqual(["ended", "half a second"]);
 });
