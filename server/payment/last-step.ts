@@ -1,7 +1,10 @@
 import { setTimeout } from "node:timers/promises";
 
-/** Before each try. Five minutes in all: a ledger that restarts or fails over is back by then, and nobody waits for the answer. */
-const WAITS_MS = [0, 250, 1_000, 4_000, ...Array<number>(30).fill(10_000)];
+/**
+ * Before each try. Five minutes in all: a ledger that restarts or fails over is back by then, and nobody waits for the answer. Not
+ * far apart: until it is written, the step is lost if this process dies.
+ */
+const WAITS_MS = [0, 250, 500, 1_000, ...Array<number>(150).fill(2_000)];
 
 /**
  * Tries the last step of a charge until the ledger has taken it: what was served must be charged, and what was not must be freed.

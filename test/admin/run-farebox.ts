@@ -1,9 +1,6 @@
 import { spawn } from "node:child_process";
-import { fileURLToPath } from "node:url";
-import { expect } from "vitest";
-
-const cli = fileURLToPath(new URL("../../server/cli.ts", import.meta.url));
-const tsx = import.meta.resolve("tsx");
+import { dirname, join } from "node:path";
+import { expect, inject } from "vitest";
 
 export interface Ran {
   readonly code: number | null;
@@ -17,7 +14,8 @@ export function runFarebox(
   options: { readonly cwd: string; readonly env: Readonly<Record<string, string>>; readonly stdin?: string },
 ): Promise<Ran> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, ["--import", tsx, cli, ...args], {
+    const cli = join(dirname(inject("main")), "cli.js");
+    const child = spawn(process.execPath, [cli, ...args], {
       cwd: options.cwd,
       env: { PATH: process.env["PATH"] ?? "", ...options.env },
     });

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { Build } from "../support/build-program.ts";
+import { inject } from "vitest";
 import type { Shop } from "../support/shop.ts";
 import { openForBusiness } from "./audit.ts";
 
@@ -17,14 +17,13 @@ export interface ChildGateway {
 /** Starts the program for a shop without a gateway; resolves when it sells. */
 export async function startChild(
   shop: Shop,
-  build: Build,
   yaml = "",
   more: Readonly<Record<string, string>> = {},
 ): Promise<ChildGateway> {
   const config = join(shop.dataDir, "farebox.yaml");
   await writeFile(config, shop.configText + yaml);
   const env = { ...shop.env, PATH: process.env["PATH"], FAREBOX_CONFIG: config, LOG_LEVEL: "error", ...more };
-  const child = spawn(process.execPath, [build.main], { env, cwd: shop.dataDir, stdio: "inherit" });
+  const child = spawn(process.execPath, [inject("main")], { env, cwd: shop.dataDir, stdio: "inherit" });
   const kill = () => end(child);
   const gone = once(child, "exit");
   const tooEarly = gone.then(([code]) => {

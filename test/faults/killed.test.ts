@@ -2,7 +2,6 @@ import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { Ledger } from "../../server/ledger/ledger.ts";
 import { createLogger } from "../../server/log.ts";
 import { startGateway } from "../../server/start.ts";
-import { type Build, buildProgram } from "../support/build-program.ts";
 import { faults } from "../support/faulty-facilitator.ts";
 import { openShop, type Shop } from "../support/shop.ts";
 import { type Auditor, createAuditor, openForBusiness, PAST_EXPIRY, type Sale } from "./audit.ts";
@@ -10,7 +9,6 @@ import { type ChildGateway, startChild } from "./child-gateway.ts";
 import { type Aftermath, endLease, openAftermath, undecided, writtenState } from "./dead-gateway.ts";
 import { busy, expired, type Point, points, request, served, undecidedYet } from "./kill-points.ts";
 
-let build: Build;
 let shop: Shop;
 let auditor: Auditor;
 let child: ChildGateway | undefined;
@@ -18,7 +16,6 @@ let child: ChildGateway | undefined;
 let books: Ledger;
 
 beforeAll(async () => {
-  build = await buildProgram();
   shop = await openShop({
     noGateway: true,
     yaml: `
@@ -31,12 +28,11 @@ routes:
 afterAll(async () => {
   await child?.kill();
   await shop.close();
-  await build.remove();
 });
 
 /** Two sales come to the point, and the process is killed; then one is retried and the other is not. */
 async function killAt(point: Point): Promise<{ retried: Sale; left: Sale }> {
-  child = await startChild(shop, build, point.yaml);
+  child = await startChild(shop, point.yaml);
   const { path, body } = point;
   const sales = [];
   const later = [];
@@ -153,7 +149,7 @@ describe("killed in the middle of many calls", () => {
   test.each([2, 7, 13, 19])(
     "after %d calls to the facilitator: each is paid once and served or owed",
     async (nth) => {
-      child = await startChild(shop, build);
+      child = await startChild(shop);
       const { kill } = child;
       const sales = await Promise.all(Array.from({ length: 10 }, () => auditor.sell()));
       const { calls } = shop.facilitator;

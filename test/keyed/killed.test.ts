@@ -2,19 +2,15 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { openSqliteLedger } from "../../server/ledger/sqlite.ts";
 import { startChild } from "../faults/child-gateway.ts";
-import { type Build, buildProgram } from "../support/build-program.ts";
 import { chat, type KeyedShop, openKeyedShop } from "./keyed-shop.ts";
 
 /** A gateway that dies under load may lose no money, and may not keep any set aside. */
-let build: Build;
 let shop: KeyedShop;
 beforeAll(async () => {
-  build = await buildProgram();
   shop = await openKeyedShop({ yaml: "keys: { holdLease: 1s }\n" });
 }, 120_000);
 afterAll(async () => {
   await shop.close();
-  await build.remove();
 });
 
 test("killed under keyed load: the books add up, and no hold outlives its lease", async () => {
@@ -23,7 +19,7 @@ test("killed under keyed load: the books add up, and no hold outlives its lease"
   await gateway.close();
   let delivered = 0;
   for (const kill of [20, 60, 140]) {
-    const child = await startChild(shop, build);
+    const child = await startChild(shop);
     const before = delivered;
     const callers = Array.from({ length: 16 }, async () => {
       for (;;) {

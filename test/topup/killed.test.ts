@@ -7,7 +7,6 @@ import { openForBusiness, PAST_EXPIRY } from "../faults/audit.ts";
 import { startChild } from "../faults/child-gateway.ts";
 import { endLease, openAftermath, writtenState } from "../faults/dead-gateway.ts";
 import type { KeyedShop } from "../keyed/keyed-shop.ts";
-import { type Build, buildProgram } from "../support/build-program.ts";
 import { createBuyer } from "../support/buyer.ts";
 import {
   type Answer,
@@ -20,14 +19,12 @@ import {
 
 const HOOK = fileURLToPath(new URL("./die-at.mjs", import.meta.url));
 
-let build: Build;
 let shop: KeyedShop;
 /** The account whose key is sent along to `/topup`. */
 let secret: string;
 let account: string;
 
 beforeAll(async () => {
-  build = await buildProgram();
   shop = await openCreditShop();
   const customer = await shop.customer(0n);
   ({ secret, account } = customer);
@@ -36,7 +33,6 @@ beforeAll(async () => {
 afterAll(async () => {
   await restartFor(async () => {});
   await shop.close();
-  await build.remove();
 });
 
 interface Purchases {
@@ -54,7 +50,7 @@ async function buy(): Promise<Purchases> {
 /** Buys both kinds of credit, twice, from a process that kills itself at this step. */
 async function buyAndDie(at: string): Promise<{ readonly retried: Purchases; readonly left: Purchases }> {
   const options = `--import=${HOOK}`;
-  const child = await startChild(shop, build, "", { NODE_OPTIONS: options, DIE_AT: at });
+  const child = await startChild(shop, "", { NODE_OPTIONS: options, DIE_AT: at });
   const [retried, left] = [await buy(), await buy()];
   const all = [retried.key, left.key, retried.topUp, left.topUp];
   const answers = Promise.allSettled(all.map((purchase) => purchase.send()));

@@ -103,7 +103,7 @@ describe.each(whens)("a step fails %s it is applied", (when) => {
 
 test("the credit fails again and again: not answered before it is recorded, and the retry is", async () => {
   const purchase = await buyKey();
-  failNext("credit", "before", 4);
+  failNext("credit", "before", 6);
   expect(await purchase.send()).toMatchObject(UNAVAILABLE);
   const { ledger }: { ledger: Ledger } = shop.gateway;
   expect((await ledger.payment(purchase.id))?.state).toBe("settled");
