@@ -9,12 +9,12 @@ const WAITS_MS = [0, 250, 500, 1_000, ...Array<number>(150).fill(2_000)];
 /**
  * Tries the last step of a charge until the ledger has taken it: what was served must be charged, and what was not must be freed.
  * Repeating it is harmless: a step that ran although its answer was lost is known by its fence or its hold. Resolves to false once
- * it is given up, which leaves the record to its lease. `onFault` hears of each try that failed. A process may exit meanwhile.
+ * it is given up, which leaves the record to its lease. `onFault` hears of each try that failed.
  */
 export async function tryLastStep(
   step: () => Promise<void>,
   onFault: (error: unknown) => void,
-  wait = (ms: number): Promise<unknown> => setTimeout(ms, undefined, { ref: false }),
+  wait = pause,
 ): Promise<boolean> {
   for (const waitMs of WAITS_MS) {
     if (waitMs > 0) await wait(waitMs);
@@ -32,6 +32,11 @@ export async function tryLastStep(
 const ANSWER_MS = 1_000;
 
 /** Resolves when the step has ended, or after a second: nobody's error waits for a ledger that is away. The step goes on. */
-export async function endSoon(step: Promise<unknown>): Promise<void> {
-  await Promise.race([step, setTimeout(ANSWER_MS, undefined, { ref: false })]);
+export async function endSoon(step: Promise<unknown>, wait = pause): Promise<void> {
+  await Promise.race([step, wait(ANSWER_MS)]);
+}
+
+/** A process may exit meanwhile. */
+function pause(ms: number): Promise<unknown> {
+  return setTimeout(ms, undefined, { ref: false });
 }

@@ -162,8 +162,11 @@ class X402Charge implements WalletCharge {
     const usage = await this.#usage();
     let recorded = false;
     await this.#attempt(async () => {
-      const step = await this.#parts.ledger.deliver(id, fence, keep, usage);
-      recorded = step === "ok" && usage !== undefined;
+      const { ledger } = this.#parts;
+      const step = await ledger.deliver(id, fence, keep, usage);
+      // Lost after a fault: the try before may have done it, and written the usage.
+      const isDelivered = step === "ok" || (await ledger.payment(id))?.state === "delivered";
+      recorded = isDelivered && usage !== undefined;
       this.#parts.onState("delivered");
     });
     return recorded;

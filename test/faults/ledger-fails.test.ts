@@ -1,10 +1,12 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import type { Facilitator, FacilitatorRequest } from "../../facilitator-client/types.ts";
-import { LedgerFault } from "../../server/ledger/ledger.ts";
+import type { UsageFacts } from "../../server/ledger/call-ledger.ts";
+import { type ClaimRequest, LedgerFault } from "../../server/ledger/ledger.ts";
 import { createLeaseKeeper } from "../../server/payment/leases.ts";
 import { createX402Charge } from "../../server/payment/x402-charge.ts";
 import { request } from "../ledger/world.ts";
 import { faults } from "../support/faulty-facilitator.ts";
+import { answers } from "../support/model-upstream-answers.ts";
 import { openShop, type Shop } from "../support/shop.ts";
 import { type Auditor, createAuditor, openForBusiness } from "./audit.ts";
 import { endLease } from "./dead-gateway.ts";
@@ -95,6 +97,16 @@ describe("one step of the ledger fails", () => {
   });
 });
 
+test("an upstream's failure is told while the ledger cannot free the payment", async () => {
+  const sale = await auditor.sell();
+  const release = vi.spyOn(shop.gateway.ledger, "release").mockRejectedValue(FAULT);
+  shop.upstream.next(answers.failure());
+  expect(await sale.send()).toMatchObject({ status: 502, settles: 0 });
+  expect(await auditor.state(sale)).toBe("open");
+  release.mockRestore();
+  await vi.waitUntil(async () => (await auditor.state(sale)) === "released", { timeout: 10_000 });
+});
+
 describe("a lease is let go of", () => {
   const outcomes = {
     ok: { outcome: "ok", transaction: "tx", payer: undefined, network: "solana" },
@@ -102,6 +114,28 @@ describe("a lease is let go of", () => {
     not_sent: { outcome: "not_sent", reason: "ECONNREFUSED" },
     unknown: { outcome: "unknown", reason: "timeout", transaction: undefined },
   } as const;
+
+  function factsOf({ payer, route }: ClaimRequest): UsageFacts {
+    return {
+      tier: "x402",
+      account: `wallet:${payer}`,
+      keyId: undefined,
+      keyLabel: undefined,
+      payer,
+      route,
+      model: undefined,
+      provider: undefined,
+      promptTokens: undefined,
+      completionTokens: undefined,
+      estimated: false,
+      held: 0n,
+      upstreamCost: undefined,
+      status: 200,
+      ms: 1,
+      transaction: "tx",
+      notCharged: undefined,
+    };
+  }
 
   /** A charge of a new payment of its own, on the shop's ledger. */
   async function openCharge(outcome: keyof typeof outcomes) {
@@ -112,6 +146,7 @@ describe("a lease is let go of", () => {
     const leases = createLeaseKeeper(ledger, claim.leaseMs, () => {});
     const settle = async () => outcomes[outcome];
     const ignore = () => {};
+    const onEnd = vi.fn();
     const charge = createX402Charge(
       {
         ledger,
@@ -134,13 +169,28 @@ describe("a lease is let go of", () => {
         upfront: false,
         responseKeys: [],
         settledAs: undefined,
-        usage: () => Promise.reject(new Error("nobody tells")),
-        onEnd: () => {},
+        usage: async () => factsOf(claim),
+        onEnd,
         onRefused: () => {},
       },
     );
-    return { charge, leases };
+    return { charge, leases, onEnd, account: `wallet:${claim.payer}` };
   }
+
+  test("delivered, and the ledger's answer is lost: the usage is recorded once", async () => {
+    const { ledger } = shop.gateway;
+    const { charge, leases, onEnd, account } = await openCharge("ok");
+    const deliver = ledger.deliver.bind(ledger);
+    vi.spyOn(ledger, "deliver").mockImplementationOnce(async (...step) => {
+      await deliver(...step);
+      throw FAULT;
+    });
+    expect(await charge.settle(() => false)).toMatchObject({ outcome: "settled" });
+    expect(await charge.capture({ delivered: true, response: undefined })).toBe(true);
+    expect(onEnd).not.toHaveBeenCalled();
+    expect(await ledger.usage({ account, limit: 10 })).toMatchObject([{ charged: 20_000n }]);
+    expect(leases.size).toBe(0);
+  });
 
   test.each([
     { outcome: "refused", fails: undefined },

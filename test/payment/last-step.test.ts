@@ -35,11 +35,8 @@ test("it ends, before settled payments that nobody took count as abandoned (10 m
   expect(waitedMs).toBeLessThan(10 * 60_000);
 });
 
-test("an error does not wait for a step that never ends, nor a second for one that does", async () => {
-  await expect(endSoon(new Promise(() => {}))).resolves.toBeUndefined();
-  const order: string[] = [];
-  const ended = endSoon(Promise.resolve()).then(() => order.push("ended"));
-  const timer = new Promise((resolve) => setTimeout(resolve, 500)).then(() => order.push("half a second"));
-  await Promise.all([ended, timer]);
-  expect(order).toEqual(["ended", "half a second"]);
+test("an error does not wait for a step that never ends, and for one that ends no longer than it takes", async () => {
+  const never = new Promise<never>(() => {});
+  await expect(endSoon(never, async () => undefined)).resolves.toBeUndefined();
+  await expect(endSoon(Promise.resolve(), () => never)).resolves.toBeUndefined();
 });
