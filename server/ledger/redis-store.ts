@@ -39,6 +39,8 @@ export function onShards<T>(shards: Shards, ask: (shard: number) => Promise<T>):
   return Promise.all(shards.all.map(ask));
 }
 
+/** Others may take what was found, and the clocks of a cluster's servers differ: what is not taken by then is found next time. */
+const MAX_ROUNDS = 10;
 const scored = z.array(z.string());
 
 /**
@@ -53,7 +55,7 @@ export async function takeLowest<T>(
 ): Promise<readonly T[]> {
   const taken: T[] = [];
   const upTo = (await link.now()) - ageMs;
-  for (;;) {
+  for (let round = 0; round < MAX_ROUNDS; round += 1) {
     const left = limit - taken.length;
     const listed = await onShards(shards, async (shard) => {
       const key = `${shardKey(shard)}:${set}`;
@@ -70,8 +72,9 @@ export async function takeLowest<T>(
     for (const { member, shard } of first) byShard.set(shard, [...(byShard.get(shard) ?? []), member]);
     const found = await Promise.all([...byShard].map(([shard, members]) => take(shard, members)));
     taken.push(...found.flat());
-    if (first.length < left || taken.length >= limit) return taken;
+    if (first.length < left || taken.length >= limit) break;
   }
+  return taken;
 }
 
 interface Scored {

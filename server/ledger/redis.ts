@@ -1,5 +1,5 @@
 import { Cluster } from "ioredis";
-import type { Ledger } from "./ledger.ts";
+import { type Ledger, LedgerFault } from "./ledger.ts";
 import { createRedisAccounts } from "./redis-accounts.ts";
 import { createRedisAlerts } from "./redis-alerts.ts";
 import { createRedisCalls } from "./redis-calls.ts";
@@ -44,7 +44,7 @@ export async function openRedisLedger(options: RedisLedgerOptions): Promise<Ledg
   const link = await openLink(options);
   const store = createStore(link, new Shards(options.shards ?? MAX_SHARDS), options.responseBytes);
   const homes = new KeyHomes(link);
-  return {
+  return onlyFaults({
     ...createRedisPayments(store),
     ...createRedisCredits(store),
     ...createRedisAccounts(store),
@@ -60,7 +60,7 @@ export async function openRedisLedger(options: RedisLedgerOptions): Promise<Ledg
       await link.ask((client) => client.set("fb:pinged_at", String(Date.now())));
     },
     close: () => link.close(),
-  };
+  });
 }
 
 async function openLink(options: RedisLedgerOptions): Promise<RedisLink> {
@@ -92,4 +92,22 @@ async function openLink(options: RedisLedgerOptions): Promise<RedisLink> {
 /** A cluster's driver connects to each master at its first command, and rejects further ones until that connection stands. */
 async function connectNodes(client: Client): Promise<void> {
   if (client instanceof Cluster) await Promise.all(client.nodes("master").map((node) => node.ping()));
+}
+
+/** Whatever else goes wrong on the way, a record that cannot be read for example, is a fault too: its outcome is unknown. */
+function onlyFaults(ledger: Ledger): Ledger {
+  return new Proxy(ledger, {
+    get(target, name) {
+      const method: unknown = Reflect.get(target, name);
+      if (typeof method !== "function") return method;
+      return async (...args: readonly unknown[]): Promise<unknown> => {
+        try {
+          return await Reflect.apply(method, target, args);
+        } catch (cause) {
+          if (cause instanceof LedgerFault) throw cause;
+          throw new LedgerFault("What Redis holds or answers cannot be read.", { cause });
+        }
+      };
+    },
+  });
 }

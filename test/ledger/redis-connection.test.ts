@@ -48,6 +48,13 @@ const capturesIn = async () => {
   return found.filter(({ kind }) => kind === "capture").length;
 };
 
+test("what is stored cannot be read: a fault like any other", async () => {
+  const [key = ""] = await admin.keys(`*:account:${buyer.account}`);
+  await admin.hset(key, "balance", "much");
+  await expect(ledger.account(buyer.account)).rejects.toThrow(LedgerFault);
+  await expect(ledger.checkAccounts()).rejects.toThrow(LedgerFault);
+});
+
 describe("the connection is open and nothing comes back", () => {
   test("the server's machine vanished: a new connection is made, and the ledger works again", async () => {
     proxy.silence();
