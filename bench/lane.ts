@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Command } from "./child.ts";
 
@@ -25,6 +26,24 @@ export interface Lane {
   readonly floor?: true;
   /** Writes what the server needs into the (empty) directory and says how it is started. */
   readonly command: (directory: string, around: Surroundings) => Command;
+}
+
+/** What a gateway under test is told by its environment; its log and ledger go into the directory. */
+export function gatewayEnv(
+  directory: string,
+  { rpcUrl, facilitatorUrl }: Pick<Surroundings, "rpcUrl" | "facilitatorUrl">,
+): Readonly<Record<string, string>> {
+  return {
+    HOST: "127.0.0.1",
+    ADMIN_PORT: "0",
+    NETWORK: "solana",
+    PAY_TO,
+    RPC_URL: rpcUrl,
+    FACILITATOR_URL: facilitatorUrl,
+    PUBLIC_URL: "http://127.0.0.1",
+    FAREBOX_DATA_DIR: join(directory, "data"),
+    FAREBOX_MEMO_SECRET: "a-secret-of-the-benchmark-with-enough-characters",
+  };
 }
 
 /** The absolute path of a file of this directory, or of the built program with `../dist/...`. */

@@ -4,7 +4,7 @@ import { UNRESTRICTED } from "../../server/ledger/account-ledger.ts";
 import { hashSecret, mintKey } from "../../server/ledger/keys.ts";
 import type { Ledger } from "../../server/ledger/ledger.ts";
 import { openSqliteLedger } from "../../server/ledger/sqlite.ts";
-import { NETWORK_ID, PAY_TO, pathOf } from "../lane.ts";
+import { gatewayEnv, NETWORK_ID, pathOf } from "../lane.ts";
 import { type KeyedLane, type KeyedSurroundings, MODEL, type ReadyLane } from "./lane.ts";
 
 const PREFIX = "sk_farebox_";
@@ -70,17 +70,7 @@ export function readyGateway(
     name,
     directory,
     args: [pathOf("../dist/server/main.js")],
-    env: {
-      HOST: "127.0.0.1",
-      ADMIN_PORT: "0",
-      NETWORK: "solana",
-      PAY_TO,
-      RPC_URL: around.rpcUrl,
-      FACILITATOR_URL: around.facilitatorUrl,
-      PUBLIC_URL: "http://127.0.0.1",
-      FAREBOX_DATA_DIR: join(directory, "data"),
-      FAREBOX_MEMO_SECRET: "a-secret-of-the-benchmark-with-enough-characters",
-    },
+    env: gatewayEnv(directory, around),
   };
   return { command, headers: { authorization: `Bearer ${secret}` } };
 }

@@ -1,6 +1,6 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type Lane, PAY_TO, pathOf } from "../lane.ts";
+import { gatewayEnv, type Lane, pathOf } from "../lane.ts";
 
 /** The built gateway in production mode, request log and metrics on, the durable ledger on disk. */
 export const fareboxGateway: Lane = {
@@ -13,18 +13,7 @@ export const fareboxGateway: Lane = {
       name: "farebox-gateway",
       directory,
       args: [pathOf("../dist/server/main.js")],
-      env: {
-        HOST: "127.0.0.1",
-        ADMIN_PORT: "0",
-        NETWORK: "solana",
-        PAY_TO,
-        RPC_URL: rpcUrl,
-        FACILITATOR_URL: facilitatorUrl,
-        PUBLIC_URL: "http://127.0.0.1",
-        UPSTREAM_URL: upstreamUrl,
-        FAREBOX_DATA_DIR: join(directory, "data"),
-        FAREBOX_MEMO_SECRET: "a-secret-of-the-benchmark-with-enough-characters",
-      },
+      env: { ...gatewayEnv(directory, { rpcUrl, facilitatorUrl }), UPSTREAM_URL: upstreamUrl },
     };
   },
 };

@@ -11,6 +11,7 @@ import type { Config } from "../../server/config.ts";
 import type { Ledger } from "../../server/ledger/ledger.ts";
 import { openSqliteLedger } from "../../server/ledger/sqlite.ts";
 import { loadConfig } from "../../server/load-config.ts";
+import { jsonCall, readJson } from "../support/json-reply.ts";
 
 /** Where the gateways of these tests say they are; a proxy in front would bring requests to them. */
 export const PUBLIC_URL = "https://shop.example.com";
@@ -153,18 +154,9 @@ export function gateAt(url: string, config: Config, faults: unknown[] = []): Gat
     path: string,
     { body, headers = {} }: CallOptions = {},
   ): Promise<Reply> {
-    const response = await fetch(url + path, {
-      method,
-      headers: { ...(body === undefined ? {} : { "content-type": "application/json" }), ...headers },
-      ...(body === undefined ? {} : { body: typeof body === "string" ? body : JSON.stringify(body) }),
-    });
-    const text = await response.text();
-    const isJson = response.headers.get("content-type")?.startsWith("application/json") === true;
+    const response = await fetch(url + path, jsonCall(method, body, headers));
     return {
-      status: response.status,
-      headers: response.headers,
-      text,
-      json: isJson && text !== "" ? JSON.parse(text) : {},
+      ...(await readJson(response)),
       cookies: Object.fromEntries(
         response.headers.getSetCookie().map((line) => {
           const [, name = "", value = ""] = /^([^=]+)=([^;]*)/.exec(line) ?? [];

@@ -10,6 +10,7 @@ import type { Ledger } from "../../server/ledger/ledger.ts";
 import { openSqliteLedger } from "../../server/ledger/sqlite.ts";
 import { loadConfig } from "../../server/load-config.ts";
 import { createMetrics } from "../../server/metrics.ts";
+import { jsonCall, readJson } from "../support/json-reply.ts";
 
 export const ADMIN_TOKEN = "operator-token-operator-token-operator";
 const PEPPER = "pepper-pepper-pepper-pepper-pepper-1";
@@ -72,23 +73,8 @@ export async function openAdminWorld(withMasterKey = true): Promise<AdminWorld> 
     url,
     faults,
     async call(method, path, body, headers = {}) {
-      const response = await fetch(`${url}${path}`, {
-        method,
-        headers: {
-          authorization: `Bearer ${ADMIN_TOKEN}`,
-          ...(body === undefined ? {} : { "content-type": "application/json" }),
-          ...headers,
-        },
-        ...(body === undefined ? {} : { body: typeof body === "string" ? body : JSON.stringify(body) }),
-      });
-      const text = await response.text();
-      const isJson = response.headers.get("content-type")?.startsWith("application/json") === true;
-      return {
-        status: response.status,
-        headers: response.headers,
-        text,
-        json: isJson ? JSON.parse(text) : {},
-      };
+      const all = { authorization: `Bearer ${ADMIN_TOKEN}`, ...headers };
+      return readJson(await fetch(url + path, jsonCall(method, body, all)));
     },
     async close() {
       await server.close();
