@@ -45,7 +45,7 @@ export function createAuthenticator(parts: AuthenticatorParts): Authenticator {
   const good = new Set<string>();
   const firstParty = new Set<string>();
 
-  function bad(req: IncomingMessage, error: GatewayError): GatewayError {
+  async function bad(req: IncomingMessage, error: GatewayError): Promise<GatewayError> {
     const address = parts.clientAddress(req);
     const blockedMs = flood.blockedForMs(address);
     if (blockedMs > 0) return tooMany(blockedMs);
@@ -53,7 +53,12 @@ export function createAuthenticator(parts: AuthenticatorParts): Authenticator {
     return error;
   }
 
-  function authenticateKey(req: IncomingMessage, token: string): Caller | GatewayError {
+  async function tooMany(blockedMs: number): Promise<GatewayError> {
+    await flood.holdBack();
+    return new GatewayError("too_many_failed_logins", { retryAfterSeconds: Math.ceil(blockedMs / 1_000) });
+  }
+
+  async function authenticateKey(req: IncomingMessage, token: string): Promise<Caller | GatewayError> {
     const parsed = parseKey(token, parts.prefixes);
     if (parsed.kind === "foreign") return bad(req, foreignKey(parts.prefixes));
     if (parsed.kind === "malformed") return bad(req, invalidKey());
@@ -122,10 +127,6 @@ function foreignKey(prefixes: readonly string[]): GatewayError {
     message: `Invalid API key provided: keys of this service look like ${expected}`,
     headers: { "WWW-Authenticate": 'Bearer error="invalid_token"' },
   });
-}
-
-function tooMany(blockedMs: number): GatewayError {
-  return new GatewayError("too_many_failed_logins", { retryAfterSeconds: Math.ceil(blockedMs / 1_000) });
 }
 
 function remember(known: Set<string>, value: string): void {

@@ -1,4 +1,5 @@
 import type { FloodConfig } from "../config.ts";
+import { createHeldBackTurns } from "../turns.ts";
 import { networkOf } from "./client-address.ts";
 import { createRefusalCount } from "./refusal-count.ts";
 
@@ -8,6 +9,8 @@ export interface FloodGuard {
   blockedForMs(address: string): number;
   /** One refused credential came from this address. */
   punish(address: string): void;
+  /** Resolves when one more blocked address may be answered; at once when too many wait for that. */
+  holdBack(): Promise<void>;
 }
 
 /** Secrets of 190 bits are not guessed, so what is not counted costs nothing but work. `maxNewAddresses` is for tests. */
@@ -16,8 +19,13 @@ export function createFloodGuard(
   maxNewAddresses?: number,
 ): FloodGuard {
   const refusals = createRefusalCount(config.badCredentialsPerMinute, maxNewAddresses);
+  const turns = createHeldBackTurns();
   return {
     blockedForMs: (address) => refusals.blockedForMs(networkOf(address)),
     punish: (address) => void refusals.count(networkOf(address)),
+    holdBack: () =>
+      new Promise((resolve) => {
+        if (!turns.run(resolve)) resolve();
+      }),
   };
 }

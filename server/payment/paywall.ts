@@ -4,6 +4,7 @@ import { answerPreflight } from "../cors.ts";
 import { type ErrorCode, GatewayError } from "../errors.ts";
 import type { RouteMatch } from "../route-table.ts";
 import type { Tier } from "../routes.ts";
+import { createHeldBackTurns, createTurns } from "../turns.ts";
 import type { PaymentReader } from "./arrived-payment.ts";
 import { buyCredit, type CreditDesk, type CreditParts } from "./buy-credit.ts";
 import type { Challenges } from "./challenge.ts";
@@ -15,7 +16,6 @@ import { payByWallet, type WalletParts } from "./pay-by-wallet.ts";
 import { createPricedRoutes } from "./priced-route.ts";
 import { readBody } from "./read-body.ts";
 import type { Sale, Seller } from "./sale.ts";
-import { createTurns } from "./turns.ts";
 import { beginVisit, type Visit } from "./visit.ts";
 import { writeChallenge, writeError, writeRefusal } from "./write-answer.ts";
 
@@ -69,14 +69,14 @@ export interface Paywall {
 
 /** Payments are checked for this long in one turn of the event loop. */
 const TURN_MS = 1.5;
-/** And those of an address that sends little else than bogus ones for this long: about one. */
-const SUSPECTS_TURN_MS = 0.1;
+/** How long those that are held back wait when as many wait as may. */
+const RETRY_HELD_BACK_SECONDS = 10;
 
 /** Picks the tier of each request (design: section 6); pay-by-wallet.ts and pay-by-key.ts take it through its charge. */
 export function createPaywall(parts: PaywallParts): Paywall {
   const { challenges, reader, observe, bodyLimitBytes } = parts;
-  const turns = createTurns(TURN_MS);
-  const suspectsTurns = createTurns(SUSPECTS_TURN_MS);
+  const turns = createTurns({ budgetMs: TURN_MS });
+  const heldBack = createHeldBackTurns();
   const priced = createPricedRoutes(parts.minimumPayment);
   const deliveries = createDeliveries({
     gate: parts.gate,
@@ -119,9 +119,12 @@ export function createPaywall(parts: PaywallParts): Paywall {
       visit.tier = "x402";
       res.once("close", () => report(visit));
       const isSuspect = parts.payments.refusals.isSuspect(parts.clientAddress(req));
-      (isSuspect ? suspectsTurns : turns).run(
-        () => void follow(visit, desk === undefined ? payByWallet(wallet, visit) : buyCredit(desk, visit)),
-      );
+      const taken = (isSuspect ? heldBack : turns).run(() => {
+        // Nothing is claimed yet, so whoever has left while it was held back has lost nothing.
+        if (res.closed) return;
+        void follow(visit, desk === undefined ? payByWallet(wallet, visit) : buyCredit(desk, visit));
+      });
+      if (!taken) refuse(visit, notLookedAt());
     } else if (desk !== undefined) {
       res.once("close", () => report(visit));
       void follow(visit, buyCredit(desk, visit));
@@ -235,6 +238,15 @@ export function createPaywall(parts: PaywallParts): Paywall {
     },
     cutOff: deliveries.cutOff,
   };
+}
+
+/** It may be the retry of what is paid. */
+function notLookedAt(): GatewayError {
+  return new GatewayError("too_many_refused_payments", {
+    message:
+      "Too many payments from this address were refused. Wait, then send the same payment again: it was not looked at.",
+    retryAfterSeconds: RETRY_HELD_BACK_SECONDS,
+  });
 }
 
 async function noCredentials(): Promise<GatewayError> {

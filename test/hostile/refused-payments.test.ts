@@ -1,3 +1,4 @@
+import { connect } from "node:net";
 import type { PaymentPayload } from "@x402/core/types";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { paymentId } from "../support/buyer.ts";
@@ -201,3 +202,34 @@ describe("a wallet whose payments the facilitator refused", () => {
     expect((await send(newAddress(), v2(await sign(wallet)))).status).toBe(200);
   });
 });
+
+test("bogus payments of one address are held back, while others pay", async () => {
+  const MANY = 3_000;
+  const address = newAddress();
+  for (let count = 0; count < LIMIT; count += 1) {
+    expect((await send(address, { "payment-signature": "x" })).status).toBe(400);
+  }
+  const bogus = `GET ${PATH} HTTP/1.1\r\nHost: shop.example\r\nX-Forwarded-For: ${address}\r\nPAYMENT-SIGNATURE: x\r\n\r\n`;
+  const begun = performance.now();
+  const flood = connect(Number(new URL(gateway.url).port), "127.0.0.1").setEncoding("latin1");
+  flood.write(bogus.repeat(MANY));
+  const payment = v2(await sign());
+  let answers = "";
+  let paid: Promise<Answer> | undefined;
+  let answeredBefore = 0;
+  for await (const chunk of flood) {
+    answers += chunk;
+    paid ??= send(newAddress(), payment).finally(() => {
+      answeredBefore = countOf(answers);
+    });
+    if (countOf(answers) === MANY) break;
+  }
+  expect(await paid).toMatchObject({ status: 200 });
+  expect(answeredBefore).toBeLessThan(MANY);
+  // A timer's tick each, at least; a tick may come a little early.
+  expect(performance.now() - begun).toBeGreaterThan(MANY / 2);
+});
+
+function countOf(answers: string): number {
+  return answers.split("HTTP/1.1 400 ").length - 1;
+}

@@ -1,11 +1,11 @@
 import { expect, test } from "vitest";
-import { createTurns } from "../../server/payment/turns.ts";
+import { createTurns } from "../../server/turns.ts";
 
 const nextTurn = () => new Promise((resolve) => setImmediate(resolve));
 
 test("work beyond a turn's budget is left for later turns, in its order", async () => {
   let clock = 0;
-  const turns = createTurns(2, () => clock);
+  const turns = createTurns({ budgetMs: 2, now: () => clock });
   const done: number[] = [];
   for (let index = 0; index < 7; index += 1) {
     turns.run(() => {
@@ -24,7 +24,7 @@ test("work beyond a turn's budget is left for later turns, in its order", async 
 
 test("work that comes later waits behind what waits already", async () => {
   let clock = 0;
-  const turns = createTurns(1, () => clock);
+  const turns = createTurns({ budgetMs: 1, now: () => clock });
   const done: string[] = [];
   const named = (name: string) => () => {
     clock += 1;
@@ -41,7 +41,7 @@ test("work that comes later waits behind what waits already", async () => {
 
 test("in a quiet turn work runs at once, however long it takes", async () => {
   let clock = 0;
-  const turns = createTurns(2, () => clock);
+  const turns = createTurns({ budgetMs: 2, now: () => clock });
   for (let index = 0; index < 3; index += 1) {
     let ran = false;
     turns.run(() => {
@@ -51,4 +51,27 @@ test("in a quiet turn work runs at once, however long it takes", async () => {
     expect(ran).toBe(true);
     await nextTurn();
   }
+});
+
+test("what is held back runs one by one, each a timer's tick after the other, and so many wait at most", async () => {
+  let clock = 0;
+  const turns = createTurns({ budgetMs: 0, everyMs: 1, most: 3, now: () => clock });
+  const done: number[] = [];
+  const last = new Promise<void>((resolve) => {
+    for (let index = 0; index < 6; index += 1) {
+      const taken = turns.run(() => {
+        clock += 1;
+        done.push(index);
+        if (index === 3) resolve();
+      });
+      // One ran at once, three wait.
+      expect(taken).toBe(index <= 3);
+    }
+  });
+  expect(done).toEqual([0]);
+  await nextTurn();
+  expect(done.length).toBeLessThanOrEqual(2);
+  await last;
+  expect(done).toEqual([0, 1, 2, 3]);
+  expect(turns.run(() => done.push(6))).toBe(true);
 });

@@ -1,0 +1,70 @@
+/** Spreads work over turns, so that much of it at once does not keep everybody else waiting for as long as it takes together. */
+export interface Turns {
+  /**
+   * Runs the work now if this turn still has room, else in a later one; first come, first served.
+   * False: so much waits already that this was not taken.
+   */
+  run(work: () => void): boolean;
+}
+
+export interface TurnsOptions {
+  /** About how long the work of one turn may take; one piece is never divided, and each turn has room for one. */
+  readonly budgetMs: number;
+  /** A turn comes so often; undefined: with each turn of the event loop. */
+  readonly everyMs?: number;
+  /** So many may wait. */
+  readonly most?: number;
+  /** A clock in ms that never goes back. */
+  readonly now?: () => number;
+}
+
+/** None of the work may throw. */
+export function createTurns(options: TurnsOptions): Turns {
+  const { budgetMs, everyMs, most = Number.POSITIVE_INFINITY, now = () => performance.now() } = options;
+  const waiting: (() => void)[] = [];
+  let spentMs = 0;
+  let scheduled = false;
+
+  function execute(work: () => void): void {
+    const started = now();
+    work();
+    spentMs += now() - started;
+  }
+
+  function nextTurn(): void {
+    if (scheduled) return;
+    scheduled = true;
+    if (everyMs === undefined) setImmediate(turn);
+    else setTimeout(turn, everyMs);
+  }
+
+  function turn(): void {
+    scheduled = false;
+    spentMs = 0;
+    let work = waiting.shift();
+    if (work === undefined) return;
+    nextTurn();
+    for (; work !== undefined; work = spentMs < budgetMs ? waiting.shift() : undefined) execute(work);
+  }
+
+  return {
+    run(work) {
+      if (waiting.length >= most) return false;
+      if (waiting.length === 0 && (!scheduled || spentMs < budgetMs)) execute(work);
+      else waiting.push(work);
+      nextTurn();
+      return true;
+    },
+  };
+}
+
+/** So many that are held back wait at a time; each holds a connection. */
+const MOST_HELD_BACK = 10_000;
+
+/**
+ * Turns for what is most likely a flood: one each millisecond, so that floods from however many connections take little of a core,
+ * and whoever sends the next when the last was answered is slowed down with it.
+ */
+export function createHeldBackTurns(): Turns {
+  return createTurns({ budgetMs: 0, everyMs: 1, most: MOST_HELD_BACK });
+}
