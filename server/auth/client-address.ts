@@ -1,4 +1,5 @@
 import type { IncomingMessage } from "node:http";
+import { isIPv4 } from "node:net";
 import ipaddr from "ipaddr.js";
 
 type Address = ipaddr.IPv4 | ipaddr.IPv6;
@@ -19,6 +20,7 @@ export function createClientAddress(trusted: readonly string[]): (req: Request) 
   return (req) => {
     const remote = req.socket.remoteAddress;
     if (remote === undefined) return UNKNOWN;
+    if (ranges.length === 0 && isIPv4(remote)) return remote;
     const connected = parseAddress(remote);
     if (connected === undefined) return UNKNOWN;
     const forwarded = req.headers["x-forwarded-for"];

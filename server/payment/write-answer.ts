@@ -1,5 +1,5 @@
 import type { ServerResponse } from "node:http";
-import { setCorsHeaders } from "../cors.ts";
+import { CORS_HEADERS, setCorsHeaders } from "../cors.ts";
 import { errorBody, type GatewayError } from "../errors.ts";
 import type { Dialect } from "../routes.ts";
 import type { Challenge } from "./challenge.ts";
@@ -7,8 +7,14 @@ import type { StoredResponse } from "./charge.ts";
 
 /** A 402 with its terms. */
 export function writeChallenge(res: ServerResponse, { headers, body }: Challenge): void {
+  writeHead(res, 402, headers);
+  res.end(body, "latin1");
+}
+
+/** Headers as a flat list, which Node writes out as it is: half the work of setting each. */
+function writeHead(res: ServerResponse, status: number, headers: string[]): void {
   if (!Object.hasOwn(res, "writeHead") && res.getHeaderNames().length === 0) {
-    res.writeHead(402, headers).end(body, "latin1");
+    res.writeHead(status, headers);
     return;
   }
   // Whoever before us has wrapped `writeHead` may not know flat lists (on-headers before 1.1 does not). And where headers are
@@ -16,19 +22,23 @@ export function writeChallenge(res: ServerResponse, { headers, body }: Challenge
   for (let index = 0; index + 1 < headers.length; index += 2) {
     res.setHeader(headers[index] ?? "", headers[index + 1] ?? "");
   }
-  res.statusCode = 402;
-  res.end(body, "latin1");
+  res.statusCode = status;
 }
 
 /** An error in a mount's dialect, readable from any origin and cached nowhere. */
 export function writeError(res: ServerResponse, dialect: Dialect, error: GatewayError): void {
   const body = JSON.stringify(errorBody(error, dialect));
-  setCorsHeaders(res);
-  for (const [name, value] of Object.entries(error.headers)) res.setHeader(name, value);
-  res.setHeader("Content-Type", "application/json; charset=utf-8");
-  res.setHeader("Cache-Control", "private, no-store");
-  res.setHeader("Content-Length", Buffer.byteLength(body));
-  res.statusCode = error.status;
+  const headers = [...CORS_HEADERS];
+  for (const name in error.headers) headers.push(name, error.headers[name] ?? "");
+  headers.push(
+    "Content-Type",
+    "application/json; charset=utf-8",
+    "Cache-Control",
+    "private, no-store",
+    "Content-Length",
+    String(Buffer.byteLength(body)),
+  );
+  writeHead(res, error.status, headers);
   res.end(body);
 }
 

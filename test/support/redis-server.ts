@@ -1,9 +1,10 @@
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { accessSync, constants, mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { delimiter, join } from "node:path";
+import { join } from "node:path";
 import { Redis } from "ioredis";
+import { findProgram } from "./debian-program.ts";
 import { lastingPort } from "./lasting-port.ts";
 
 /** A real Redis of the test's own, on a free loopback port, that forgets nothing (append-only file, fsync at each write). */
@@ -28,7 +29,11 @@ const SAFE = ["--appendonly", "yes", "--appendfsync", "always", "--maxmemory-pol
 export async function startRedis(settings: readonly string[] = []): Promise<RedisServer> {
   const directory = mkdtempSync(join(tmpdir(), "farebox-redis-"));
   const port = await lastingPort();
-  const command = findRedisServer();
+  const command = findProgram({
+    names: ["redis-server"],
+    package: "redis-server",
+    neededBy: "The tests of the Redis ledger (version 7 or newer)",
+  });
   const words = ["--port", String(port), "--bind", "127.0.0.1", "--dir", directory, "--save", ""];
   let child: ChildProcess | undefined;
 
@@ -102,39 +107,6 @@ async function untilClusterAgrees(client: Redis): Promise<void> {
     const info = String(await client.call("CLUSTER", "INFO"));
     if (info.includes("cluster_state:ok") && info.includes("cluster_known_nodes:3")) return;
     await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-}
-
-/** On the PATH, or installed from Debian's packages where that is allowed; else says what to do. */
-function findRedisServer(): string {
-  const found = onPath();
-  if (found !== undefined) return found;
-  try {
-    execFileSync("apt-get", ["install", "-y", "--no-install-recommends", "redis-server"], {
-      stdio: ["ignore", "ignore", "pipe"],
-    });
-  } catch (cause) {
-    throw new Error(
-      "The tests of the Redis ledger need `redis-server` (7 or newer) on the PATH. On Debian: sudo apt-get install redis-server",
-      { cause },
-    );
-  }
-  const installed = onPath();
-  if (installed === undefined) throw new Error("redis-server was installed, but is not on the PATH.");
-  return installed;
-}
-
-function onPath(): string | undefined {
-  const directories = (process.env["PATH"] ?? "").split(delimiter);
-  return directories.map((directory) => join(directory, "redis-server")).find(isExecutable);
-}
-
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return true;
-  } catch {
-    return false;
   }
 }
 
