@@ -1,4 +1,3 @@
-import { randomUUID } from "node:crypto";
 import { watchBody, withHeader } from "./answer-body.ts";
 import { FareboxError } from "./farebox-error.ts";
 import { type Call, callOf, type Payment, paymentFor, readCall, withPayment } from "./payment.ts";
@@ -38,7 +37,7 @@ export function createKeyFetch(options: KeyFetchOptions): Caller {
       if (call.init.method !== "POST") {
         return { response: await fetchOnce(withKey(call, options), options), payment: undefined };
       }
-      const idempotencyKey = call.init.headers.get("idempotency-key") ?? randomUUID();
+      const idempotencyKey = call.init.headers.get("idempotency-key") ?? crypto.randomUUID();
       return send(call, paymentFor(call, { "Idempotency-Key": idempotencyKey }, Date.now()));
     },
     resume: async (payment, signal) => send(callOf(payment, signal), payment),

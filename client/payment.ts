@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { fromBase64, toBase64 } from "./base64.ts";
 import { FareboxError } from "./farebox-error.ts";
 
 const paymentSchema = z.object({
@@ -49,7 +50,7 @@ export function paymentFor(
   const headers: Record<string, string> = {};
   for (const name of KEPT_HEADERS) headers[name] = init.headers.get(name) ?? "";
   const kept = Object.entries({ ...headers, ...credential }).filter(([, value]) => value !== "");
-  const body = init.body === null ? null : Buffer.from(init.body).toString("base64");
+  const body = init.body === null ? null : toBase64(init.body);
   return { method: init.method, url, headers: Object.fromEntries(kept), body, signedAt };
 }
 
@@ -65,7 +66,7 @@ export function callOf(payment: Payment, signal: AbortSignal | undefined): Call 
   const parsed = paymentSchema.safeParse(payment);
   if (!parsed.success) throw new FareboxError("invalid_payment", "This is no payment of a FareboxError.");
   const { method, url, headers, body } = parsed.data;
-  const bytes = body === null ? null : new Uint8Array(Buffer.from(body, "base64"));
+  const bytes = body === null ? null : fromBase64(body);
   const own = signal ?? new AbortController().signal;
   return {
     url,
@@ -75,6 +76,6 @@ export function callOf(payment: Payment, signal: AbortSignal | undefined): Call 
 
 /** Whether two calls are the same to the server: method, URL and body. */
 export function isPaymentFor({ url, init }: Call, payment: Payment): boolean {
-  const body = init.body === null ? null : Buffer.from(init.body).toString("base64");
+  const body = init.body === null ? null : toBase64(init.body);
   return payment.url === url && payment.method === init.method && payment.body === body;
 }

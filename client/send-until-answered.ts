@@ -1,4 +1,3 @@
-import { setTimeout as wait } from "node:timers/promises";
 import { isStream, readWhole } from "./answer-body.ts";
 import { FareboxError } from "./farebox-error.ts";
 import type { Call, Payment } from "./payment.ts";
@@ -169,6 +168,18 @@ function unknown(cause: unknown, payment: Payment): FareboxError {
   );
 }
 
-async function sleepFor(ms: number, signal: AbortSignal): Promise<void> {
-  await wait(ms, undefined, { signal });
+/** Rejects with the signal's reason. */
+function sleepFor(ms: number, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  return new Promise((resolve, reject) => {
+    const end = () => {
+      clearTimeout(timer);
+      reject(signal.reason);
+    };
+    const timer = setTimeout(() => {
+      signal.removeEventListener("abort", end);
+      resolve();
+    }, ms);
+    signal.addEventListener("abort", end, { once: true });
+  });
 }

@@ -1,4 +1,3 @@
-import { randomUUID } from "node:crypto";
 import type { TransactionSigner } from "@solana/kit";
 import { type PaymentPayload, type PaymentRequired, x402Client, x402HTTPClient } from "@x402/fetch";
 import { ExactSvmScheme } from "@x402/svm/exact/client";
@@ -57,7 +56,7 @@ async function addPaymentIdentifier(
   const declared = required.extensions?.[PAYMENT_IDENTIFIER];
   if (typeof declared !== "object" || declared === null) return payload;
   const info = "info" in declared && typeof declared.info === "object" ? declared.info : {};
-  const id = `pay_${randomUUID().replaceAll("-", "")}`;
+  const id = `pay_${crypto.randomUUID().replaceAll("-", "")}`;
   const extension = { ...declared, info: { ...info, id } };
   return { ...payload, extensions: { ...payload.extensions, [PAYMENT_IDENTIFIER]: extension } };
 }

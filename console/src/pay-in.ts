@@ -1,0 +1,155 @@
+import { address } from "@solana/kit";
+import { FareboxError } from "../../client/farebox-error.ts";
+import type { Payment } from "../../client/payment.ts";
+import { createPaymentFetch, type PaymentEvent, type PaymentFetch } from "../../client/payment-fetch.ts";
+import { readTokenBalance } from "../../client/token-balance.ts";
+import { creditSchema, errorSchema } from "./answers.ts";
+import { ApiError } from "./api.ts";
+import { plainDollars } from "./money.ts";
+import { createWalletSigner } from "./wallet/signer.ts";
+import { type Connected, WalletError } from "./wallet/wallets.ts";
+
+/** How far a top-up is. */
+export type Progress =
+  | { readonly step: "price" }
+  | { readonly step: "wallet" }
+  | { readonly step: "settling"; readonly attempt: number };
+
+export interface Credited {
+  readonly amount: string;
+  readonly balance: string;
+  readonly transaction: string | null;
+}
+
+/** One unfinished payment of a wallet, kept across reloads: it is sent again and no second one is signed. It holds no key. */
+const STORED_UNDER = "farebox-unfinished-topup";
+const RPC_PATH = "/account/rpc";
+
+interface Unfinished {
+  readonly wallet: string;
+  /** Micro-dollars, exact. */
+  readonly amount: string;
+  readonly payment: Payment;
+}
+
+/** A top-up that was signed and has no end yet. */
+export function unfinishedTopUp(wallet: string): Unfinished | undefined {
+  try {
+    const stored: unknown = JSON.parse(localStorage.getItem(STORED_UNDER) ?? "null");
+    return isUnfinished(stored) && stored.wallet === wallet ? stored : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Pays `amount` in, once: asks for the terms, has the wallet sign them, and sends the same payment until the service says what
+ * became of it. Rejects with WalletError, ApiError or FareboxError; a payment without an end stays kept for {@link resumeTopUp}.
+ */
+export async function topUp(
+  connected: Connected,
+  amount: bigint,
+  asset: string,
+  tell: (progress: Progress) => void,
+): Promise<Credited> {
+  const wallet = connected.account.address;
+  tell({ step: "price" });
+  const pay = createPaymentFetch({
+    wallet: createWalletSigner(connected),
+    rpcUrl: new URL(RPC_PATH, location.origin).href,
+    maxPrice: amount,
+    wholeAnswers: true,
+    beforeSigning: async () => {
+      await checkFunds(wallet, asset, amount);
+      tell({ step: "wallet" });
+    },
+    onEvent: (event) => {
+      follow(event, tell);
+      if (event.type === "signed") keep({ wallet, amount: amount.toString(), payment: event.payment });
+    },
+  });
+  const order = { amount: plainDollars(amount) };
+  return finish(pay, () =>
+    pay.ask(new URL("/topup", location.origin), {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(order),
+    }),
+  );
+}
+
+/** Sends a kept payment again. */
+export async function resumeTopUp(
+  { payment }: Unfinished,
+  tell: (progress: Progress) => void,
+): Promise<Credited> {
+  tell({ step: "settling", attempt: 1 });
+  const pay = createPaymentFetch({
+    wallet: () => Promise.reject(new WalletError("Nothing is signed anew.")),
+    maxPrice: 0n,
+    wholeAnswers: true,
+    onEvent: (event) => follow(event, tell),
+  });
+  return finish(pay, () => pay.resume(payment));
+}
+
+async function finish(
+  pay: PaymentFetch,
+  ask: () => Promise<{ readonly response: Response }>,
+): Promise<Credited> {
+  try {
+    const { response } = await ask();
+    const json: unknown = await response.json().catch(() => undefined);
+    const credited = creditSchema.safeParse(json);
+    if (response.ok && credited.success) return credited.data;
+    const parsed = errorSchema.safeParse(json);
+    const { code, message } = parsed.success
+      ? parsed.data.error
+      : { code: readCode(json), message: `The payment came to nothing: ${readCode(json)}.` };
+    throw new ApiError(code, message, response.status);
+  } catch (error) {
+    // The cause is the wallet's own word; the client's says only that signing failed.
+    throw error instanceof FareboxError && error.cause instanceof WalletError ? error.cause : error;
+  } finally {
+    if (pay.unfinished().length === 0) drop();
+  }
+}
+
+/** A 402 has its code under `error`, as x402 says. */
+function readCode(json: unknown): string {
+  const error = typeof json === "object" && json !== null && "error" in json ? json.error : undefined;
+  return typeof error === "string" ? error : "unreadable";
+}
+
+function follow(event: PaymentEvent, tell: (progress: Progress) => void): void {
+  if (event.type === "signed") tell({ step: "settling", attempt: 1 });
+  if (event.type === "resend") tell({ step: "settling", attempt: event.attempt });
+}
+
+async function checkFunds(wallet: string, asset: string, amount: bigint): Promise<void> {
+  const rpc = new URL(RPC_PATH, location.origin).href;
+  const has = await readTokenBalance(rpc, address(wallet), asset);
+  if (has >= amount) return;
+  throw new WalletError(
+    `This wallet holds ${plainDollars(has)} USDC, and the top-up costs ${plainDollars(amount)}. Nothing was signed.`,
+  );
+}
+
+function keep(unfinished: Unfinished): void {
+  localStorage.setItem(STORED_UNDER, JSON.stringify(unfinished));
+}
+
+function drop(): void {
+  localStorage.removeItem(STORED_UNDER);
+}
+
+function isUnfinished(stored: unknown): stored is Unfinished {
+  if (typeof stored !== "object" || stored === null) return false;
+  const { wallet, amount, payment } = { wallet: undefined, amount: undefined, payment: undefined, ...stored };
+  return (
+    typeof wallet === "string" &&
+    typeof amount === "string" &&
+    /^\d+$/.test(amount) &&
+    typeof payment === "object"
+  );
+}

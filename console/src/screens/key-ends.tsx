@@ -1,0 +1,112 @@
+import { useMemo, useState } from "preact/hooks";
+import { type Key, keySchema, type NewKey, newKeySchema } from "../answers.ts";
+import { Dialog, ErrorNote, Field } from "../parts/parts.tsx";
+import { useAction } from "../parts/use-answer.ts";
+import { useSession } from "../session.tsx";
+
+const GRACES = [
+  ["now", "Stops at once"],
+  ["1m", "Works for 1 more minute"],
+  ["15m", "Works for 15 more minutes"],
+  ["1h", "Works for 1 more hour"],
+  ["6h", "Works for 6 more hours"],
+  ["24h", "Works for 24 more hours"],
+] as const;
+
+/** A new secret for the same key. */
+export function RotateDialog(props: {
+  readonly of: Key;
+  readonly onClose: () => void;
+  readonly onDone: (key: NewKey) => void;
+}) {
+  const { of: key, onClose, onDone } = props;
+  const { api } = useSession();
+  const { doing, run } = useAction();
+  const [grace, setGrace] = useState("1h");
+  const idempotencyKey = useMemo(() => crypto.randomUUID(), []);
+  const path = `/account/keys/${encodeURIComponent(key.id)}/rotate`;
+  return (
+    <Dialog title={`Rotate ${key.label}`} onClose={onClose}>
+      <form
+        onSubmit={(event) => {
+          event.preventDefault();
+          run(async () =>
+            onDone(await api.call(path, newKeySchema, { method: "POST", body: { grace }, idempotencyKey })),
+          );
+        }}
+      >
+        <p>The key gets a new secret. Its balance, limit and history stay.</p>
+        <Field label="The old secret" hint="Never longer than the key itself.">
+          {(ids) => (
+            <select {...ids} value={grace} onChange={({ currentTarget }) => setGrace(currentTarget.value)}>
+              {GRACES.map(([value, words]) => (
+                <option key={value} value={value}>
+                  {words}
+                </option>
+              ))}
+            </select>
+          )}
+        </Field>
+        {doing.kind === "failed" && <ErrorNote error={doing.error} />}
+        <footer class="dialog-foot">
+          <button type="button" onClick={onClose}>
+            Cancel
+          </button>
+          <button type="submit" class="primary" disabled={doing.kind === "busy"}>
+            Rotate key
+          </button>
+        </footer>
+      </form>
+    </Dialog>
+  );
+}
+
+/** Ends a key for ever; the label is typed, since nothing brings it back. */
+export function RevokeDialog(props: {
+  readonly of: Key;
+  readonly onClose: () => void;
+  readonly onDone: () => void;
+}) {
+  const { of: key, onClose, onDone } = props;
+  const { api } = useSession();
+  const { doing, run } = useAction();
+  const [typed, setTyped] = useState("");
+  return (
+    <Dialog title={`Revoke ${key.label}`} onClose={onClose}>
+      <form
+        onSubmit={(event) => {
+          event.preventDefault();
+          if (typed !== key.label) return;
+          run(async () => {
+            await api.call(`/account/keys/${encodeURIComponent(key.id)}`, keySchema, { method: "DELETE" });
+            onDone();
+          });
+        }}
+      >
+        <p>
+          From the next request on, whoever uses this key is refused. <strong>This cannot be undone.</strong>
+        </p>
+        <Field label={`Type “${key.label}” to confirm`}>
+          {(ids) => (
+            <input
+              {...ids}
+              type="text"
+              autoComplete="off"
+              value={typed}
+              onInput={({ currentTarget }) => setTyped(currentTarget.value)}
+            />
+          )}
+        </Field>
+        {doing.kind === "failed" && <ErrorNote error={doing.error} />}
+        <footer class="dialog-foot">
+          <button type="button" onClick={onClose}>
+            Cancel
+          </button>
+          <button type="submit" class="danger" disabled={typed !== key.label || doing.kind === "busy"}>
+            Revoke for ever
+          </button>
+        </footer>
+      </form>
+    </Dialog>
+  );
+}

@@ -1,0 +1,260 @@
+import { useState } from "preact/hooks";
+import { z } from "zod";
+import { accountSchema, topUpsSchema } from "../answers.ts";
+import { dollars, parseDollars, plainDollars } from "../money.ts";
+import { Empty, ErrorNote, Field, Loading, Money, TableBox, Time, Transaction } from "../parts/parts.tsx";
+import { useAction, useAnswer } from "../parts/use-answer.ts";
+import { type Credited, type Progress, resumeTopUp, topUp, unfinishedTopUp } from "../pay-in.ts";
+import { useSession } from "../session.tsx";
+import { WalletError } from "../wallet/wallets.ts";
+
+/** Pays into the account from the wallet; the fee of the transaction is the facilitator's. */
+export function TopUpScreen({ wallet }: { readonly wallet: string }) {
+  const { api, config } = useSession();
+  const { asked: account, again } = useAnswer(() => api.call("/account", accountSchema));
+  const [rounds, setRounds] = useState(0);
+  if (config.topup === null) return <Empty>This service takes no top-ups.</Empty>;
+  return (
+    <>
+      <p class="lead" aria-live="polite">
+        Available: {account.kind === "here" ? <Money micro={account.answer.available_micro_usd} /> : "…"}
+      </p>
+      {config.local && <Faucet wallet={wallet} />}
+      <PayIn
+        wallet={wallet}
+        least={config.topup.least_usd}
+        most={config.topup.most_usd}
+        usual={config.topup.usual_usd}
+        onCredited={() => {
+          again();
+          setRounds((before) => before + 1);
+        }}
+      />
+      <History key={rounds} />
+    </>
+  );
+}
+
+interface PayInProps {
+  readonly wallet: string;
+  readonly least: string;
+  readonly most: string;
+  readonly usual: string;
+  readonly onCredited: () => void;
+}
+
+function PayIn({ wallet, least, most, usual, onCredited }: PayInProps) {
+  const { config, payingWallet } = useSession();
+  const { doing, run } = useAction();
+  const [text, setText] = useState(usual);
+  const [progress, setProgress] = useState<Progress | undefined>(undefined);
+  const [credited, setCredited] = useState<Credited | undefined>(undefined);
+  const unfinished = doing.kind === "busy" ? undefined : unfinishedTopUp(wallet);
+  const problem = problemOf(text, least, most);
+
+  function start(pay: () => Promise<Credited>): void {
+    setCredited(undefined);
+    run(async () => {
+      try {
+        setCredited(await pay());
+        onCredited();
+      } finally {
+        setProgress(undefined);
+      }
+    });
+  }
+
+  async function payNow(): Promise<Credited> {
+    const connected = await payingWallet();
+    if (connected === undefined) {
+      throw new WalletError(
+        "The wallet that you signed in with is not here, or shows another account. Switch it back, or sign in again.",
+      );
+    }
+    return topUp(connected, parseDollars(text) ?? 0n, config.asset, setProgress);
+  }
+
+  return (
+    <section class="card" aria-labelledby="pay-in">
+      <h2 id="pay-in">Pay in USDC</h2>
+      {unfinished !== undefined && (
+        <div class="note" role="status">
+          <p>
+            A top-up of {dollars(unfinished.amount)} was signed and has no answer yet. Ask for it again: it is
+            the same payment, so it is not paid twice.
+          </p>
+          <button
+            type="button"
+            class="primary"
+            onClick={() => start(() => resumeTopUp(unfinished, setProgress))}
+          >
+            Finish that top-up
+          </button>
+        </div>
+      )}
+      {unfinished === undefined && (
+        <form
+          noValidate
+          onSubmit={(event) => {
+            event.preventDefault();
+            if (problem === undefined) start(payNow);
+          }}
+        >
+          <Field
+            label="Amount (USD)"
+            hint={`From $${least} to $${most}. The network's fee is not yours.`}
+            problem={problem}
+          >
+            {(ids) => (
+              <input
+                {...ids}
+                type="text"
+                inputMode="decimal"
+                value={text}
+                onInput={({ currentTarget }) => setText(currentTarget.value)}
+              />
+            )}
+          </Field>
+          <button type="submit" class="primary" disabled={doing.kind === "busy" || problem !== undefined}>
+            Pay with your wallet
+          </button>
+        </form>
+      )}
+      <p role="status" class="said">
+        {progress !== undefined && wordsOf(progress)}
+        {credited !== undefined && (
+          <>
+            Credited ${credited.amount}. Available now: ${credited.balance}.{" "}
+            <Transaction id={credited.transaction} explorer={config.explorer} />
+          </>
+        )}
+      </p>
+      {doing.kind === "failed" && <ErrorNote error={doing.error} />}
+    </section>
+  );
+}
+
+function wordsOf(progress: Progress): string {
+  switch (progress.step) {
+    case "price":
+      return "Asking for the terms…";
+    case "wallet":
+      return "Sign the payment in your wallet…";
+    case "settling":
+      return progress.attempt === 1
+        ? "Settling on Solana…"
+        : `Still settling: asking again with the same payment (attempt ${progress.attempt})…`;
+  }
+}
+
+function problemOf(text: string, least: string, most: string): string | undefined {
+  const amount = parseDollars(text);
+  if (amount === undefined) return "Write dollars, such as 5.00.";
+  const within = amount >= (parseDollars(least) ?? 0n) && amount <= (parseDollars(most) ?? 0n);
+  return within ? undefined : `Write an amount from ${least} to ${most}.`;
+}
+
+const minted = z.object({}).loose();
+
+/** Local mode only: play money from nowhere. */
+function Faucet({ wallet }: { readonly wallet: string }) {
+  const { api } = useSession();
+  const { doing, run } = useAction();
+  const [told, setTold] = useState("");
+  const amount = plainDollars(25_000_000n);
+  return (
+    <div class="note">
+      <p>Your wallet needs play USDC before it can pay.</p>
+      <button
+        type="button"
+        disabled={doing.kind === "busy"}
+        onClick={() =>
+          run(async () => {
+            setTold("");
+            await api.call("/console/local/faucet", minted, {
+              method: "POST",
+              body: { address: wallet, usdc: amount },
+            });
+            setTold(`Your wallet has ${amount} play USDC more.`);
+          })
+        }
+      >
+        Get play USDC
+      </button>
+      <p role="status" class="said">
+        {told}
+      </p>
+      {doing.kind === "failed" && <ErrorNote error={doing.error} />}
+    </div>
+  );
+}
+
+/** What was paid in before. */
+function History() {
+  const { api, config } = useSession();
+  const { asked, again } = useAnswer(() => api.call("/account/topups?limit=50", topUpsSchema));
+  return (
+    <section aria-labelledby="history">
+      <h2 id="history">Paid in so far</h2>
+      {asked.kind === "loading" && <Loading what="your top-ups" />}
+      {asked.kind === "failed" && <ErrorNote error={asked.error} retry={again} />}
+      {asked.kind === "here" && asked.answer.topups.length === 0 && <Empty>Nothing was paid in yet.</Empty>}
+      {asked.kind === "here" && asked.answer.topups.length > 0 && (
+        <TableBox label="Top-ups">
+          <table class="cards">
+            <thead>
+              <tr>
+                <th scope="col">Time</th>
+                <th scope="col">What</th>
+                <th scope="col" class="number">
+                  Amount
+                </th>
+                <th scope="col">Transaction</th>
+                <th scope="col">Receipt</th>
+              </tr>
+            </thead>
+            <tbody>
+              {asked.answer.topups.map((one) => (
+                <tr key={one.payment}>
+                  <td data-head="Time">
+                    <Time iso={one.at} />
+                  </td>
+                  <td data-head="What">
+                    {one.kind === "owed_credit" ? "Credit for a call that was not served" : "Top-up"}
+                  </td>
+                  <td data-head="Amount" class="number">
+                    <Money micro={one.amount_micro_usd} />
+                  </td>
+                  <td data-head="Transaction">
+                    <Transaction id={one.transaction} explorer={config.explorer} />
+                  </td>
+                  <td data-head="Receipt">
+                    <Receipt jws={one.receipt} payment={one.payment} />
+                  </td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </TableBox>
+      )}
+    </section>
+  );
+}
+
+/** A signed receipt, as a file. */
+function Receipt({ jws, payment }: { readonly jws: string | null; readonly payment: string }) {
+  if (jws === null) return <span class="muted">–</span>;
+  function save(text: string): void {
+    const url = URL.createObjectURL(new Blob([text], { type: "application/jose" }));
+    const link = document.createElement("a");
+    link.href = url;
+    link.download = `receipt-${payment}.jws`;
+    link.click();
+    URL.revokeObjectURL(url);
+  }
+  return (
+    <button type="button" class="small" onClick={() => save(jws)}>
+      Save receipt
+    </button>
+  );
+}

@@ -1,0 +1,128 @@
+import { getBase58Decoder } from "@solana/kit";
+import { type ComponentChildren, createContext } from "preact";
+import { useContext, useEffect, useMemo, useState } from "preact/hooks";
+import { z } from "zod";
+import { type ConsoleConfig, challengeSchema, type Session, sessionSchema } from "./answers.ts";
+import { type Api, ApiError, createApi } from "./api.ts";
+import {
+  type Connected,
+  connect,
+  listWallets,
+  type SolanaWallet,
+  signText,
+  watchAccount,
+} from "./wallet/wallets.ts";
+
+/** Who is signed in. */
+export type SignedIn =
+  | { readonly kind: "loading" }
+  /** `notice`: why, if it is not for the person's own doing. */
+  | { readonly kind: "out"; readonly notice: string | undefined }
+  | { readonly kind: "in"; readonly wallet: string }
+  | { readonly kind: "failed"; readonly error: unknown };
+
+export interface SessionValue {
+  readonly config: ConsoleConfig;
+  readonly api: Api;
+  readonly signedIn: SignedIn;
+  /** The wallet shows this account now, and it is not the one that is signed in. */
+  readonly otherAccount: string | undefined;
+  /** Signs in with an account of this wallet. Rejects with WalletError or ApiError. */
+  signIn(wallet: SolanaWallet): Promise<void>;
+  signOut(everywhere: boolean): Promise<void>;
+  retry(): void;
+  /** The wallet that signed in, for a payment; undefined: it is not here, or shows another account. */
+  payingWallet(): Promise<Connected | undefined>;
+}
+
+const LAST_WALLET = "farebox-wallet";
+const signedOutSchema = z.object({ signed_out: z.boolean() });
+const SessionContext = createContext<SessionValue | undefined>(undefined);
+
+export function useSession(): SessionValue {
+  const value = useContext(SessionContext);
+  if (value === undefined) throw new Error("There is no session around this.");
+  return value;
+}
+
+/** Holds the session for everything in it. */
+export function SessionProvider(props: {
+  readonly config: ConsoleConfig;
+  readonly children: ComponentChildren;
+}) {
+  const { config } = props;
+  const [signedIn, setSignedIn] = useState<SignedIn>({ kind: "loading" });
+  const [connected, setConnected] = useState<Connected | undefined>(undefined);
+  const [shown, setShown] = useState<string | undefined>(undefined);
+  const api = useMemo(() => createApi((notice) => setSignedIn({ kind: "out", notice })), []);
+
+  function resume(): void {
+    setSignedIn({ kind: "loading" });
+    api.resume().then(
+      (session) =>
+        setSignedIn(
+          session === undefined ? { kind: "out", notice: undefined } : { kind: "in", wallet: session.wallet },
+        ),
+      (error: unknown) => setSignedIn({ kind: "failed", error }),
+    );
+  }
+  useEffect(resume, []);
+
+  useEffect(() => {
+    if (connected === undefined) return undefined;
+    return watchAccount(connected.wallet, (account) => setShown(account?.address));
+  }, [connected]);
+
+  async function signIn(wallet: SolanaWallet): Promise<void> {
+    const one = await connect(wallet);
+    if (one === undefined) return;
+    const { address } = one.account;
+    const { info, message } = await api.call("/auth/challenge", challengeSchema, {
+      method: "POST",
+      body: { address },
+    });
+    const signature = getBase58Decoder().decode(await signText(one, message));
+    const session: Session = await api.call("/auth/verify", sessionSchema, {
+      method: "POST",
+      body: { ...info, address, signature },
+    });
+    api.begin(session);
+    localStorage.setItem(LAST_WALLET, wallet.name);
+    setConnected(one);
+    setShown(address);
+    setSignedIn({ kind: "in", wallet: session.wallet });
+  }
+
+  async function signOut(everywhere: boolean): Promise<void> {
+    const path = everywhere ? "/auth/logout-everywhere" : "/auth/logout";
+    try {
+      await api.call(path, signedOutSchema, { method: "POST" });
+    } catch (error) {
+      // Over already is signed out; anything else has to be said.
+      if (!(error instanceof ApiError) || error.status !== 401) throw error;
+    }
+    api.forget();
+    setConnected(undefined);
+    setSignedIn({ kind: "out", notice: undefined });
+  }
+
+  async function payingWallet(): Promise<Connected | undefined> {
+    if (signedIn.kind !== "in") return undefined;
+    const isOurs = (one: Connected | undefined) => one?.account.address === signedIn.wallet;
+    if (isOurs(connected) && shown === signedIn.wallet) return connected;
+    const name = localStorage.getItem(LAST_WALLET);
+    const wallet = listWallets().find((one) => one.name === name);
+    if (wallet === undefined) return undefined;
+    const again = (await connect(wallet, true)) ?? (await connect(wallet));
+    setConnected(again);
+    setShown(again?.account.address);
+    return isOurs(again) ? again : undefined;
+  }
+
+  const otherAccount =
+    signedIn.kind === "in" && connected !== undefined && shown !== undefined && shown !== signedIn.wallet
+      ? shown
+      : undefined;
+  const value = { config, api, signedIn, otherAccount, signIn, signOut, retry: resume, payingWallet };
+  return <SessionContext.Provider value={value}>{props.children}</SessionContext.Provider>;
+}

@@ -1,0 +1,11 @@
+const moment = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+
+/** In the reader's own zone. */
+export function showTime(iso: string): string {
+  return moment.format(new Date(iso));
+}
+
+/** `2026-11-26` is a day in UTC, whatever the reader's zone. */
+export function showUtcDay(date: string): string {
+  return `${date.slice(8)}.${date.slice(5, 7)}.`;
+}
