@@ -25,6 +25,8 @@ export interface AppParts {
   readonly keys: KeyStatusParts | undefined;
   /** Sign-in and wallets' own accounts; undefined: off. */
   readonly accounts: RequestHandler | undefined;
+  /** The console for people; undefined: off. */
+  readonly console: RequestHandler | undefined;
   /** The body of `GET /v1/models`. */
   readonly models: () => unknown;
   /** Asked by `/readyz`; each with its own time limit. */
@@ -43,6 +45,7 @@ export function createApp(parts: AppParts): Express {
   app.set("etag", false);
   app.use(createDiscovery(parts.discovery));
   if (parts.accounts !== undefined) app.use(parts.accounts);
+  if (parts.console !== undefined) app.use(parts.console);
   if (parts.keys !== undefined) {
     app.get(KEY_PATHS, createKeyStatus(parts.keys));
     app.get(MODEL_PATHS, createPermissionCheck(parts.keys, "models:list"));

@@ -25,6 +25,14 @@ const ACCOUNT_PATHS = [
   ),
 ];
 
+/** The console: the page, what it asks for, and its screens. */
+const CONSOLE_PATHS = [
+  "/console",
+  ...["config.json", "index.html", "keys", "assets/index.js", "local/faucet"].map(
+    (rest) => `/console/${rest}`,
+  ),
+];
+
 /** What must stay free: a pattern that also matches one of these would sell the health check or the discovery. */
 const FREE_PATHS = [
   "/healthz",
@@ -84,7 +92,7 @@ export function reportTiers(file: ConfigInput["file"], problems: Problems): void
 export function fileRoutes(file: ConfigInput["file"], problems: Problems): readonly Route[] {
   return Object.entries(file.routes).flatMap(([key, input]) => {
     const [, method = "", path = ""] = /^([A-Z]+) (\/\S*)$/.exec(key) ?? [];
-    const reason = refusal(method, path);
+    const reason = refusal(method, path, file.console);
     if (reason !== undefined) {
       problems.add(["routes", key], reason);
       return [];
@@ -116,14 +124,19 @@ function forwarded(method: string, path: string, input: RouteInput): Route {
   };
 }
 
-function refusal(method: string, path: string): string | undefined {
+function refusal(method: string, path: string, hasConsole: boolean): string | undefined {
   if (path === "") return 'write "METHOD /path", such as "GET /report/:id"';
   if (!SELLABLE.includes(method)) return `this method cannot be sold; use one of ${SELLABLE.join(", ")}`;
   try {
     const matches = match(path);
     const kept = [...(method === "GET" ? FREE_PATHS : []), ...ACCOUNT_PATHS];
     const free = kept.find((candidate) => matches(candidate) !== false);
-    return free === undefined ? undefined : `would also sell ${free}, which stays free; use a prefix`;
+    if (free !== undefined) return `would also sell ${free}, which stays free; use a prefix`;
+    const inConsole =
+      /^\/console(?:[/{]|$)/i.test(path) || CONSOLE_PATHS.some((candidate) => matches(candidate) !== false);
+    return hasConsole && inConsole
+      ? "would also sell /console, which is for people; use another path, or set console: false"
+      : undefined;
   } catch {
     return "is not a path pattern of Express 5 (/report/:id, /files/*path, /a{/:b})";
   }

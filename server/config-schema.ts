@@ -158,6 +158,7 @@ const fileSchema = z.strictObject({
   jwt: jwtSchema.optional(),
   byok: z.strictObject({ fee: fee().prefault("5%") }).prefault({}),
   topup: topupSchema.nullable().optional(),
+  console: flag().default(true),
   alerts: alertsSchema.prefault({}),
   drain: duration("0s", "10m").default(25_000),
   service: serviceSchema.prefault({}),

@@ -94,6 +94,8 @@ export interface Config {
   readonly topUp: TopUpConfig | undefined;
   /** Secrets behind sign-ins and sessions, newest first; empty: the account API is off. `id` is derived from the secret. */
   readonly sessionKeys: readonly { readonly id: string; readonly key: Buffer }[];
+  /** The console for people at `/console`, where the account API is on. */
+  readonly console: boolean;
   readonly alerts: AlertsConfig;
   readonly flood: FloodConfig;
   readonly server: ServerLimits;

@@ -107,6 +107,7 @@ function resolveConfig(input: ConfigInput, cwd: string, problems: Problems): Con
       guidance: file.service.guidance,
     },
     bodyLimitBytes: file.limits.body,
+    console: file.console,
     server: serverLimits(file, problems),
     drainMs: file.drain,
     logLevel: env.LOG_LEVEL,

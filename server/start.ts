@@ -7,6 +7,7 @@ import { type AdminServer, createAdminServer } from "./admin/admin-server.ts";
 import { openActions } from "./admin/open-actions.ts";
 import { createApp, type Readiness } from "./app.ts";
 import type { Config } from "./config.ts";
+import { openConsole } from "./console/open-console.ts";
 import { publishRoute } from "./discovery.ts";
 import { createGateway, drain } from "./gateway.ts";
 import type { Ledger } from "./ledger/ledger.ts";
@@ -41,13 +42,16 @@ export interface StartOptions {
   readonly onFatal: (error: Error) => void;
   /** When facilitators are asked what they support; default: the machine's. */
   readonly clock?: Clock;
+  /** Where the built console is; default: where the build puts it. */
+  readonly consoleDirectory?: string;
 }
 
 const READINESS_MS = 1_000;
 const DROP_WARNING_EVERY_MS = 60_000;
 
 /** Configuration -> parts -> listen. Rejects if the ledger cannot be opened or a port is taken. */
-export async function startGateway({ config, log, onFatal, clock }: StartOptions): Promise<RunningGateway> {
+export async function startGateway(options: StartOptions): Promise<RunningGateway> {
+  const { config, log, onFatal, clock } = options;
   const metrics = createMetrics();
   const opened = await openPayments({ settings: config, keyedTier: config, log, metrics, onFatal, clock });
   const { payments, ledger, merchant } = opened;
@@ -65,6 +69,7 @@ export async function startGateway({ config, log, onFatal, clock }: StartOptions
     routes: config.routes,
     models: () => proxy.models(callPrices(config.routes)),
     accounts: await openAccountApi(config, ledger, log),
+    console: openConsole(config, log, options.consoleDirectory),
     keys: opened.keyed && { authenticator: opened.keyed.authenticator, ledger },
     readiness: () => readiness(opened, proxy),
     onFault: (error) => log.error({ err: error }, "request failed"),

@@ -133,6 +133,8 @@ test.each(RULES)("%s is refused", (_, yaml, expected, env = {}) => {
   expect(problems(yaml, env)).toEqual(expected);
 });
 
+const CONSOLE = "would also sell /console, which is for people; use another path, or set console: false";
+
 const ROUTES: readonly [key: string, reason: string][] = [
   ["GET report", 'write "METHOD /path", such as "GET /report/:id"'],
   ["get /report", 'write "METHOD /path", such as "GET /report/:id"'],
@@ -146,6 +148,15 @@ const ROUTES: readonly [key: string, reason: string][] = [
   ["GET /*all", "would also sell /healthz, which stays free; use a prefix"],
   ["POST /:group/:step", "would also sell /account/keys, which stays free; use a prefix"],
   ["POST /auth/*step", "would also sell /auth/challenge, which stays free; use a prefix"],
+  ["POST /account/:what", "would also sell /account/keys, which stays free; use a prefix"],
+  ["GET /console", CONSOLE],
+  ["GET /Console/", CONSOLE],
+  ["POST /console/anything/of/mine", CONSOLE],
+  ["GET /console{/:screen}", CONSOLE],
+  ["GET /:area/assets/:file", CONSOLE],
+  ["GET /:what", "would also sell /healthz, which stays free; use a prefix"],
+  ["PUT /:place/*rest", "would also sell /account/keys, which stays free; use a prefix"],
+  ["DELETE /*what/faucet", CONSOLE],
   ["GET /v1/:what", "would also sell /v1/models, which stays free; use a prefix"],
   ["GET /.well-known/:doc", "would also sell /.well-known/x402, which stays free; use a prefix"],
   ["POST /agent", "is the same route as the built-in POST /agent"],
@@ -156,6 +167,14 @@ test.each(ROUTES)("the route %s is refused", (key, reason) => {
   const yaml = `routes: { "${key}": { upstream: a, price: "$1" } }\nupstreams: { a: { url: "http://a" } }`;
   expect(problems(yaml)).toEqual([`routes["${key}"]: ${reason}`]);
 });
+
+test.each(["GET /console", "POST /console/:name"])(
+  "the route %s may be sold where the console is off",
+  (key) => {
+    const yaml = `console: false\nroutes: { "${key}": { upstream: a, price: "$1" } }\nupstreams: { a: { url: "http://a" } }`;
+    expect(problems(yaml)).toEqual([]);
+  },
+);
 
 test("routes that differ only in parameter names, case or a trailing slash are the same route", () => {
   const yaml = `

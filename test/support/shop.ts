@@ -46,6 +46,8 @@ export interface ShopOptions {
   readonly rivals?: (localnet: Localnet) => Promise<readonly { readonly url: string }[]>;
   /** When facilitators are asked what they support. */
   readonly clock?: Clock;
+  /** Where the built console is. */
+  readonly consoleDirectory?: string;
 }
 
 export async function freePort(): Promise<number> {
@@ -87,6 +89,7 @@ export async function openShop(options: ShopOptions = {}): Promise<Shop> {
       config,
       log: createLogger({ level: config.logLevel, destination }),
       ...(options.clock === undefined ? {} : { clock: options.clock }),
+      ...(options.consoleDirectory === undefined ? {} : { consoleDirectory: options.consoleDirectory }),
       onFatal: (error) => {
         throw error;
       },
