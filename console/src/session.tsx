@@ -57,6 +57,8 @@ export function SessionProvider(props: {
   const api = useMemo(() => createApi((notice) => setSignedIn({ kind: "out", notice })), []);
 
   function resume(): void {
+    // Who never signed in here has no cookies to ask about.
+    if (localStorage.getItem(LAST_WALLET) === null) return setSignedIn({ kind: "out", notice: undefined });
     setSignedIn({ kind: "loading" });
     api.resume().then(
       (session) =>
@@ -102,6 +104,7 @@ export function SessionProvider(props: {
       if (!(error instanceof ApiError) || error.status !== 401) throw error;
     }
     api.forget();
+    localStorage.removeItem(LAST_WALLET);
     setConnected(undefined);
     setSignedIn({ kind: "out", notice: undefined });
   }

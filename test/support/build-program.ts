@@ -31,6 +31,8 @@ export async function buildProgram(): Promise<Build> {
     "false",
   ];
   await run(join(ROOT, "node_modules/.bin/tsc"), options, { cwd: ROOT });
+  const page = ["build", "-c", "console/vite.config.ts", "--outDir", join(dist, "console"), "--emptyOutDir"];
+  await run(join(ROOT, "node_modules/.bin/vite"), page, { cwd: ROOT });
   const scripts = "server/ledger/scripts";
   await cp(join(ROOT, scripts), join(dist, scripts), { recursive: true });
   return {
