@@ -37,7 +37,9 @@ export async function startLocalMode(config: Config): Promise<LocalMode> {
       config.memoSecrets.length > 0 ? config.memoSecrets : [localSecret(config.dataDir, "memo-secret")],
     sessionKeys: config.sessionKeys.length > 0 ? config.sessionKeys : [localSessionKey(config.dataDir)],
   };
-  if (config.payTo !== undefined) await localnet.createTokenAccount(config.payTo);
+  if (config.payTo !== undefined) {
+    for (const mint of [localnet.asset, localnet.play]) await localnet.createTokenAccount(config.payTo, mint);
+  }
   return { config: completed, banner: bannerFor(completed), close: () => localnet.close() };
 }
 

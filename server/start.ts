@@ -22,6 +22,7 @@ import type { CallPrices } from "./proxy/model-catalog.ts";
 import { createProxy, type UpstreamProxy } from "./proxy/proxy.ts";
 import { quotedRoutes } from "./quoted-routes.ts";
 import { type Route, takesModel } from "./routes.ts";
+import type { PublicToken } from "./top-up-tokens.ts";
 
 /** A gateway that listens. */
 export interface RunningGateway {
@@ -30,6 +31,8 @@ export interface RunningGateway {
   readonly adminPort: number | undefined;
   readonly ledger: Ledger;
   readonly payments: Payments;
+  /** What is public of the tokens that credit can be paid in besides USDC. */
+  topUpTokens(): readonly PublicToken[];
   /** Stops accepting, finishes open charges within the drain deadline, closes everything. */
   close(): Promise<void>;
 }
@@ -94,6 +97,7 @@ export async function startGateway({ config, log, onFatal, clock }: StartOptions
     adminPort: admin?.port,
     ledger,
     payments,
+    topUpTokens: opened.topUpTokens.list,
     async close() {
       await drain(server, payments.paywall, config.drainMs);
       await closeParts();
