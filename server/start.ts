@@ -1,12 +1,13 @@
 import { once } from "node:events";
 import type { Server } from "node:http";
 import type { Clock } from "../facilitator-client/clock.ts";
+import type { OtherOffer } from "../well-known/types.ts";
 import { openAccountApi } from "./account/open-account-api.ts";
 import { createAdminApi } from "./admin/admin-api.ts";
 import { type AdminServer, createAdminServer } from "./admin/admin-server.ts";
 import { openActions } from "./admin/open-actions.ts";
 import { createApp, type Readiness } from "./app.ts";
-import type { Config } from "./config.ts";
+import type { Config, TopUpToken } from "./config.ts";
 import { publishRoute } from "./discovery.ts";
 import { createGateway, drain } from "./gateway.ts";
 import type { Ledger } from "./ledger/ledger.ts";
@@ -15,8 +16,8 @@ import { createMetrics, type Metrics } from "./metrics.ts";
 import type { MicroUsd } from "./money.ts";
 import type { FacilitatorHealth } from "./open-facilitators.ts";
 import { type OpenedPayments, openPayments } from "./open-payments.ts";
-import type { TermsSource } from "./payment/facilitators.ts";
-import type { MerchantTerms } from "./payment/terms.ts";
+import { amountIn } from "./payment/asset-offers.ts";
+import type { Terms } from "./payment/terms.ts";
 import type { Payments } from "./payments.ts";
 import type { CallPrices } from "./proxy/model-catalog.ts";
 import { createProxy, type UpstreamProxy } from "./proxy/proxy.ts";
@@ -53,7 +54,7 @@ const DROP_WARNING_EVERY_MS = 60_000;
 export async function startGateway({ config, log, onFatal, clock }: StartOptions): Promise<RunningGateway> {
   const metrics = createMetrics();
   const opened = await openPayments({ settings: config, keyedTier: config, log, metrics, onFatal, clock });
-  const { payments, ledger, merchant } = opened;
+  const { payments, ledger } = opened;
   const proxy = createProxy({
     ...config,
     streamingTypes: config.payment.streamingTypes,
@@ -62,7 +63,7 @@ export async function startGateway({ config, log, onFatal, clock }: StartOptions
   const app = createApp({
     discovery: {
       service: { ...config.service, publicUrl: config.publicUrl, updatedAt: today() },
-      routes: publishedRoutes(config, payments.terms, merchant),
+      routes: publishedRoutes(config, opened),
       freeRoutes: FREE_ROUTES,
     },
     routes: config.routes,
@@ -130,30 +131,37 @@ function callPrices(routes: readonly Route[]): CallPrices {
   return prices;
 }
 
-/** The priced routes with today's terms. */
-function publishedRoutes(config: Config, terms: TermsSource, merchant: MerchantTerms) {
+/** The priced routes with today's terms; the same list until they change, so that documents are rendered only then. */
+function publishedRoutes(config: Config, { payments, merchant, topUpTokens }: OpenedPayments) {
   const models = config.models.map((model) => model.name);
   const isQuoted = quotedRoutes(config.models);
-  return memoiseByTerms(terms, (feePayer) =>
+  const publish = (terms: Terms | undefined, tokens: readonly TopUpToken[]) =>
     config.routes.map((route) => {
       const named = takesModel(route) ? models : undefined;
-      return publishRoute(route, { ...merchant, feePayer, models: named, quoted: isQuoted(route) });
-    }),
-  );
+      const offered = { otherOffers: otherOffers(route, tokens), models: named, quoted: isQuoted(route) };
+      return publishRoute(route, { ...merchant, feePayer: terms?.feePayer, ...offered });
+    });
+  let terms = payments.terms.current();
+  let tokens = topUpTokens.offers.current();
+  let routes = publish(terms, tokens);
+  return () => {
+    const now = { terms: payments.terms.current(), tokens: topUpTokens.offers.current() };
+    if (now.terms !== terms || now.tokens !== tokens) {
+      ({ terms, tokens } = now);
+      routes = publish(terms, tokens);
+    }
+    return routes;
+  };
 }
 
-/** The same value until the terms change, so that the documents made from it are rendered only then. */
-function memoiseByTerms<T>(source: TermsSource, make: (feePayer: string | undefined) => T): () => T {
-  let terms = source.current();
-  let value = make(terms?.feePayer);
-  return () => {
-    const current = source.current();
-    if (terms !== current) {
-      terms = current;
-      value = make(current?.feePayer);
-    }
-    return value;
-  };
+/** What a route can be paid in besides USDC, as its 402 says. */
+function otherOffers(route: Route, tokens: readonly TopUpToken[]): readonly OtherOffer[] | undefined {
+  if (route.target.kind !== "credit" || tokens.length === 0) return undefined;
+  return tokens.flatMap((token) => {
+    const amount = amountIn(token, route.price)?.toString();
+    const { mint: asset, symbol, decimals } = token;
+    return amount === undefined ? [] : [{ asset, symbol, decimals, amount }];
+  });
 }
 
 async function readiness(
