@@ -4,7 +4,8 @@ import type { Problems } from "./config-problems.ts";
 import type { ConfigInput } from "./config-schema.ts";
 import { address, integer, refuse, text } from "./config-values.ts";
 
-const MAX_TOKENS = 4;
+/** Each takes its room in the header of a 402. */
+const MAX_TOKENS = 3;
 const HOUR_MS = 3_600_000;
 /** A token that loses more than this between two looks at its price is none to be paid in. */
 const MOST_HAIRCUT = 9_000n;

@@ -152,10 +152,25 @@ function makeWithOthers(
     const issued = options.tokens.issue(bindingFor(route, path, offer, terms.asset));
     return { ...offer, extra: { ...offer.extra, ...issued } };
   });
-  const json = paymentRequired(options, route, urlOf(options, route, path), code, accepts);
+  const url = urlOf(options, route, path);
+  const whole = paymentRequired(options, route, url, code, accepts);
+  const fits = (Buffer.byteLength(whole) / 3) * 4 <= MAX_HEADER_CHARS;
+  const json = fits ? whole : paymentRequired(withoutBazaar(options), route, url, code, accepts);
   const body = bytesOf(json);
   const header = Buffer.from(json).toString("base64");
   return { headers: [...headersOf(options, body.length), "PAYMENT-REQUIRED", header], body };
+}
+
+/** Beside the other headers this is what fits into 4 KiB, the buffer of a proxy in front that has its usual settings. */
+const MAX_HEADER_CHARS = 3_500;
+
+/** The description for catalogues is the part that nobody needs to pay. */
+function withoutBazaar(options: ChallengeOptions): ChallengeOptions {
+  const extensions = (route: Route): Readonly<Record<string, unknown>> => {
+    const { bazaar: _bazaar, ...others } = options.extensions(route);
+    return others;
+  };
+  return { ...options, extensions };
 }
 
 function urlOf({ publicUrl }: ChallengeOptions, route: Route, path: string): string {

@@ -36,6 +36,20 @@ test.each(["/topup", "/keys"])(
   },
 );
 
+test.each([1, 2, 3])("the headers of a 402 with %i tokens fit a proxy's buffer of 4 KiB", async (count) => {
+  const third = await shop.localnet.createMint({ program: "token", decimals: 6 });
+  await shop.localnet.createTokenAccount(shop.localnet.merchant, third);
+  const all = [shop.classic, shop.play, { ...shop.classic, symbol: "LONGEST16LETTERS", mint: third }];
+  await shop.restart(yamlOf(all.slice(0, count)));
+  for (const path of ["/topup", "/keys"]) {
+    const response = await fetch(shop.url + path, post({ amount: "2.00" }));
+    expect(termsOf(response).accepts).toHaveLength(1 + count);
+    const head = [...response.headers].map(([name, value]) => `${name}: ${value}\r\n`).join("");
+    expect(head.length).toBeLessThan(4_096);
+  }
+  await shop.restart(yamlOf([shop.classic, shop.play]));
+});
+
 test("/openapi.json names the tokens where credit is sold, and nowhere else", async () => {
   const document = (await (await fetch(`${shop.url}/openapi.json`)).json()) as {
     paths: Record<string, { post?: Record<string, unknown> }>;
