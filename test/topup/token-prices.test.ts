@@ -90,6 +90,15 @@ describe("a price that is no price", () => {
   });
 });
 
+test("a wrong mint stops the start, by the setting's name, and leaves nothing open", async () => {
+  const wrong = yamlOf([shop.classic, { ...shop.play, decimals: 6 }]);
+  const before = shop.config;
+  await expect(shop.restart(wrong)).rejects.toThrow("topup.tokens[1].mint: has 9 decimals, not 6");
+  shop.config = before;
+  await shop.restart();
+  expect(await offered()).toContain(shop.play.mint);
+});
+
 test("what is public of the tokens", () => {
   const { classic, play } = shop;
   const facts = { offered: true, reason: null };
