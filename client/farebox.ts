@@ -13,6 +13,7 @@ import {
   errorEventSchema,
   keyStatusSchema,
 } from "./answers.ts";
+import { chooseAsset } from "./asset.ts";
 import { FareboxError } from "./farebox-error.ts";
 import { createKeyFetch } from "./key-fetch.ts";
 import { openWallet, type WalletSource } from "./open-wallet.ts";
@@ -51,8 +52,12 @@ export interface WalletOptions
     Pick<PaymentFetchOptions, "networks" | "rpcUrl" | "onEvent" | "beforeSigning"> {
   readonly wallet: WalletSource;
   readonly apiKey?: undefined;
-  /** Nothing dearer is signed. Default "$0.05"; a bigint is micro-USD. */
+  /** Nothing dearer is signed. Default "$0.05"; a bigint is micro-USD. For USDC. */
   readonly maxPrice?: string | MicroUsd;
+  /** Pays in this token and nothing else: its mint, or `"PLAY"` with `local`. Default: USDC. Needs `maxAmount`. */
+  readonly asset?: string;
+  /** Nothing dearer is signed in `asset`: whole tokens, such as `"600"`; a bigint is atomic units. */
+  readonly maxAmount?: string | bigint;
   /** Play money: the RPC is local mode's, unless named. */
   readonly local?: boolean;
 }
@@ -110,6 +115,7 @@ export class Farebox {
       networks,
       rpcUrl,
       maxPrice: readMaxPrice(options),
+      asset: chooseAsset(options),
     });
     this.#readBalance = () => walletBalance(wallet, rpcUrl, networks);
   }

@@ -1,18 +1,21 @@
 import { parseArgs } from "node:util";
+import { isTokenAmount } from "./asset.ts";
 import { type MicroUsd, parseUsd } from "./usd.ts";
 
 export const USAGE = `Usage: npm run --silent pay -- <url> [options]
 
-Asks a URL, pays in USDC on Solana if it answers 402, and prints the reply to stdout.
+Asks a URL, pays on Solana if it answers 402 (in USDC, unless told otherwise), and prints the reply to stdout.
 
   -X, --method METHOD   default GET, or POST with -d
   -H, --header LINE     "Name: value"; may be repeated
   -d, --data BODY       request body; @file reads a file
       --max USD         refuse to pay more than this (default 0.05)
+      --asset MINT      pay in this token instead of USDC: its mint, or PLAY on the local network
+      --max-amount N    refuse to pay more of that token than this; needed with --asset
       --keypair FILE    Solana keypair (default $FAREBOX_WALLET, else .farebox/wallet.json; made if missing)
       --rpc URL         Solana RPC (default $SOLANA_RPC_URL; for a local server the local network's)
       --faucet URL      the local network's faucet; never used for another network
-      --json            print one JSON object {status, price, payer, transaction, body}
+      --json            print one JSON object {status, price, asset, amount, payer, transaction, body}
       --quiet           no status lines on stderr
       --help            this text
 
@@ -27,6 +30,8 @@ export interface PayArguments {
   /** A literal body, or the file that holds it. */
   readonly data: { readonly text: string } | { readonly file: string } | undefined;
   readonly maxPrice: MicroUsd;
+  /** Undefined: USDC. */
+  readonly asset: { readonly name: string; readonly maxAmount: string } | undefined;
   readonly keypair: string | undefined;
   readonly rpc: string | undefined;
   readonly faucet: string | undefined;
@@ -44,6 +49,8 @@ const OPTIONS = {
   header: { type: "string", short: "H", multiple: true },
   data: { type: "string", short: "d" },
   max: { type: "string" },
+  asset: { type: "string" },
+  "max-amount": { type: "string" },
   keypair: { type: "string" },
   rpc: { type: "string" },
   faucet: { type: "string" },
@@ -69,6 +76,7 @@ export function parsePayArguments(words: readonly string[]): PayArguments | "hel
     headers: readHeaders(values.header ?? []),
     data: readData(values.data),
     maxPrice: readMax(values.max ?? "0.05"),
+    asset: readAsset(values.asset ?? "USDC", values["max-amount"], values.max),
     keypair: values.keypair,
     rpc: values.rpc === undefined ? undefined : readHttpUrl("--rpc", values.rpc).href,
     faucet: values.faucet === undefined ? undefined : readHttpUrl("--faucet", values.faucet).href,
@@ -122,4 +130,24 @@ function readMax(text: string): MicroUsd {
   if (max === undefined)
     throw new UsageError(`--max is an amount in USD such as 0.05, not ${JSON.stringify(text)}`);
   return max;
+}
+
+/** A limit in dollars says nothing of another token, so it has one of its own. */
+function readAsset(
+  name: string,
+  maxAmount: string | undefined,
+  maxUsd: string | undefined,
+): PayArguments["asset"] {
+  if (name === "USDC") {
+    if (maxAmount !== undefined) throw new UsageError("--max-amount is for --asset; for USDC it is --max");
+    return undefined;
+  }
+  if (maxUsd !== undefined) throw new UsageError("--max is for USDC; for --asset it is --max-amount");
+  if (maxAmount === undefined) {
+    throw new UsageError("--asset needs --max-amount, the most of it that may be paid");
+  }
+  if (!isTokenAmount(maxAmount)) {
+    throw new UsageError(`--max-amount is an amount of tokens such as 600, not ${JSON.stringify(maxAmount)}`);
+  }
+  return { name, maxAmount };
 }

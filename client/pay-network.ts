@@ -1,4 +1,5 @@
 import type { Address } from "@solana/kit";
+import { formatTokens, PLAY_MINT } from "./asset.ts";
 import { FareboxError } from "./farebox-error.ts";
 import { askFaucet } from "./faucet.ts";
 import { type PayArguments, UsageError } from "./pay-arguments.ts";
@@ -7,6 +8,8 @@ import { readTokenBalance } from "./token-balance.ts";
 import { formatUsd, type MicroUsd } from "./usd.ts";
 
 const FAUCET_USD: MicroUsd = 5_000_000n;
+/** 1000 PLAY. */
+const FAUCET_PLAY = 1_000_000_000_000n;
 
 /** Where the wallet's money is. */
 export interface PayNetwork {
@@ -43,23 +46,29 @@ export function findNetwork(
 export async function ensureFunds(
   { rpcUrl, faucetUrl }: PayNetwork,
   owner: Address,
-  { asset, price }: Terms,
+  terms: Terms,
   note: (line: string) => void,
 ): Promise<void> {
+  const { asset, price, token } = terms;
+  const named = token?.name ?? "USDC";
+  const format = (amount: bigint): string =>
+    token === undefined ? formatUsd(amount) : formatTokens(amount, token.decimals);
   if (rpcUrl === undefined) {
     throw new FareboxError("rpc_missing", "To pay, name a Solana RPC: set SOLANA_RPC_URL or pass --rpc.");
   }
-  let balance = await readTokenBalance(rpcUrl, owner, asset);
-  if (balance < price && faucetUrl !== undefined) {
-    const amount = price > FAUCET_USD ? price : FAUCET_USD;
-    await askFaucet(faucetUrl, owner, amount);
-    note(`balance ${formatUsd(balance)} USDC; the local faucet gave ${formatUsd(amount)} (play money)`);
-    balance = await readTokenBalance(rpcUrl, owner, asset);
+  let balance = await readTokenBalance(rpcUrl, owner, asset, token?.program);
+  if (balance < price && faucetUrl !== undefined && (token === undefined || asset === PLAY_MINT)) {
+    const usual = token === undefined ? FAUCET_USD : FAUCET_PLAY;
+    const amount = price > usual ? price : usual;
+    const sum = format(amount);
+    await askFaucet(faucetUrl, owner, token === undefined ? { usdc: sum } : { play: sum });
+    note(`balance ${format(balance)} ${named}; the local faucet gave ${sum} (play money)`);
+    balance = await readTokenBalance(rpcUrl, owner, asset, token?.program);
   }
   if (balance < price) {
     throw new FareboxError(
       "insufficient_funds",
-      `The wallet ${owner} holds ${formatUsd(balance)} USDC and the call costs ${formatUsd(price)}. Nothing was signed.`,
+      `The wallet ${owner} holds ${format(balance)} ${named} and the call costs ${format(price)}. Nothing was signed.`,
     );
   }
 }

@@ -1,5 +1,6 @@
 import { STATUS_CODES } from "node:http";
 import type { PaymentEvent } from "./payment-fetch.ts";
+import { formatPrice } from "./terms.ts";
 import { formatUsd } from "./usd.ts";
 
 /** One status line for people, for each thing that happens during a paid call. */
@@ -8,11 +9,12 @@ export function describeEvent(event: PaymentEvent): string {
     case "terms": {
       const { price, description } = event.terms;
       const what = description === undefined || description === "" ? "" : ` (${printable(description)})`;
-      return `402 Payment Required: ${formatUsd(price)} USD${what}`;
+      return `402 Payment Required: ${formatPrice(event.terms, price)}${what}`;
     }
     case "signed": {
-      const { price, payTo, network } = event.terms;
-      return `paying ${formatUsd(price)} USDC from ${event.payer} to ${printable(payTo)} on ${printable(network)}`;
+      const { price, payTo, network, token } = event.terms;
+      const sum = token === undefined ? `${formatUsd(price)} USDC` : formatPrice({ token }, price);
+      return `paying ${sum} from ${event.payer} to ${printable(payTo)} on ${printable(network)}`;
     }
     case "resend":
       return `${printable(event.reason)}: sending the same payment again in ${event.waitMs / 1_000} s (${event.attempt} of ${event.maxAttempts})`;

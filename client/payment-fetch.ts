@@ -1,6 +1,7 @@
 import type { TransactionSigner } from "@solana/kit";
 import { decodePaymentResponseHeader } from "@x402/fetch";
 import { watchBody, withHeader } from "./answer-body.ts";
+import { type ChosenAsset, parseTokens, readToken } from "./asset.ts";
 import { FareboxError } from "./farebox-error.ts";
 import { createKeptPayments } from "./kept-payments.ts";
 import { type Call, callOf, type Payment, paymentFor, readCall, withPayment } from "./payment.ts";
@@ -16,8 +17,8 @@ import {
   sendUntilAnswered,
 } from "./send-until-answered.ts";
 import { createPaymentSigner, type PaymentSigner } from "./sign-payment.ts";
-import { readTerms, type Terms } from "./terms.ts";
-import { formatUsd, type MicroUsd } from "./usd.ts";
+import { formatPrice, readTerms, type Terms } from "./terms.ts";
+import type { MicroUsd } from "./usd.ts";
 
 /** What happens during a paid call, in this order; `resend` any number of times. */
 export type PaymentEvent =
@@ -39,8 +40,10 @@ export interface PaymentFetchOptions extends SendOptions {
   readonly wallet: TransactionSigner | (() => Promise<TransactionSigner>);
   /** A Solana RPC for the blockhash and the mint. Undefined: the network's public one. */
   readonly rpcUrl?: string | undefined;
-  /** A dearer call is refused with `too_dear`, before anything is signed. */
+  /** A dearer call is refused with `too_dear`, before anything is signed. For USDC. */
   readonly maxPrice: MicroUsd;
+  /** Pays in this token and in no other, within its own limit. Undefined: USDC. */
+  readonly asset?: ChosenAsset | undefined;
   /** CAIP-2; undefined: every network of Solana that has USDC. */
   readonly networks?: readonly string[] | undefined;
   readonly onEvent?: ((event: PaymentEvent) => void) | undefined;
@@ -54,7 +57,7 @@ export interface PaymentFetch extends Caller {
 }
 
 /**
- * A `fetch` that pays for a 402 in USDC on Solana.
+ * A `fetch` that pays for a 402 on Solana, in USDC or in a token that was chosen.
  *
  *     asked -402-> signed -> sent -> served      the whole answer is here
  *                             |  `-> refused     402 that Farebox gives before it broadcasts: no money moved
@@ -96,10 +99,10 @@ export function createPaymentFetch(options: PaymentFetchOptions): PaymentFetch {
   }
 
   async function sign(call: Call, response: Response): Promise<Payment> {
-    const terms = readTerms(response, options.networks);
-    await response.body?.cancel();
+    const terms = await termsOf(response, options);
     emit({ type: "terms", terms });
-    if (terms.price > options.maxPrice) throw tooDear(terms.price, options.maxPrice);
+    const most = limitOf(terms, options);
+    if (terms.price > most) throw tooDear(terms, most);
     await options.beforeSigning?.(terms);
     signer ??= openSigner();
     const { payer, sign } = await signer;
@@ -156,9 +159,29 @@ function readReceipt(headers: Headers): Receipt | undefined {
   }
 }
 
-function tooDear(price: MicroUsd, maxPrice: MicroUsd): FareboxError {
+async function termsOf(response: Response, options: PaymentFetchOptions): Promise<Terms> {
+  const { asset, networks, rpcUrl } = options;
+  const terms = readTerms(response, networks, asset?.mint);
+  await response.body?.cancel();
+  if (asset === undefined) return terms;
+  return { ...terms, token: await readToken(terms.network, rpcUrl, asset) };
+}
+
+/** The most that may be signed for, in the unit of the terms' price. */
+function limitOf({ token }: Terms, { asset, maxPrice }: PaymentFetchOptions): bigint {
+  if (asset === undefined || token === undefined) return maxPrice;
+  const { maxAmount } = asset;
+  const most = typeof maxAmount === "bigint" ? maxAmount : parseTokens(maxAmount, token.decimals);
+  if (most !== undefined) return most;
+  throw new FareboxError(
+    "invalid_options",
+    `The limit is no amount of a token with ${token.decimals} decimals. Nothing was signed.`,
+  );
+}
+
+function tooDear(terms: Terms, most: bigint): FareboxError {
   return new FareboxError(
     "too_dear",
-    `The call costs ${formatUsd(price)} USD, above the limit of ${formatUsd(maxPrice)} USD. Nothing was signed.`,
+    `The call costs ${formatPrice(terms, terms.price)}, above the limit of ${formatPrice(terms, most)}. Nothing was signed.`,
   );
 }

@@ -5,6 +5,7 @@ import {
   decodeTransactionFromPayload,
   getTokenPayerFromTransaction,
   MEMO_PROGRAM_ADDRESS,
+  TOKEN_2022_PROGRAM_ADDRESS,
 } from "@x402/svm";
 import { z } from "zod";
 import type { Payment } from "./payment.ts";
@@ -57,9 +58,13 @@ async function readTransfer(payment: Payment) {
   );
   if (memo?.data === undefined) throw new Error("no memo to know it by");
   const payer = address(getTokenPayerFromTransaction(transaction));
+  const programs = message.instructions.map(
+    ({ programAddressIndex }) => message.staticAccounts[programAddressIndex],
+  );
+  const program = programs.find((each) => each === TOKEN_2022_PROGRAM_ADDRESS);
   return {
     network: accepted.network,
-    account: await associatedTokenAccount(payer, address(accepted.asset)),
+    account: await associatedTokenAccount(payer, address(accepted.asset), program),
     lifetime: message.lifetimeToken,
     memo: new TextDecoder().decode(Uint8Array.from(memo.data)),
   };

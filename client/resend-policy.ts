@@ -23,6 +23,7 @@ const REFUSED_CODES: ReadonlySet<string> = new Set([
   "payment_mismatch",
   "payment_invalid",
   "payment_expired",
+  "token_not_accepted",
   "payment_refused",
 ]);
 const MAX_ERROR_BYTES = 64 * 1024;

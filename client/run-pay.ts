@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import type { Writable } from "node:stream";
 import { SOLANA_DEVNET_CAIP2, SOLANA_MAINNET_CAIP2, SOLANA_TESTNET_CAIP2 } from "@x402/svm";
+import { formatTokens, mintOf } from "./asset.ts";
 import { Farebox } from "./farebox.ts";
 import { type ClientErrorCode, FareboxError } from "./farebox-error.ts";
 import { type PayArguments, parsePayArguments, USAGE, UsageError } from "./pay-arguments.ts";
@@ -69,6 +70,9 @@ async function pay(args: PayArguments, { env, stdout, stderr }: PayStreams): Pro
   if (wallet.isExposed) note(`warning: others on this machine can read ${path}; chmod 600 it`);
 
   const paid: Paid = {};
+  if (args.asset !== undefined && mintOf(args.asset.name, network.faucetUrl !== undefined) === undefined) {
+    throw new UsageError("--asset is the mint of a token (base58), or PLAY on the local network");
+  }
   const farebox = fareboxFor(args, network, wallet, paid, note);
   const response = await farebox.request(args.url, {
     method: args.method,
@@ -104,6 +108,8 @@ function fareboxFor(
     wallet: signer,
     rpcUrl: network.rpcUrl,
     maxPrice: args.maxPrice,
+    local: network.faucetUrl !== undefined,
+    ...(args.asset === undefined ? {} : { asset: args.asset.name, maxAmount: args.asset.maxAmount }),
     networks: NETWORKS,
     maxAttempts: MAX_ATTEMPTS,
     maxUnknownWaitMs: MAX_WAIT_MS,
@@ -151,11 +157,19 @@ async function copyBody(response: Response, stdout: Writable): Promise<void> {
   }
 }
 
+/** `price` is in dollars, which only USDC has. */
+function sumOf(terms: Terms | undefined) {
+  if (terms === undefined) return { price: null, asset: null, amount: null };
+  const { price, asset, token } = terms;
+  if (token === undefined) return { price: formatUsd(price), asset, amount: formatUsd(price) };
+  return { price: null, asset, amount: formatTokens(price, token.decimals) };
+}
+
 async function printJson(response: Response, { terms, payer, receipt }: Paid, stdout: Writable) {
   const text = await response.text();
   const report = {
     status: response.status,
-    price: terms === undefined ? null : formatUsd(terms.price),
+    ...sumOf(terms),
     payer: receipt?.payer ?? payer ?? null,
     transaction: receipt?.success === true ? receipt.transaction : null,
     body: parseJson(text) ?? text,

@@ -7,9 +7,9 @@ import {
   getProgramDerivedAddress,
 } from "@solana/kit";
 import { FareboxError } from "./farebox-error.ts";
-import type { MicroUsd } from "./usd.ts";
 
-const TOKEN_PROGRAM = address("TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA");
+/** Of USDC, and of most tokens. */
+const TOKEN_PROGRAM = "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA";
 const ASSOCIATED_TOKEN_PROGRAM = address("ATokenGPvbdGVxr1b2hvZbsiqW5xWH25efTNsLJA8knL");
 /** Offset of `amount` (u64, little endian) in a token account. */
 const AMOUNT_OFFSET = 64;
@@ -19,8 +19,13 @@ const RPC_TIMEOUT_MS = 15_000;
  * What an owner's associated token account holds, in atomic units; 0 if there is none.
  * Throws {@link FareboxError} `rpc_unreachable` when the node does not tell.
  */
-export async function readTokenBalance(rpcUrl: string, owner: Address, mint: string): Promise<MicroUsd> {
-  const account = await associatedTokenAccount(owner, address(mint));
+export async function readTokenBalance(
+  rpcUrl: string,
+  owner: Address,
+  mint: string,
+  program?: string,
+): Promise<bigint> {
+  const account = await associatedTokenAccount(owner, address(mint), program);
   try {
     const { value } = await createSolanaRpc(rpcUrl)
       .getAccountInfo(account, { encoding: "base64", commitment: "confirmed" })
@@ -37,12 +42,16 @@ export async function readTokenBalance(rpcUrl: string, owner: Address, mint: str
   }
 }
 
-/** Of the classic token program, which USDC is of. */
-export async function associatedTokenAccount(owner: Address, mint: Address): Promise<Address> {
+/** Of a token program; the classic one, which USDC is of, unless another is named. */
+export async function associatedTokenAccount(
+  owner: Address,
+  mint: Address,
+  program = TOKEN_PROGRAM,
+): Promise<Address> {
   const encoder = getAddressEncoder();
   const [account] = await getProgramDerivedAddress({
     programAddress: ASSOCIATED_TOKEN_PROGRAM,
-    seeds: [encoder.encode(owner), encoder.encode(TOKEN_PROGRAM), encoder.encode(mint)],
+    seeds: [encoder.encode(owner), encoder.encode(address(program)), encoder.encode(mint)],
   });
   return account;
 }

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { type Address, address } from "@solana/kit";
 import { type Chain, openChain } from "./chain.ts";
 import { createFacilitatorHandler, NETWORK } from "./facilitator.ts";
-import { createFaucet, type Faucet } from "./faucet.ts";
+import { createFaucet, type Faucet, type NewMint } from "./faucet.ts";
 import { createFaucetEndpoint } from "./faucet-endpoint.ts";
 import { type HttpServer, listenHttp } from "./http-server.ts";
 import { openWallet, type Wallet } from "./keys.ts";
@@ -11,7 +11,18 @@ import { createRpcHandler } from "./rpc.ts";
 import { accountMethods } from "./rpc-accounts.ts";
 import { blockMethods } from "./rpc-blocks.ts";
 import { transactionMethods } from "./rpc-transactions.ts";
-import { associatedTokenAccount, readTokenAccount, USDC_MINT } from "./token.ts";
+import {
+  associatedTokenAccount,
+  type MintOf,
+  PLAY,
+  PLAY_MINT,
+  readMint,
+  readTokenAccount,
+  TOKEN_2022_PROGRAM,
+  TOKEN_PROGRAM,
+  USDC,
+  USDC_MINT,
+} from "./token.ts";
 import { type LandedTransfer, transfersTo } from "./transfers.ts";
 
 export type { LandedTransfer } from "./transfers.ts";
@@ -30,7 +41,8 @@ export interface LocalnetOptions {
 
 /**
  * A Solana of one's own: chain, JSON-RPC, facilitator and faucet in this process. Addresses are base58; amounts are
- * atomic units of USDC. Methods that take an address throw (or reject) with an Error if it is none.
+ * atomic units of the mint, which is USDC unless another is named. Methods that take an address throw (or reject) with an Error if
+ * it is none.
  */
 export interface Localnet {
   readonly rpcUrl: string;
@@ -39,22 +51,32 @@ export interface Localnet {
   readonly network: string;
   /** USDC's mint. */
   readonly asset: string;
+  /** The play token's mint, of Token-2022. */
+  readonly play: string;
   readonly feePayer: string;
-  /** Merchant wallet of local mode: made once in `dataDir`; its token account exists. */
+  /** Merchant wallet of local mode: made once in `dataDir`; its accounts of both tokens exist. */
   readonly merchant: string;
   /** The faucet without HTTP and without its cap: creates the token account and mints. */
-  fund(owner: string, amount: bigint): Promise<void>;
-  /** Returns the address of the owner's USDC account, creating it if there is none. */
-  createTokenAccount(owner: string): Promise<string>;
+  fund(owner: string, amount: bigint, mint?: string): Promise<void>;
+  /** Returns the address of the owner's token account, creating it if there is none. */
+  createTokenAccount(owner: string, mint?: string): Promise<string>;
+  /** Makes a mint of which {@link Localnet.fund} gives; its address. */
+  createMint(options: LocalMint): Promise<string>;
   /** 0n if there is no token account. */
-  tokenBalance(owner: string): bigint;
+  tokenBalance(owner: string, mint?: string): bigint;
   /** Advances slot and block height by `slots` at once, with new blockhashes. */
   warp(slots: number): void;
   /** The newest block height. */
   height(): bigint;
-  /** Every landed transaction with a USDC transfer to the owner, oldest first; failed ones with amount 0n. */
-  transfersTo(owner: string): readonly LandedTransfer[];
+  /** Every landed transaction with a transfer to the owner, oldest first; failed ones with amount 0n. */
+  transfersTo(owner: string, mint?: string): readonly LandedTransfer[];
   close(): Promise<void>;
+}
+
+/** A mint of Token, or of Token-2022, then with extensions or without. */
+export interface LocalMint extends Pick<NewMint, "decimals"> {
+  readonly program: "token" | "token-2022";
+  readonly extensions?: NewMint["extensions"];
 }
 
 const DEFAULT_HOST = "127.0.0.1";
@@ -95,7 +117,7 @@ export async function startLocalnet(options: LocalnetOptions): Promise<Localnet>
     });
     closers.unshift(chain.close);
     const faucet = createFaucet(chain, wallets.faucet);
-    createTokenAccount(chain, faucet, wallets.merchant.address);
+    for (const mint of [USDC, PLAY]) createTokenAccount(chain, faucet, wallets.merchant.address, mint);
     await serve({ rpc, front, chain, faucet, wallets, slotMs });
     return present({ rpc, front, chain, faucet, wallets, close });
   } catch (error) {
@@ -131,7 +153,7 @@ async function serve(parts: Parts & { readonly slotMs: number }): Promise<void> 
     await createFacilitatorHandler({
       feePayer: wallets.feePayer,
       rpcUrl: rpc.url,
-      faucet: createFaucetEndpoint(faucet, (owner) => tokenBalance(chain, owner)),
+      faucet: createFaucetEndpoint(faucet, (owner, mint) => tokenBalance(chain, owner, mint)),
     }),
   );
 }
@@ -143,28 +165,42 @@ function present(parts: Parts & { readonly close: () => Promise<void> }): Localn
     facilitatorUrl: front.url,
     network: NETWORK,
     asset: USDC_MINT,
+    play: PLAY_MINT,
     feePayer: wallets.feePayer.address,
     merchant: wallets.merchant.address,
-    fund: async (owner, amount) => {
-      faucet.fund(address(owner), amount);
+    fund: async (owner, amount, mint) => {
+      faucet.fund(address(owner), amount, mintOf(chain, mint));
     },
-    createTokenAccount: async (owner) => createTokenAccount(chain, faucet, address(owner)),
-    tokenBalance: (owner) => tokenBalance(chain, address(owner)),
+    createTokenAccount: async (owner, mint) =>
+      createTokenAccount(chain, faucet, address(owner), mintOf(chain, mint)),
+    createMint: async ({ program, decimals, extensions = [] }) => {
+      const programAddress = program === "token" ? TOKEN_PROGRAM : TOKEN_2022_PROGRAM;
+      return faucet.createMint({ program: programAddress, decimals, extensions });
+    },
+    tokenBalance: (owner, mint) => tokenBalance(chain, address(owner), mintOf(chain, mint)),
     warp: chain.warp,
     height: () => chain.clock.height(),
-    transfersTo: (owner) => transfersTo(chain, address(owner)),
+    transfersTo: (owner, mint) => transfersTo(chain, address(owner), mintOf(chain, mint)),
     close,
   };
 }
 
-function createTokenAccount(chain: Chain, faucet: Faucet, owner: Address): Address {
-  const account = associatedTokenAccount(owner, USDC_MINT);
+function mintOf(chain: Chain, text: string | undefined): MintOf {
+  if (text === undefined) return USDC;
+  const mint = address(text);
+  const account = chain.account(mint);
+  if (account === undefined || readMint(account) === undefined) throw new Error(`${mint} is no mint here.`);
+  return { mint, program: account.programAddress };
+}
+
+function createTokenAccount(chain: Chain, faucet: Faucet, owner: Address, mint: MintOf): Address {
+  const account = associatedTokenAccount(owner, mint);
   const found = chain.account(account);
-  if (found === undefined || readTokenAccount(found) === undefined) faucet.createTokenAccount(owner);
+  if (found === undefined || readTokenAccount(found) === undefined) faucet.createTokenAccount(owner, mint);
   return account;
 }
 
-function tokenBalance(chain: Chain, owner: Address): bigint {
-  const account = chain.account(associatedTokenAccount(owner, USDC_MINT));
+function tokenBalance(chain: Chain, owner: Address, mint: MintOf): bigint {
+  const account = chain.account(associatedTokenAccount(owner, mint));
   return (account && readTokenAccount(account)?.amount) ?? 0n;
 }

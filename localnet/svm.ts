@@ -9,9 +9,12 @@ import { Clock, FailedTransactionMetadata, LiteSVM, type TransactionMetadata } f
 import { type TransactionFault, toFault } from "./svm-faults.ts";
 import {
   mintAccount,
+  PLAY,
+  PLAY_DECIMALS,
   readMint,
   readTokenAccount,
   SYSTEM_PROGRAM,
+  USDC,
   USDC_DECIMALS,
   USDC_MINT,
 } from "./token.ts";
@@ -59,12 +62,12 @@ export interface Settled extends Execution {
 }
 
 export interface SvmOptions {
-  /** Holds the SOL and may mint USDC. */
+  /** Holds the SOL and may mint both tokens. */
   readonly faucet: Address;
   readonly feePayer: Address;
 }
 
-/** LiteSVM, with mainnet's USDC mint in it. Checks neither blockhashes nor duplicates: that is the chain's part. */
+/** LiteSVM, with mainnet's USDC mint and the play token's in it. Checks neither blockhashes nor duplicates: that is the chain's part. */
 export interface Svm {
   /** Slot and time that programs see. */
   setTime(slot: bigint, atMs: number): void;
@@ -93,7 +96,9 @@ const addresses = getAddressCodec();
 export function createSvm(options: SvmOptions): Svm {
   // LiteSVM's own history compares signatures and forgets; the chain compares messages (see chain.ts).
   const svm = new LiteSVM().withTransactionHistory(0n).withBlockhashCheck(false).withSigverify(false);
-  svm.setAccount(mintAccount(USDC_MINT, options.faucet, svm.minimumBalanceForRentExemption(82n)));
+  const rent = svm.minimumBalanceForRentExemption(82n);
+  svm.setAccount(mintAccount(USDC, USDC_DECIMALS, options.faucet, rent));
+  svm.setAccount(mintAccount(PLAY, PLAY_DECIMALS, options.faucet, rent));
   for (const wallet of [options.faucet, options.feePayer]) svm.setAccount(richAccount(wallet));
 
   function account(of: Address): EncodedAccount | undefined {

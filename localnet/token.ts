@@ -12,6 +12,9 @@ import {
 /** USDC's mint on mainnet. */
 export const USDC_MINT = address("EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v");
 export const USDC_DECIMALS = 6;
+/** Local mode's second token, of Token-2022; no other network has it. */
+export const PLAY_MINT = address("PLAY111111111111111111111111111111111111111");
+export const PLAY_DECIMALS = 9;
 export const SYSTEM_PROGRAM = address("11111111111111111111111111111111");
 export const TOKEN_PROGRAM = address("TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA");
 export const TOKEN_2022_PROGRAM = address("TokenzQdBNbLqP5VEhdkAS6EPFLC1PHnBqCXEpPxuEb");
@@ -40,6 +43,15 @@ export interface Mint {
   readonly isInitialized: boolean;
 }
 
+/** A mint and the program it is of. */
+export interface MintOf {
+  readonly mint: Address;
+  readonly program: Address;
+}
+
+export const USDC: MintOf = { mint: USDC_MINT, program: TOKEN_PROGRAM };
+export const PLAY: MintOf = { mint: PLAY_MINT, program: TOKEN_2022_PROGRAM };
+
 /** The part of an account that the decoders need. */
 export interface AccountData {
   readonly data: ReadonlyUint8Array;
@@ -48,9 +60,9 @@ export interface AccountData {
 
 const addresses = getAddressCodec();
 
-/** The associated token account of an owner (classic token program), without waiting for WebCrypto. */
-export function associatedTokenAccount(owner: Address, mint: Address): Address {
-  const seeds = [owner, TOKEN_PROGRAM, mint].map((seed) => addresses.encode(seed));
+/** The associated token account of an owner, without waiting for WebCrypto. */
+export function associatedTokenAccount(owner: Address, { mint, program: tokenProgram }: MintOf): Address {
+  const seeds = [owner, tokenProgram, mint].map((seed) => addresses.encode(seed));
   const program = addresses.encode(ASSOCIATED_TOKEN_PROGRAM);
   for (let bump = 255; bump >= 0; bump -= 1) {
     const hash = createHash("sha256");
@@ -62,17 +74,22 @@ export function associatedTokenAccount(owner: Address, mint: Address): Address {
   throw new Error(`No associated token account can be derived for ${owner}.`);
 }
 
-/** USDC's mint as it is at the beginning: nothing minted, `authority` may mint. */
-export function mintAccount(mint: Address, authority: Address, rent: bigint): EncodedAccount {
+/** A mint as it is at the beginning: nothing minted, `authority` may mint. */
+export function mintAccount(
+  { mint, program }: MintOf,
+  decimals: number,
+  authority: Address,
+  rent: bigint,
+): EncodedAccount {
   const data = Buffer.alloc(MINT_BYTES);
   data.writeUInt32LE(1, 0);
   data.set(addresses.encode(authority), 4);
-  data.writeUInt8(USDC_DECIMALS, 44);
+  data.writeUInt8(decimals, 44);
   data.writeUInt8(1, 45);
   return {
     address: mint,
     data,
-    programAddress: TOKEN_PROGRAM,
+    programAddress: program,
     lamports: lamports(rent),
     executable: false,
     space: BigInt(MINT_BYTES),

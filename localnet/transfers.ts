@@ -1,12 +1,12 @@
 import type { Address } from "@solana/kit";
 import type { Chain, Landed } from "./chain.ts";
 import type { TransactionFault } from "./svm-faults.ts";
-import { associatedTokenAccount, TOKEN_PROGRAM, USDC_MINT } from "./token.ts";
+import { associatedTokenAccount, type MintOf } from "./token.ts";
 
-/** A landed transaction that moved, or failed to move, USDC to a wallet. */
+/** A landed transaction that moved, or failed to move, a token to a wallet. */
 export interface LandedTransfer {
   readonly signature: string;
-  /** Whose USDC it was: the authority of the transfer. */
+  /** Whose it was: the authority of the transfer. */
   readonly payer: string;
   /** What arrived, atomic units; 0n if the transaction failed. */
   readonly amount: bigint;
@@ -20,11 +20,11 @@ export interface LandedTransfer {
 const TRANSFER = 3;
 const TRANSFER_CHECKED = 12;
 
-/** Every landed transaction with a USDC transfer to the owner's associated account, oldest first. Mints are none. */
-export function transfersTo(chain: Chain, owner: Address): readonly LandedTransfer[] {
-  const account = associatedTokenAccount(owner, USDC_MINT);
+/** Every landed transaction with a transfer to the owner's associated account of a mint, oldest first. Mints are none. */
+export function transfersTo(chain: Chain, owner: Address, of: MintOf): readonly LandedTransfer[] {
+  const account = associatedTokenAccount(owner, of);
   return chain.historyOf(account).flatMap((landed) => {
-    const transfers = tokenTransfers(landed).filter(({ destination }) => destination === account);
+    const transfers = tokenTransfers(landed, of.program).filter(({ destination }) => destination === account);
     const [first] = transfers;
     if (first === undefined) return [];
     const total = transfers.reduce((sum, { amount }) => sum + amount, 0n);
@@ -40,7 +40,7 @@ interface TokenTransfer {
   readonly amount: bigint;
 }
 
-function tokenTransfers(landed: Landed): readonly TokenTransfer[] {
+function tokenTransfers(landed: Landed, tokenProgram: Address): readonly TokenTransfer[] {
   const direct = landed.parsed.message.instructions.map((each) => ({
     program: each.programAddressIndex,
     indexes: each.accountIndices ?? [],
@@ -53,7 +53,7 @@ function tokenTransfers(landed: Landed): readonly TokenTransfer[] {
   }));
   return [...direct, ...called].flatMap(({ program, indexes, data }) => {
     const checked = data[0] === TRANSFER_CHECKED;
-    if (landed.accounts[program] !== TOKEN_PROGRAM || !(checked || data[0] === TRANSFER)) return [];
+    if (landed.accounts[program] !== tokenProgram || !(checked || data[0] === TRANSFER)) return [];
     const [destination, authority] = indexes.slice(checked ? 2 : 1).map((index) => landed.accounts[index]);
     if (destination === undefined || authority === undefined || data.length < 9) return [];
     return [{ destination, authority, amount: data.readBigUInt64LE(1) }];

@@ -106,6 +106,8 @@ const CREDITED = {
   account: "wallet:base58 address",
   amount: "1.00",
   currency: "USD",
+  asset: "base58 mint",
+  asset_amount: "1000000",
   transaction: "base58 signature",
   balance: "1.00",
   repeated: false,

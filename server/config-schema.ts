@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { addressRange, fee, keyPrefix, masterKeys, secret, tokenPrice } from "./config-key-values.ts";
+import { topUpTokens } from "./config-topup-tokens.ts";
 import {
   address,
   baseUrl,
@@ -103,6 +104,7 @@ const topupSchema = z.strictObject({
   min: price().optional(),
   max: price().default(1_000_000_000n),
   default: price().optional(),
+  tokens: topUpTokens(),
 });
 
 const alertsSchema = z.strictObject({

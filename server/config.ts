@@ -92,6 +92,8 @@ export interface Config {
   readonly ownKeys: OwnKeysConfig;
   /** Undefined: no credit is sold, and no keys. */
   readonly topUp: TopUpConfig | undefined;
+  /** What credit can be paid in besides USDC; empty where none is sold. */
+  readonly topUpTokens: readonly TopUpToken[];
   /** Secrets behind sign-ins and sessions, newest first; empty: the account API is off. `id` is derived from the secret. */
   readonly sessionKeys: readonly { readonly id: string; readonly key: Buffer }[];
   /** The console for people at `/console`, where the account API is on. */
@@ -155,6 +157,29 @@ export interface TopUpConfig {
   readonly most: MicroUsd;
   /** Where the request names no amount. */
   readonly usual: MicroUsd;
+}
+
+/** A token besides USDC that credit can be paid in. */
+export interface TopUpToken {
+  readonly symbol: string;
+  /** Base58; never USDC's. */
+  readonly mint: string;
+  readonly decimals: number;
+  /** Undefined: the operator named none, so the token is not offered. */
+  readonly price: TokenPrice | undefined;
+  /** An older price is none. */
+  readonly maxAgeMs: number;
+  /** So many ten-thousandths are taken off the price. */
+  readonly haircutBasisPoints: bigint;
+}
+
+/** Dollars for one whole token: `numerator / denominator`, exactly. Both are above 0. */
+export interface TokenPrice {
+  readonly numerator: bigint;
+  /** A power of ten. */
+  readonly denominator: bigint;
+  /** When it was found, ms since 1970. */
+  readonly at: number;
 }
 
 /** First-party tokens. */

@@ -38,6 +38,8 @@ export function createCreditDesk(parts: CreditDeskParts): CreditDesk {
       account,
       amount: formatUsd(record.amount),
       currency: "USD",
+      asset: record.asset,
+      asset_amount: record.assetAmount.toString(),
       transaction: record.transaction ?? null,
       balance: formatUsd(now === undefined ? 0n : now.balance - now.held),
       repeated,

@@ -5,7 +5,7 @@ import { llmsTxt } from "../well-known/llms-txt.ts";
 import { openApiDocument } from "../well-known/openapi.ts";
 import { urlOf } from "../well-known/resource.ts";
 import { robotsTxt } from "../well-known/robots-txt.ts";
-import type { FreeRoute, JsonObject, PublishedRoute, Service } from "../well-known/types.ts";
+import type { FreeRoute, JsonObject, OtherOffer, PublishedRoute, Service } from "../well-known/types.ts";
 import { x402Document } from "../well-known/x402-document.ts";
 import { GatewayError } from "./errors.ts";
 import { formatUsd } from "./money.ts";
@@ -21,6 +21,8 @@ export interface PublishedTerms {
   readonly feePayer?: string | undefined;
   /** Public model names, for routes that take one. */
   readonly models?: readonly string[] | undefined;
+  /** What credit can be paid in besides USDC. The same array until that changes. */
+  readonly otherOffers?: readonly OtherOffer[] | undefined;
   /** The price depends on the request. */
   readonly quoted?: boolean | undefined;
 }
@@ -73,6 +75,7 @@ export function publishRoute(route: Route, terms: PublishedTerms): PublishedRout
     feePayer: terms.feePayer,
     models: terms.models,
     ...(terms.quoted === true ? { quoted: true } : {}),
+    ...(terms.otherOffers === undefined ? {} : { otherOffers: terms.otherOffers }),
     ...(route.target.kind === "credit"
       ? { leastUsd: formatUsd(route.target.least), mostUsd: formatUsd(route.target.most) }
       : {}),

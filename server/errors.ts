@@ -56,6 +56,11 @@ export const ERRORS = {
     "insufficient_credits",
     "The payment is not valid. Nothing was settled; sign a new one.",
   ),
+  token_not_accepted: entry(
+    402,
+    "insufficient_credits",
+    "This token is not accepted now: its price is missing or too old. Nothing was settled; pay as the accepts list says.",
+  ),
   payment_expired: entry(
     402,
     "insufficient_credits",

@@ -15,7 +15,7 @@ import { createProviderKeyBox } from "./provider-keys.ts";
 
 export type KeyedTierSettings = Pick<
   Config,
-  "keys" | "jwt" | "ownKeys" | "alerts" | "flood" | "payment" | "topUp"
+  "keys" | "jwt" | "ownKeys" | "alerts" | "flood" | "payment" | "topUp" | "topUpTokens"
 >;
 
 /** What keys and first-party tokens need beside the payments. */

@@ -15,6 +15,7 @@ import {
 } from "./config-routes.ts";
 import type { ConfigInput } from "./config-schema.ts";
 import { resolveTopUp, topUpRoutes } from "./config-topup.ts";
+import { resolveTopUpTokens } from "./config-topup-tokens.ts";
 
 const DEFAULT_FILE = "farebox.yaml";
 
@@ -127,20 +128,21 @@ function serverLimits({ limits }: ConfigInput["file"], problems: Problems): Conf
   };
 }
 
-type Offer = Pick<Config, "routes" | "topUp" | "upstreams" | "models" | "defaultModel" | "modelsAssumed">;
+type Offer = Pick<
+  Config,
+  "routes" | "topUp" | "topUpTokens" | "upstreams" | "models" | "defaultModel" | "modelsAssumed"
+>;
 
 /** What is sold, and what stands behind it. */
-function resolveOffer(
-  input: ConfigInput,
-  { network, facilitators }: NetworkSettings,
-  problems: Problems,
-): Offer {
+function resolveOffer(input: ConfigInput, settings: NetworkSettings, problems: Problems): Offer {
   const { file } = input;
+  const { network, facilitators } = settings;
   const local = network === "local";
   const own = fileRoutes(file, problems);
   const served = builtInRoutes(file);
   const coinbase = facilitators.some(({ url }) => url === "coinbase");
   const topUp = resolveTopUp(file, [...served, ...own], { local, coinbase }, problems);
+  const tokens = resolveTopUpTokens(file, settings, topUp !== undefined, problems);
   const builtIns = [...served, ...topUpRoutes(topUp)];
   reportTiers(file, problems);
   reportDuplicates(builtIns, own, problems);
@@ -151,7 +153,7 @@ function resolveOffer(
   const routes = [...builtIns, ...own];
   if (served.length + own.length === 0 && !problems.touches("routes"))
     problems.add("routes", "there is nothing to sell");
-  return { routes, topUp, upstreams, ...models };
+  return { routes, topUp, topUpTokens: tokens, upstreams, ...models };
 }
 
 /** Where records are kept. */

@@ -37,7 +37,9 @@ export async function startLocalMode(config: Config): Promise<LocalMode> {
       config.memoSecrets.length > 0 ? config.memoSecrets : [localSecret(config.dataDir, "memo-secret")],
     sessionKeys: config.sessionKeys.length > 0 ? config.sessionKeys : [localSessionKey(config.dataDir)],
   };
-  if (config.payTo !== undefined) await localnet.createTokenAccount(config.payTo);
+  if (config.payTo !== undefined) {
+    for (const mint of [localnet.asset, localnet.play]) await localnet.createTokenAccount(config.payTo, mint);
+  }
   return { config: completed, banner: bannerFor(completed), close: () => localnet.close() };
 }
 
@@ -85,6 +87,14 @@ function localSecret(dataDir: string, name: string): string {
   return secret;
 }
 
+function topUpHint({ publicUrl, topUpTokens }: Config): readonly string[] {
+  if (!topUpTokens.some(({ symbol }) => symbol === "PLAY")) return [];
+  return [
+    "  Or top up an account, in the play token:",
+    `    npm run --silent pay -- ${publicUrl}/topup -X POST --asset PLAY --max-amount 100`,
+  ];
+}
+
 function bannerFor(config: Config): string {
   const model = config.models.find((entry) => entry.name === config.defaultModel);
   return [
@@ -99,6 +109,7 @@ function bannerFor(config: Config): string {
     "",
     "  Pay for a call from another terminal:",
     `    npm run --silent pay -- ${config.publicUrl}/agent -d '{"prompt":"Hello"}'`,
+    ...topUpHint(config),
     "",
   ].join("\n");
 }

@@ -13,6 +13,7 @@ import type { NodePool } from "./payment/node-pool.ts";
 import type { MerchantTerms } from "./payment/terms.ts";
 import { createPayments, type Payments } from "./payments.ts";
 import { quotedRoutes } from "./quoted-routes.ts";
+import { openTopUpTokens, type TopUpTokens } from "./top-up-tokens.ts";
 
 /** The settings that selling needs, whether a gateway or a middleware sells. */
 export type PaymentSettings = Pick<
@@ -44,6 +45,8 @@ export interface OpenedPayments {
   readonly payments: Payments;
   readonly ledger: Ledger;
   readonly merchant: MerchantTerms;
+  /** What credit can be paid in besides USDC. */
+  readonly topUpTokens: TopUpTokens;
   /** How each facilitator is; empty if there is only one. */
   readonly facilitatorHealth: () => readonly FacilitatorHealth[];
   close(): Promise<void>;
@@ -64,7 +67,10 @@ export interface OpenPaymentsOptions {
 const HEIGHT_EVERY_MS = 5_000;
 const RECONCILE_EVERY_MS = 5_000;
 
-/** Opens the ledger, the facilitator and the chain, and puts the payment parts together. Rejects if the ledger will not open. */
+/**
+ * Opens the ledger, the facilitator and the chain, and puts the payment parts together. Rejects if the ledger will not open, or a
+ * token's mint is not what the settings say.
+ */
 export async function openPayments(options: OpenPaymentsOptions): Promise<OpenedPayments> {
   const { settings, log, metrics, onFatal } = options;
   const { payTo, asset } = settings;
@@ -72,15 +78,18 @@ export async function openPayments(options: OpenPaymentsOptions): Promise<Opened
   const merchant = merchantTerms(settings, payTo);
   const memoryMs = settings.payment.tokenTtlMs;
   const { clock } = options;
+  const nodes = openNodes(settings, observeNodes(log, metrics));
+  const tokens = options.keyedTier?.topUpTokens ?? [];
+  const topUpTokens = await openTopUpTokens({ tokens, nodes, payTo, log, now: () => Date.now() });
   const opened = await openFacilitators({ settings, merchant, memoryMs, log, metrics, clock });
   const ledger = await openLedger(settings, { onFatal, onConnectionError: observeLedger(log) }).catch(
     async (error: unknown) => {
+      topUpTokens.close();
       opened.stop();
       await opened.close();
       throw error;
     },
   );
-  const nodes = openNodes(settings, observeNodes(log, metrics));
   const heights = nodes && createHeightTracker({ chain: nodes, intervalMs: HEIGHT_EVERY_MS });
   const observer = observePayments(log, metrics);
   const keyed = options.keyedTier && openKeyedTier(options.keyedTier, ledger, log);
@@ -96,6 +105,7 @@ export async function openPayments(options: OpenPaymentsOptions): Promise<Opened
     reconcileEveryMs: RECONCILE_EVERY_MS,
     ledger,
     facilitators: opened.facilitators,
+    assets: topUpTokens.offers,
     nodes,
     height: () => heights?.upperBound(),
     observer,
@@ -110,9 +120,11 @@ export async function openPayments(options: OpenPaymentsOptions): Promise<Opened
     keyed,
     ledger,
     merchant,
+    topUpTokens,
     facilitatorHealth: opened.health,
     async close() {
       opened.stop();
+      topUpTokens.close();
       heights?.close();
       await payments.close();
       await opened.close();

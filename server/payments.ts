@@ -9,6 +9,7 @@ import { publishRoute } from "./discovery.ts";
 import type { KeyedTier } from "./keyed-tier.ts";
 import type { Ledger } from "./ledger/ledger.ts";
 import { createPaymentReader } from "./payment/arrived-payment.ts";
+import type { AssetOffers } from "./payment/asset-offers.ts";
 import { createChallenges } from "./payment/challenge.ts";
 import type { Facilitators, TermsSource } from "./payment/facilitators.ts";
 import { createLeaseKeeper } from "./payment/leases.ts";
@@ -47,6 +48,8 @@ export interface PaymentsOptions {
   readonly reconcileEveryMs: number;
   readonly ledger: Ledger;
   readonly facilitators: Facilitators;
+  /** What credit can be paid in besides USDC. */
+  readonly assets: AssetOffers;
   /** Undefined: nothing undecided can ever be decided. */
   readonly nodes: NodePool | undefined;
   readonly height: () => bigint | undefined;
@@ -99,6 +102,7 @@ export function createPayments(options: PaymentsOptions): Payments {
     challenges: createChallenges({
       terms: facilitators,
       tokens,
+      assets: options.assets,
       publicUrl: options.publicUrl,
       resource: (route) =>
         resourceOf({ ...options.service, publicUrl: options.publicUrl, updatedAt: EPOCH }, publish(route)),
@@ -109,6 +113,8 @@ export function createPayments(options: PaymentsOptions): Payments {
     reader: createPaymentReader({
       terms: facilitators,
       tokens,
+      usdc: merchant.asset,
+      assets: options.assets,
       v1: settings.v1,
       publicUrl: options.publicUrl,
       identifier: settings.paymentIdentifier,

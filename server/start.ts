@@ -1,12 +1,13 @@
 import { once } from "node:events";
 import type { Server } from "node:http";
 import type { Clock } from "../facilitator-client/clock.ts";
+import type { OtherOffer } from "../well-known/types.ts";
 import { openAccountApi } from "./account/open-account-api.ts";
 import { createAdminApi } from "./admin/admin-api.ts";
 import { type AdminServer, createAdminServer } from "./admin/admin-server.ts";
 import { openActions } from "./admin/open-actions.ts";
 import { createApp, type Readiness } from "./app.ts";
-import type { Config } from "./config.ts";
+import type { Config, TopUpToken } from "./config.ts";
 import { openConsole } from "./console/open-console.ts";
 import { publishRoute } from "./discovery.ts";
 import { createGateway, drain } from "./gateway.ts";
@@ -16,13 +17,14 @@ import { createMetrics, type Metrics } from "./metrics.ts";
 import type { MicroUsd } from "./money.ts";
 import type { FacilitatorHealth } from "./open-facilitators.ts";
 import { type OpenedPayments, openPayments } from "./open-payments.ts";
-import type { TermsSource } from "./payment/facilitators.ts";
-import type { MerchantTerms } from "./payment/terms.ts";
+import { amountIn } from "./payment/asset-offers.ts";
+import type { Terms } from "./payment/terms.ts";
 import type { Payments } from "./payments.ts";
 import type { CallPrices } from "./proxy/model-catalog.ts";
 import { createProxy, type UpstreamProxy } from "./proxy/proxy.ts";
 import { quotedRoutes } from "./quoted-routes.ts";
 import { type Route, takesModel } from "./routes.ts";
+import type { PublicToken } from "./top-up-tokens.ts";
 
 /** A gateway that listens. */
 export interface RunningGateway {
@@ -31,6 +33,8 @@ export interface RunningGateway {
   readonly adminPort: number | undefined;
   readonly ledger: Ledger;
   readonly payments: Payments;
+  /** What is public of the tokens that credit can be paid in besides USDC. */
+  topUpTokens(): readonly PublicToken[];
   /** Stops accepting, finishes open charges within the drain deadline, closes everything. */
   close(): Promise<void>;
 }
@@ -54,7 +58,7 @@ export async function startGateway(options: StartOptions): Promise<RunningGatewa
   const { config, log, onFatal, clock } = options;
   const metrics = createMetrics();
   const opened = await openPayments({ settings: config, keyedTier: config, log, metrics, onFatal, clock });
-  const { payments, ledger, merchant } = opened;
+  const { payments, ledger } = opened;
   const proxy = createProxy({
     ...config,
     streamingTypes: config.payment.streamingTypes,
@@ -63,13 +67,13 @@ export async function startGateway(options: StartOptions): Promise<RunningGatewa
   const app = createApp({
     discovery: {
       service: { ...config.service, publicUrl: config.publicUrl, updatedAt: today() },
-      routes: publishedRoutes(config, payments.terms, merchant),
+      routes: publishedRoutes(config, opened),
       freeRoutes: FREE_ROUTES,
     },
     routes: config.routes,
     models: () => proxy.models(callPrices(config.routes)),
     accounts: await openAccountApi(config, ledger, log),
-    console: openConsole(config, log, options.consoleDirectory),
+    console: openConsole(config, log, opened.topUpTokens.list, options.consoleDirectory),
     keys: opened.keyed && { authenticator: opened.keyed.authenticator, ledger },
     readiness: () => readiness(opened, proxy),
     onFault: (error) => log.error({ err: error }, "request failed"),
@@ -99,6 +103,7 @@ export async function startGateway(options: StartOptions): Promise<RunningGatewa
     adminPort: admin?.port,
     ledger,
     payments,
+    topUpTokens: opened.topUpTokens.list,
     async close() {
       await drain(server, payments.paywall, config.drainMs);
       await closeParts();
@@ -131,30 +136,37 @@ function callPrices(routes: readonly Route[]): CallPrices {
   return prices;
 }
 
-/** The priced routes with today's terms. */
-function publishedRoutes(config: Config, terms: TermsSource, merchant: MerchantTerms) {
+/** The priced routes with today's terms; the same list until they change, so that documents are rendered only then. */
+function publishedRoutes(config: Config, { payments, merchant, topUpTokens }: OpenedPayments) {
   const models = config.models.map((model) => model.name);
   const isQuoted = quotedRoutes(config.models);
-  return memoiseByTerms(terms, (feePayer) =>
+  const publish = (terms: Terms | undefined, tokens: readonly TopUpToken[]) =>
     config.routes.map((route) => {
       const named = takesModel(route) ? models : undefined;
-      return publishRoute(route, { ...merchant, feePayer, models: named, quoted: isQuoted(route) });
-    }),
-  );
+      const offered = { otherOffers: otherOffers(route, tokens), models: named, quoted: isQuoted(route) };
+      return publishRoute(route, { ...merchant, feePayer: terms?.feePayer, ...offered });
+    });
+  let terms = payments.terms.current();
+  let tokens = topUpTokens.offers.current();
+  let routes = publish(terms, tokens);
+  return () => {
+    const now = { terms: payments.terms.current(), tokens: topUpTokens.offers.current() };
+    if (now.terms !== terms || now.tokens !== tokens) {
+      ({ terms, tokens } = now);
+      routes = publish(terms, tokens);
+    }
+    return routes;
+  };
 }
 
-/** The same value until the terms change, so that the documents made from it are rendered only then. */
-function memoiseByTerms<T>(source: TermsSource, make: (feePayer: string | undefined) => T): () => T {
-  let terms = source.current();
-  let value = make(terms?.feePayer);
-  return () => {
-    const current = source.current();
-    if (terms !== current) {
-      terms = current;
-      value = make(current?.feePayer);
-    }
-    return value;
-  };
+/** What a route can be paid in besides USDC, as its 402 says. */
+function otherOffers(route: Route, tokens: readonly TopUpToken[]): readonly OtherOffer[] | undefined {
+  if (route.target.kind !== "credit" || tokens.length === 0) return undefined;
+  return tokens.flatMap((token) => {
+    const amount = amountIn(token, route.price)?.toString();
+    const { mint: asset, symbol, decimals } = token;
+    return amount === undefined ? [] : [{ asset, symbol, decimals, amount }];
+  });
 }
 
 async function readiness(

@@ -44,7 +44,12 @@ function link(service: Service, path: string, text: string): string {
 function pricedLine(service: Service, route: PublishedRoute): string {
   const models = route.models ?? [];
   const offered = models.length === 0 ? "" : ` Models: ${models.join(", ")}.`;
-  return `- \`${endpoint(service, route)}\`: ${oneLine(route.description)} ${priceOf(route)}${offered}`;
+  return `- \`${endpoint(service, route)}\`: ${oneLine(route.description)} ${priceOf(route)}${othersOf(route)}${offered}`;
+}
+
+function othersOf({ otherOffers = [] }: PublishedRoute): string {
+  const tokens = otherOffers.map(({ symbol, asset }) => `${symbol} (${asset})`);
+  return tokens.length === 0 ? "" : ` In USDC, or in ${tokens.join(" or ")}.`;
 }
 
 function priceOf(route: PublishedRoute): string {

@@ -118,7 +118,14 @@ function paymentInfo(route: PublishedRoute): JsonObject {
         ? { mode: "dynamic", currency: "USD", ...bounds(route) }
         : { mode: "fixed", currency: "USD", amount: route.priceUsd },
     protocols: [{ x402: {} }],
+    ...tokensOf(route),
   };
+}
+
+/** What it can be paid in besides USDC. */
+function tokensOf({ otherOffers = [] }: PublishedRoute): JsonObject {
+  if (otherOffers.length === 0) return {};
+  return { otherTokens: otherOffers.map(({ symbol, asset, decimals }) => ({ symbol, asset, decimals })) };
 }
 
 function bounds({ leastUsd, mostUsd }: PublishedRoute): JsonObject {

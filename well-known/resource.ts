@@ -18,7 +18,7 @@ export interface Accept {
   readonly asset: string;
   readonly payTo: string;
   readonly maxTimeoutSeconds: number;
-  readonly extra: { readonly feePayer: string };
+  readonly extra: { readonly feePayer: string; readonly symbol?: string; readonly decimals?: number };
 }
 
 const DESCRIPTION_MAX = 500;
@@ -63,7 +63,14 @@ export function resourceDescription(route: PublishedRoute): string {
 export function acceptsOf(route: PublishedRoute): readonly Accept[] | undefined {
   if (route.feePayer === undefined || !takesX402(route)) return undefined;
   const { network, amount, asset, payTo, maxTimeoutSeconds, feePayer } = route;
-  return [{ scheme: "exact", network, amount, asset, payTo, maxTimeoutSeconds, extra: { feePayer } }];
+  const usdc: Accept = {
+    ...{ scheme: "exact", network, amount, asset, payTo, maxTimeoutSeconds },
+    extra: { feePayer },
+  };
+  const others = (route.otherOffers ?? []).map(({ symbol, decimals, ...offer }) => {
+    return { ...usdc, ...offer, extra: { feePayer, symbol, decimals } };
+  });
+  return [usdc, ...others];
 }
 
 /** At most five tags, each once, whatever its case. */

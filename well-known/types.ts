@@ -20,6 +20,15 @@ export interface Service {
 /** A way to pay for a route. */
 type PublishedTier = "x402" | "key" | "jwt";
 
+/** The price of a route in another token than its `asset`. */
+export interface OtherOffer {
+  readonly asset: string;
+  readonly symbol: string;
+  readonly decimals: number;
+  /** Atomic units, a decimal string. */
+  readonly amount: string;
+}
+
 /** One priced route with its terms, ready to be published. */
 export interface PublishedRoute {
   /** Upper-case HTTP method. */
@@ -39,6 +48,8 @@ export interface PublishedRoute {
   readonly asset: string;
   readonly payTo: string;
   readonly maxTimeoutSeconds: number;
+  /** What else it can be paid in now. */
+  readonly otherOffers?: readonly OtherOffer[] | undefined;
   /** Undefined while no facilitator has told it: then `accepts` is absent, never half filled. */
   readonly feePayer: string | undefined;
   readonly tiers: readonly PublishedTier[];

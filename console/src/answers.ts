@@ -13,11 +13,18 @@ export const configSchema = z.object({
   public_url: z.string(),
   topup: z.object({ least_usd: usd, most_usd: usd, usual_usd: usd }).nullable(),
   asset: z.string(),
-  tokens: z
-    .array(
-      z.object({ symbol: z.string(), mint: z.string(), decimals: z.number(), usd_price: usd.nullable() }),
-    )
-    .default([]),
+  tokens: z.array(
+    z.object({
+      symbol: z.string(),
+      mint: z.string(),
+      decimals: z.number(),
+      usd_price: usd.nullable(),
+      haircut_percent: z.string(),
+      priced_at: time.nullable(),
+      offered: z.boolean(),
+      reason: z.string().nullable(),
+    }),
+  ),
   models: z.array(
     z.object({
       id: z.string(),
@@ -156,6 +163,7 @@ export const errorSchema = z.object({
 });
 
 export type ConsoleConfig = z.infer<typeof configSchema>;
+export type Token = ConsoleConfig["tokens"][number];
 export type Session = z.infer<typeof sessionSchema>;
 export type Account = z.infer<typeof accountSchema>;
 export type Key = z.infer<typeof keySchema>;

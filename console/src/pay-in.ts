@@ -2,8 +2,9 @@ import { address } from "@solana/kit";
 import { FareboxError } from "../../client/farebox-error.ts";
 import type { Payment } from "../../client/payment.ts";
 import { createPaymentFetch, type PaymentEvent, type PaymentFetch } from "../../client/payment-fetch.ts";
+import { formatPrice, readTerms, type Terms } from "../../client/terms.ts";
 import { readTokenBalance } from "../../client/token-balance.ts";
-import { creditSchema, errorSchema } from "./answers.ts";
+import { creditSchema, errorSchema, type Token } from "./answers.ts";
 import { ApiError } from "./api.ts";
 import { plainDollars } from "./money.ts";
 import { createWalletSigner } from "./wallet/signer.ts";
@@ -42,6 +43,22 @@ export function unfinishedTopUp(wallet: string): Unfinished | undefined {
   }
 }
 
+/** What a person pays with: USDC, or so much of a token as {@link quote} said. */
+export type Means =
+  | { readonly token: undefined }
+  | {
+      readonly token: Token;
+      /** Atomic units. */
+      readonly amount: bigint;
+    };
+
+/** What a top-up costs in a token, in its atomic units. Nothing is signed. */
+export async function quote(amount: bigint, { mint }: Token): Promise<bigint> {
+  const response = await fetch(...orderOf(amount));
+  await response.body?.cancel();
+  return readTerms(response, undefined, mint).price;
+}
+
 /**
  * Pays `amount` in, once: asks for the terms, has the wallet sign them, and sends the same payment until the service says what
  * became of it. Rejects with WalletError, ApiError or FareboxError; a payment without an end stays kept for {@link resumeTopUp}.
@@ -49,7 +66,7 @@ export function unfinishedTopUp(wallet: string): Unfinished | undefined {
 export async function topUp(
   connected: Connected,
   amount: bigint,
-  asset: string,
+  means: Means,
   tell: (progress: Progress) => void,
 ): Promise<Credited> {
   const wallet = connected.account.address;
@@ -58,9 +75,10 @@ export async function topUp(
     wallet: createWalletSigner(connected),
     rpcUrl: new URL(RPC_PATH, location.origin).href,
     maxPrice: amount,
+    ...(means.token === undefined ? {} : { asset: assetOf(means.token, means.amount) }),
     wholeAnswers: true,
-    beforeSigning: async () => {
-      await checkFunds(wallet, asset, amount);
+    beforeSigning: async (terms) => {
+      await checkFunds(wallet, terms);
       tell({ step: "wallet" });
     },
     onEvent: (event) => {
@@ -68,14 +86,7 @@ export async function topUp(
       if (event.type === "signed") keep({ wallet, amount: amount.toString(), payment: event.payment });
     },
   });
-  const order = { amount: plainDollars(amount) };
-  return finish(pay, () =>
-    pay.ask(new URL("/topup", location.origin), {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify(order),
-    }),
-  );
+  return finish(pay, () => pay.ask(...orderOf(amount)));
 }
 
 /** Sends a kept payment again. */
@@ -126,13 +137,24 @@ function follow(event: PaymentEvent, tell: (progress: Progress) => void): void {
   if (event.type === "resend") tell({ step: "settling", attempt: event.attempt });
 }
 
-async function checkFunds(wallet: string, asset: string, amount: bigint): Promise<void> {
+async function checkFunds(wallet: string, terms: Terms): Promise<void> {
   const rpc = new URL(RPC_PATH, location.origin).href;
-  const has = await readTokenBalance(rpc, address(wallet), asset);
-  if (has >= amount) return;
+  const has = await readTokenBalance(rpc, address(wallet), terms.asset, terms.token?.program);
+  if (has >= terms.price) return;
   throw new WalletError(
-    `This wallet holds ${plainDollars(has)} USDC, and the top-up costs ${plainDollars(amount)}. Nothing was signed.`,
+    `This wallet holds ${formatPrice(terms, has)}, and the top-up costs ${formatPrice(terms, terms.price)}. Nothing was signed.`,
   );
+}
+
+function orderOf(amount: bigint): [URL, RequestInit] {
+  const headers = { "content-type": "application/json" };
+  const body = JSON.stringify({ amount: plainDollars(amount) });
+  return [new URL("/topup", location.origin), { method: "POST", headers, body }];
+}
+
+/** The limit is what the person was shown. */
+function assetOf({ mint, symbol }: Token, amount: bigint) {
+  return { mint, name: symbol, maxAmount: amount };
 }
 
 function keep(unfinished: Unfinished): void {

@@ -58,7 +58,10 @@ export function SessionProvider(props: {
 
   function resume(): void {
     // Who never signed in here has no cookies to ask about.
-    if (localStorage.getItem(LAST_WALLET) === null) return setSignedIn({ kind: "out", notice: undefined });
+    if (localStorage.getItem(LAST_WALLET) === null) {
+      setSignedIn({ kind: "out", notice: undefined });
+      return;
+    }
     setSignedIn({ kind: "loading" });
     api.resume().then(
       (session) =>

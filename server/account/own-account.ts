@@ -91,7 +91,7 @@ function ownRecords({ ledger, network }: OwnAccountParts) {
         entries.map(async (entry) => {
           const [, payment] = /^payment:(.+)$/.exec(entry.reference) ?? [];
           const record = payment === undefined ? undefined : await ledger.payment(payment, wallet);
-          return journalView(entry, payment, record?.transaction);
+          return journalView(entry, payment, record);
         }),
       );
       return { journal: shown, next_before: next ?? null };

@@ -6,6 +6,7 @@ import type {
   ProviderKeyRecord,
 } from "../ledger/account-ledger.ts";
 import type { UsageRecord } from "../ledger/call-ledger.ts";
+import type { PaymentRecord } from "../ledger/ledger.ts";
 import { formatUsd, type MicroUsd } from "../money.ts";
 
 /**
@@ -84,11 +85,11 @@ export function providerKeyView({ account, provider, last4, createdAt }: Provide
   return { account, provider, last4, created_at: iso(createdAt) };
 }
 
-/** A change of a balance. `payment` and `transaction` are there where a payment on the chain is behind it. */
+/** A change of a balance. The last four are there where a payment on the chain is behind it. */
 export function journalView(
   { account, reference, kind, amount, balance, at }: JournalEntry,
   payment: string | undefined,
-  transaction: string | undefined,
+  record: Pick<PaymentRecord, "transaction" | "asset" | "assetAmount"> | undefined,
 ): View {
   return {
     account,
@@ -98,7 +99,9 @@ export function journalView(
     ...money("amount", amount),
     ...money("balance", balance),
     payment: payment ?? null,
-    transaction: transaction ?? null,
+    transaction: record?.transaction ?? null,
+    asset: record?.asset ?? null,
+    asset_amount: record?.assetAmount.toString() ?? null,
   };
 }
 

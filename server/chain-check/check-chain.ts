@@ -16,6 +16,8 @@ export interface ChainCheckOptions extends Omit<TransferJudgeOptions, "findings"
   readonly nodes: NodePool;
   /** The merchant's wallet of today; those of the records are looked at as well. */
   readonly payTo: string | undefined;
+  /** Mints that credit can be paid in besides USDC; those of the records are looked at as well. */
+  readonly otherAssets: readonly string[];
   /** Records made and transfers landed from then on, ms since 1970; undefined: all. */
   readonly since: number | undefined;
   /** Called now and then. */
@@ -39,9 +41,11 @@ export async function checkChain(options: ChainCheckOptions): Promise<ChainRepor
   const now = options.now();
   const since = options.since ?? Math.min(records.oldest, now) - BEFORE_FIRST_MS;
   let transactions = 0;
-  for (const owner of owners) {
-    transactions += await walkTransfers({ ...options, findings, records, owner, since });
-    options.onProgress(records.count, transactions);
+  for (const mint of await mintsOf(options, records)) {
+    for (const owner of owners) {
+      transactions += await walkTransfers({ ...options, findings, records, owner, mint, since });
+      options.onProgress(records.count, transactions);
+    }
   }
   // Those that landed were met among the transfers, and others have been decided meanwhile.
   for (const { id: payment } of records.undecided) {
@@ -54,10 +58,23 @@ export async function checkChain(options: ChainCheckOptions): Promise<ChainRepor
   return { payments: records.count, transactions, differences, undecided };
 }
 
+/** USDC first. What is no mint on this network nobody was paid in. */
+async function mintsOf(
+  { nodes, asset, otherAssets }: ChainCheckOptions,
+  { assets }: WalkedRecords,
+): Promise<readonly string[]> {
+  const found = [asset];
+  for (const mint of new Set([...otherAssets, ...assets])) {
+    if (mint !== asset && (await nodes.ask((node) => node.mint(mint))) !== undefined) found.push(mint);
+  }
+  return found;
+}
+
 interface WalkedRecords {
   readonly count: number;
   readonly oldest: number;
   readonly payTos: ReadonlySet<string>;
+  readonly assets: ReadonlySet<string>;
   /** Transactions that are accounted for. */
   readonly matched: Set<string>;
   /** Transactions that records name and that do not fit them. */
@@ -70,6 +87,7 @@ interface WalkedRecords {
 async function walkRecords(options: ChainCheckOptions, findings: Findings): Promise<WalkedRecords> {
   const { ledger, since = 0 } = options;
   const payTos = new Set<string>();
+  const assets = new Set<string>();
   const matched = new Set<string>();
   const misnamed = new Set<string>();
   const memos = new Set<string>();
@@ -82,6 +100,7 @@ async function walkRecords(options: ChainCheckOptions, findings: Findings): Prom
     const records = page.records.filter(({ createdAt }) => createdAt >= since);
     for (const record of records) {
       if (isAddress(record.payTo)) payTos.add(record.payTo);
+      assets.add(record.asset);
       if (!hasMoved(record) && !isMemo(record.memo)) memos.add(record.memo);
       if (isUndecided(record)) undecided.push(record);
       oldest = Math.min(oldest, record.createdAt);
@@ -94,7 +113,7 @@ async function walkRecords(options: ChainCheckOptions, findings: Findings): Prom
     options.onProgress(count, 0);
     after = page.next;
   } while (after !== undefined);
-  return { count, oldest, payTos, matched, misnamed, undecided, memos };
+  return { count, oldest, payTos, assets, matched, misnamed, undecided, memos };
 }
 
 /** True if the chain says the same as the record. */
@@ -103,12 +122,15 @@ async function checkRecord(
   findings: Findings,
   record: PaymentRecord,
 ): Promise<boolean> {
-  const { id: payment, state, transaction, amount } = record;
+  const { id: payment, state, transaction, amount, assetAmount } = record;
   const account = creditedAccount(record);
   const result = await compareRecord(nodes, record, asset, now());
   if (result === "matches") return true;
   if (result === "undecided") findings.waits({ payment, state, transaction, reason: "not_on_chain_yet" });
-  else findings.differs({ problem: result, payment, state, account, amount, transaction, credited: false });
+  else {
+    const facts = { payment, state, account, amount, asset: record.asset, assetAmount, transaction };
+    findings.differs({ ...facts, problem: result, credited: false });
+  }
   return false;
 }
 
@@ -125,6 +147,7 @@ interface TransferWalk extends ChainCheckOptions {
   readonly findings: Findings;
   readonly records: WalkedRecords;
   readonly owner: string;
+  readonly mint: string;
   readonly since: number;
 }
 
@@ -143,10 +166,10 @@ async function walkTransfers(walk: TransferWalk): Promise<number> {
 }
 
 async function walkOn(node: Chain, walk: TransferWalk): Promise<number> {
-  const { records, owner } = walk;
+  const { records, owner, mint } = walk;
   const judge = createTransferJudge({ ...walk, misnamed: records.misnamed });
   let count = 0;
-  for await (const listed of node.history(owner, walk.since)) {
+  for await (const listed of node.history(owner, mint, walk.since)) {
     count += 1;
     if (count % PAGE === 0) walk.onProgress(records.count, count);
     const memo =
@@ -154,7 +177,7 @@ async function walkOn(node: Chain, walk: TransferWalk): Promise<number> {
     if (memo === undefined) continue;
     const landed = await node.transaction(listed.signature);
     if (landed === undefined) throw new ChainError("The node lists a transaction that it cannot show.");
-    await judge({ listed, landed, payTo: owner, memo });
+    await judge({ listed, landed, payTo: owner, mint, memo });
     // After a node fails the next one begins at the start.
     records.matched.add(listed.signature);
   }

@@ -33,8 +33,11 @@ export async function compareRecord(
   const { transaction } = record;
   if (transaction === undefined) return "transaction_missing";
   const landed = await showTransaction(nodes, transaction);
-  if (landed !== undefined) return compareLanded(record, landed);
-  if (record.asset !== asset) return "transaction_not_found";
+  if (landed !== undefined) return compareLanded(record, landed, asset);
+  // An asset that does not exist was never paid in.
+  if (record.asset !== asset && (await nodes.ask((node) => node.mint(record.asset))) === undefined) {
+    return "transaction_not_found";
+  }
   const old = record.claimHeight === undefined && now - record.createdAt > SURELY_EXPIRED_MS;
   let fault: unknown;
   const verdict = await judgePayment(nodes, old ? { ...record, claimHeight: 0n } : record, (error) => {
@@ -46,13 +49,18 @@ export async function compareRecord(
   return "undecided";
 }
 
-/** Compares a record with the transaction it names. */
-export function compareLanded(record: PaymentRecord, landed: LandedTransaction): RecordProblem | "matches" {
+/** Compares a record with the transaction it names. Of another asset than USDC the chain does not know what it was worth. */
+export function compareLanded(
+  record: PaymentRecord,
+  landed: LandedTransaction,
+  usdc: string,
+): RecordProblem | "matches" {
   if (landed.id !== record.id) return "wrong_transaction";
   if (landed.failed) return "transaction_failed";
   const gained = gainOf(landed, record.payTo, record.asset);
   if (gained <= 0n) return "wrong_recipient";
-  return gained === record.amount ? "matches" : "wrong_amount";
+  if (record.asset === usdc && record.amount !== record.assetAmount) return "wrong_amount";
+  return gained === record.assetAmount ? "matches" : "wrong_amount";
 }
 
 /** What an owner gained of a mint; 0n if it took no part. */

@@ -8,6 +8,7 @@ const MIN_AGE_MS = 120_000;
 
 export interface TransferJudgeOptions {
   readonly ledger: Ledger;
+  /** USDC's mint. */
   readonly asset: string;
   /** CAIP-2. */
   readonly network: string;
@@ -27,6 +28,8 @@ export interface Arrival {
   readonly listed: ListedTransaction;
   readonly landed: LandedTransaction;
   readonly payTo: string;
+  /** Of the account it was met at. */
+  readonly mint: string;
   /** The memo's text, without what the node writes around it. */
   readonly memo: string;
 }
@@ -38,6 +41,8 @@ interface Creditable {
   readonly account: string;
   readonly payer: string;
   readonly amount: bigint;
+  readonly asset: string;
+  readonly assetAmount: bigint;
   readonly payTo: string;
   readonly memo: string;
   readonly feePayer: string;
@@ -51,27 +56,30 @@ interface Creditable {
  * (`takeUndecided`, `creditTransfer`) looks again and changes nothing of a payment that somebody works on or that was served.
  */
 export function createTransferJudge(options: TransferJudgeOptions): (arrival: Arrival) => Promise<void> {
-  const { ledger, asset, credit, findings } = options;
+  const { ledger, credit, findings } = options;
 
   async function judge(arrival: Arrival): Promise<void> {
-    const { landed, listed, payTo } = arrival;
-    if (gainOf(landed, payTo, asset) <= 0n) return;
+    const { landed, listed, payTo, mint } = arrival;
+    if (gainOf(landed, payTo, mint) <= 0n) return;
     const record = await ledger.payment(landed.id);
     if (record === undefined) return judgeUnrecorded(arrival);
-    const { id: payment, state, amount, leased } = record;
+    const { id: payment, state, amount, asset, assetAmount, leased } = record;
     const account = creditedAccount(record);
     const facts = { payment, state, transaction: listed.signature };
+    const sums = { account, amount, asset, assetAmount };
     if (state === "settled" || state === "delivered" || state === "credited") {
       const problem =
-        record.transaction === listed.signature ? compareLanded(record, landed) : "wrong_transaction";
-      if (problem !== "matches") findings.differs({ ...facts, problem, account, amount, credited: false });
+        record.transaction === listed.signature
+          ? compareLanded(record, landed, options.asset)
+          : "wrong_transaction";
+      if (problem !== "matches") findings.differs({ ...facts, ...sums, problem, credited: false });
       return;
     }
     if (leased) return findings.waits({ ...facts, reason: "in_progress" });
     if (state === "unknown" || state === "settling") return judgeUndecided(record, listed.signature);
-    const problem = compareLanded(record, landed);
+    const problem = compareLanded(record, landed, options.asset);
     if (problem !== "matches") {
-      return findings.differs({ ...facts, problem, account, amount, credited: false });
+      return findings.differs({ ...facts, ...sums, problem, credited: false });
     }
     await judgeReleased(arrival, record);
   }
@@ -88,29 +96,22 @@ export function createTransferJudge(options: TransferJudgeOptions): (arrival: Ar
 
   /** `released`, or `open` with a dead lease: no call was served for it, and none is at work. */
   async function judgeReleased({ landed, listed, payTo, memo }: Arrival, record: PaymentRecord) {
-    const { id: payment, state, payer, amount } = record;
+    const { id: payment, state, payer, amount, asset, assetAmount } = record;
     const account = creditedAccount(record);
     const facts = { payment, state, transaction: listed.signature };
+    const sums = { account, amount, asset, assetAmount };
     if (credit && record.watched) {
       await options.reconcile(payment);
       if ((await ledger.payment(payment))?.state === "credited") {
-        findings.differs({ ...facts, problem: "transfer_without_call", account, amount, credited: true });
+        findings.differs({ ...facts, ...sums, problem: "transfer_without_call", credited: true });
         return;
       }
     }
-    const transfer = {
-      account,
-      payer,
-      amount,
-      payTo,
-      memo,
-      feePayer: landed.feePayer,
-      reason: "landed_after_release",
-    };
-    await creditOrList({ ...facts, ...transfer });
+    const { feePayer } = landed;
+    await creditOrList({ ...facts, ...sums, payer, payTo, memo, feePayer, reason: "landed_after_release" });
   }
 
-  async function judgeUnrecorded({ landed, listed, payTo, memo }: Arrival): Promise<void> {
+  async function judgeUnrecorded({ landed, listed, payTo, mint, memo }: Arrival): Promise<void> {
     if (options.misnamed.has(listed.signature)) return;
     // Served or credited long ago; the exported record says so.
     if (await ledger.isTrimmed(landed.id)) return;
@@ -118,25 +119,31 @@ export function createTransferJudge(options: TransferJudgeOptions): (arrival: Ar
     if (listed.at === undefined || options.now() - listed.at < MIN_AGE_MS) {
       return findings.waits({ ...facts, reason: "recent" });
     }
-    const amount = gainOf(landed, payTo, asset);
-    const [loser, ...others] = landed.changes.filter(({ mint, change }) => mint === asset && change < 0n);
+    const assetAmount = gainOf(landed, payTo, mint);
+    const inUsdc = mint === options.asset;
+    const sums = { amount: inUsdc ? assetAmount : undefined, asset: mint, assetAmount };
+    const [loser, ...others] = landed.changes.filter((each) => each.mint === mint && each.change < 0n);
     if (loser === undefined || others.length > 0) {
-      const difference = { ...facts, account: undefined, amount, credited: false } as const;
+      const difference = { ...facts, ...sums, account: undefined, credited: false } as const;
       return findings.differs({ ...difference, problem: "payer_unclear" });
     }
-    const account = `wallet:${loser.owner}`;
-    const transfer = { account, payer: loser.owner, amount, payTo, memo, feePayer: landed.feePayer };
-    await creditOrList({ ...facts, ...transfer, reason: "never_presented" });
+    const { owner: payer } = loser;
+    const account = `wallet:${payer}`;
+    // Only the terms said what it was worth, and they are known to whoever was offered them.
+    if (!inUsdc) {
+      return findings.differs({ ...facts, ...sums, account, problem: "value_unknown", credited: false });
+    }
+    const transfer = { account, payer, payTo, memo, feePayer: landed.feePayer, reason: "never_presented" };
+    await creditOrList({ ...facts, ...sums, ...transfer, amount: assetAmount });
   }
 
   async function creditOrList({ payment, state, account, ...transfer }: Creditable): Promise<void> {
-    const { transaction, amount } = transfer;
+    const { transaction, amount, asset, assetAmount } = transfer;
     const { network } = options;
-    const outcome = credit
-      ? await ledger.creditTransfer({ id: payment, asset, network, ...transfer })
-      : undefined;
+    const outcome = credit ? await ledger.creditTransfer({ id: payment, network, ...transfer }) : undefined;
     if (outcome === "recorded") return findings.waits({ payment, state, transaction, reason: "in_progress" });
-    const difference = { payment, state, transaction, account, amount, credited: outcome !== undefined };
+    const sums = { account, amount, asset, assetAmount };
+    const difference = { payment, state, transaction, ...sums, credited: outcome !== undefined };
     findings.differs({ ...difference, problem: "transfer_without_call" });
   }
 

@@ -4,18 +4,22 @@ import type { RecordProblem } from "./compare-record.ts";
 
 /**
  * One thing in which ledger and chain differ: {@link RecordProblem}, or a transfer that nobody was served for
- * (`transfer_without_call`), or one of which it cannot be told who paid it (`payer_unclear`: never credited).
+ * (`transfer_without_call`), or one of which it cannot be told who paid it (`payer_unclear`) or, in another token than USDC, what was
+ * offered for it (`value_unknown`). The last two are never credited.
  */
 export interface Difference {
-  readonly problem: RecordProblem | "transfer_without_call" | "payer_unclear";
+  readonly problem: RecordProblem | "transfer_without_call" | "payer_unclear" | "value_unknown";
   /** The payment's id, whether there is a record or not. */
   readonly payment: string;
   /** Undefined: there is no record. */
   readonly state: PaymentState | undefined;
   /** Whose the credit is, or would be: the record's beneficiary, else `wallet:<payer>`. Undefined: unclear. */
   readonly account: string | undefined;
-  /** What the record says; without one, what payTo gained. */
-  readonly amount: MicroUsd;
+  /** What the record says; without one, what payTo gained of USDC. Undefined: unknown. */
+  readonly amount: MicroUsd | undefined;
+  readonly asset: string;
+  /** Atomic units: what the record says; without one, what payTo gained. */
+  readonly assetAmount: bigint;
   readonly transaction: string | undefined;
   /** The amount is on the account now, so nothing is left to do. */
   readonly credited: boolean;

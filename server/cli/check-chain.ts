@@ -1,11 +1,11 @@
 import { parseSince } from "../admin/inputs.ts";
+import { money } from "../admin/views.ts";
 import { checkChain } from "../chain-check/check-chain.ts";
 import type { ChainReport } from "../chain-check/report.ts";
 import type { Config } from "../config.ts";
 import { GatewayError } from "../errors.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import { hasLedger } from "../ledger/open-ledger.ts";
-import { formatUsd, type MicroUsd } from "../money.ts";
 import { openNodes } from "../open-nodes.ts";
 import { createReconciler } from "../payment/reconcile.ts";
 import type { Invocation } from "./command.ts";
@@ -61,6 +61,7 @@ async function compare(
   try {
     return await checkChain({
       ...{ ledger, nodes, since, credit, asset: config.asset, network: config.caip2, payTo: config.payTo },
+      otherAssets: config.topUpTokens.map(({ mint }) => mint),
       reconcile: (id) => reconciler.reconcile(id),
       now: Date.now,
       onProgress: progress(),
@@ -86,12 +87,14 @@ function progress(): (payments: number, transactions: number) => void {
 
 function tell({ payments, transactions, differences, undecided }: ChainReport, json: boolean): number {
   const ok = differences.every(({ credited }) => credited);
-  const listed = differences.map(({ amount, account, state, transaction, ...rest }) => ({
+  const listed = differences.map(({ amount, asset, assetAmount, account, state, transaction, ...rest }) => ({
     ...rest,
     state: state ?? null,
     account: account ?? null,
     transaction: transaction ?? null,
-    ...amounts(amount),
+    ...money("amount", amount),
+    asset,
+    asset_amount: assetAmount.toString(),
   }));
   const waiting = undecided.map((each) => ({
     ...each,
@@ -101,10 +104,6 @@ function tell({ payments, transactions, differences, undecided }: ChainReport, j
   if (json) printJson({ ok, payments, transactions, differences: listed, undecided: waiting });
   else print(describe(payments, transactions, listed, waiting));
   return ok ? 0 : DIFFERS;
-}
-
-function amounts(amount: MicroUsd): { readonly amount_usd: string; readonly amount_micro_usd: string } {
-  return { amount_usd: formatUsd(amount), amount_micro_usd: amount.toString() };
 }
 
 function describe(
@@ -120,7 +119,10 @@ function describe(
     ...(differences.length === 0 ? ["ledger and chain agree"] : []),
   ];
   if (differences.length > 0) {
-    const columns = ["problem", "credited", "state", "amount_usd", "account", "payment", "transaction"];
+    const columns = [
+      ...["problem", "credited", "state", "amount_usd", "account", "payment", "transaction"],
+      ...["asset_amount", "asset"],
+    ];
     lines.push(table(differences, columns));
   }
   if (undecided.length > 0) {

@@ -35,7 +35,6 @@ export function consoleConfig(settings: ConsoleSettings): Readonly<Record<string
     network: settings.caip2,
     local: network === "local",
     public_url: settings.publicUrl,
-    // What can be paid in, and within which bounds. Other tokens than `asset` belong in here.
     topup: topUp === undefined ? null : topUpView(topUp),
     asset: settings.asset,
     models: settings.models.map((model) => modelView(model, flat)),

@@ -7,7 +7,7 @@ export interface ConsoleParts {
   /** Where the built page is. It may be missing: then `/console` is 404 and says how to build it. */
   readonly directory: string;
   /** The body of `/console/config.json`. */
-  readonly config: Readonly<Record<string, unknown>>;
+  readonly config: () => Readonly<Record<string, unknown>>;
   /** `POST /console/local/faucet`; undefined outside local mode. */
   readonly faucet: readonly RequestHandler[] | undefined;
   readonly onFault: (error: unknown) => void;
@@ -45,7 +45,7 @@ export function createConsole({ directory, config, faucet, onFault }: ConsolePar
     res.set(HEADERS);
     next();
   });
-  router.get(`${MOUNT}/config.json`, (_req, res) => void res.set("Cache-Control", "no-store").json(config));
+  router.get(`${MOUNT}/config.json`, (_req, res) => void res.set("Cache-Control", "no-store").json(config()));
   if (faucet !== undefined) router.post(`${MOUNT}/local/faucet`, ...faucet);
   router.use(MOUNT, createConsoleFiles(directory));
   // Express tells an error handler by its four parameters.

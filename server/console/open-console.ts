@@ -1,6 +1,7 @@
 import type { Router } from "express";
 import type { Config } from "../config.ts";
 import type { Logger } from "../log.ts";
+import type { PublicToken } from "../top-up-tokens.ts";
 import { createConsole } from "./console.ts";
 import { type ConsoleSettings, consoleConfig } from "./console-config.ts";
 import { builtConsole } from "./console-files.ts";
@@ -9,12 +10,14 @@ import { builtConsole } from "./console-files.ts";
 export function openConsole(
   config: ConsoleSettings & Pick<Config, "console" | "sessionKeys">,
   log: Pick<Logger, "error">,
+  tokens: () => readonly PublicToken[],
   directory: string = builtConsole(),
 ): Router | undefined {
   if (!config.console || config.sessionKeys.length === 0) return undefined;
+  const facts = consoleConfig(config);
   return createConsole({
     directory,
-    config: consoleConfig(config),
+    config: () => ({ ...facts, tokens: tokens() }),
     faucet: undefined,
     onFault: (error) => log.error({ err: error }, "console request failed"),
   });

@@ -25,7 +25,7 @@ const COLUMNS: Readonly<Record<ExportKind, readonly string[]>> = {
       "claim_height",
       "transaction",
     ],
-    ...["reason", "watched", "orphaned", "servings", "fence", "fingerprint"],
+    ...["reason", "watched", "orphaned", "servings", "fence", "fingerprint", "asset_amount", "topup"],
   ],
   usage: [
     ...[
@@ -82,6 +82,8 @@ function paymentRow(payment: Extract<ExportRecord, { kind: "payments" }>["paymen
     transaction: payment.transaction ?? null,
     reason: payment.reason ?? null,
     fingerprint: payment.fingerprint,
+    asset_amount: payment.assetAmount.toString(),
+    topup: payment.isTopUp,
   };
 }
 

@@ -25,7 +25,8 @@ export interface JournalEntry {
   readonly account: string;
   /** Idempotency: one entry for each (account, reference): `payment:<id>`, `hold:<id>`, `credit:<reference>`. */
   readonly reference: string;
-  readonly kind: "owed_credit" | "credit" | "capture";
+  /** `topup`: somebody paid it in. `owed_credit`: a payment that was settled and not served. */
+  readonly kind: "owed_credit" | "topup" | "credit" | "capture";
   /** Signed. */
   readonly amount: MicroUsd;
   /** Balance after this entry. */

@@ -41,15 +41,20 @@ export interface PaymentRecord {
   readonly payer: string;
   /** The account that a credit goes to; undefined: `wallet:<payer>`. Of a credited record: where it went. */
   readonly beneficiary: string | undefined;
-  /** Atomic units of the asset (USDC: MicroUsd). */
+  /** What it is worth here: what a credit of it comes to. */
   readonly amount: MicroUsd;
+  /** The mint that moves, base58. */
   readonly asset: string;
+  /** How much of it moves, atomic units. In USDC the same as `amount`; in another token, what the terms bound to `amount`. */
+  readonly assetAmount: bigint;
   readonly payTo: string;
   /** CAIP-2. */
   readonly network: string;
   readonly x402Version: 1 | 2;
   /** `METHOD /pattern`, for people. */
   readonly route: string;
+  /** It buys credit (`POST /topup`, `POST /keys`), so its credit is no debt: the journal's entry is a `topup`. */
+  readonly isTopUp: boolean;
   /** The transaction's memo, by which it is found on the chain; empty if it has none. */
   readonly memo: string;
   /** The feePayer it names, hence its facilitator. */
@@ -88,12 +93,15 @@ export interface ClaimRequest {
   readonly id: string;
   readonly fingerprint: string;
   readonly payer: string;
+  /** See {@link PaymentRecord.amount}. */
   readonly amount: MicroUsd;
   readonly asset: string;
+  readonly assetAmount: bigint;
   readonly payTo: string;
   readonly network: string;
   readonly x402Version: 1 | 2;
   readonly route: string;
+  readonly isTopUp: boolean;
   readonly memo: string;
   readonly feePayer: string;
   readonly claimHeight: bigint | undefined;
@@ -156,7 +164,7 @@ export type ClaimOutcome =
 /** A transfer that the chain shows as finalized and that no call of ours has used. Its payer is who signed it. */
 export type UnservedTransfer = Pick<
   PaymentRecord,
-  "id" | "payer" | "amount" | "asset" | "payTo" | "network" | "memo" | "feePayer"
+  "id" | "payer" | "amount" | "asset" | "assetAmount" | "payTo" | "network" | "memo" | "feePayer"
 > & {
   readonly transaction: string;
   /** Becomes the record's reason. */

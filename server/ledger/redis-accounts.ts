@@ -15,7 +15,7 @@ const stream = z.array(z.tuple([z.string(), fields]));
 /** A journal entry as it is stored; `key` "": no key spent it. */
 export const journalEntry = z.object({
   reference: z.string(),
-  kind: z.enum(["owed_credit", "credit", "capture"]),
+  kind: z.enum(["owed_credit", "topup", "credit", "capture"]),
   key: z.string(),
   amount: z.string().transform(BigInt),
   balance: z.string().transform(BigInt),

@@ -1,11 +1,12 @@
 import { z } from "zod";
 import { type Ledger, LedgerFault, type Step, type TransferCredit, type Verdict } from "./ledger.ts";
 import { onShardOf, type RedisStore } from "./redis-store.ts";
+import { storedAssetAmount } from "./stored-payment.ts";
 
 const step = z.enum(["ok", "lost"]);
 const crediting = z.enum(["credited", "repeated", "recorded"]);
-/** Who is to be credited before the record can be: account, amount, and the fence that holds the record. */
-const elsewhere = z.tuple([z.string(), z.string(), z.string()]);
+/** Who is to be credited before the record can be: account, amount, the fence that holds the record, and the entry's kind. */
+const elsewhere = z.tuple([z.string(), z.string(), z.string(), z.string()]);
 const creditReply = z.union([step, elsewhere]);
 const transferReply = z.union([crediting, elsewhere]);
 const accountReply = z.tuple([z.enum(["credited", "repeated", "conflict", "not_found"]), z.string()]);
@@ -24,8 +25,9 @@ export function createRedisCredits(store: RedisStore): Pick<Ledger, "credit" | "
     id: string,
     account: string,
     amount: string,
+    kind: string,
   ): Promise<"new" | "paid" | "gone"> {
-    const words = [account, amount, `payment:${id}`, "owed_credit"];
+    const words = [account, amount, `payment:${id}`, kind];
     const [outcome] = accountReply.parse(
       await link.run("credit-account", shards.ofAccount(account), ...words),
     );
@@ -37,9 +39,9 @@ export function createRedisCredits(store: RedisStore): Pick<Ledger, "credit" | "
     shard: number,
     id: string,
     reason: string,
-    [account, amount, fence]: z.infer<typeof elsewhere>,
+    [account, amount, fence, kind]: z.infer<typeof elsewhere>,
   ): Promise<{ readonly step: Step; readonly isNew: boolean }> {
-    const paid = await creditAccount(id, account, amount);
+    const paid = await creditAccount(id, account, amount, kind);
     const reply = await link.run("credit", shard, id, fence, reason, paid === "gone" ? "gone" : "paid");
     return { step: step.parse(reply), isNew: paid !== "paid" };
   }
@@ -63,7 +65,8 @@ export function createRedisCredits(store: RedisStore): Pick<Ledger, "credit" | "
       const shard = shards.ofPayer(payer);
       payments.remember(id, shard);
       const words = [id, payer, String(amount), asset, payTo, network, memo, feePayer, transaction, reason];
-      const reply = transferReply.parse(await link.run("credit-transfer", shard, ...words, LEASE_MS));
+      const stored = storedAssetAmount(transfer) ?? "";
+      const reply = transferReply.parse(await link.run("credit-transfer", shard, ...words, LEASE_MS, stored));
       if (typeof reply === "string") return reply;
       return (await finish(shard, id, "", reply)).isNew ? "credited" : "repeated";
     },

@@ -4,6 +4,7 @@ import { readPayment, rowAndTime, rowsAndTime } from "./redis-rows.ts";
 import { missing, onShardOf, onShards, type RedisStore, takeLowest } from "./redis-store.ts";
 import { factsOf } from "./redis-usage.ts";
 import type { KeepResponse, SealedResponse } from "./sealed-response.ts";
+import { storedAssetAmount } from "./stored-payment.ts";
 
 type PaymentLedger = Pick<
   Ledger,
@@ -126,6 +127,8 @@ function claimArguments(request: ClaimRequest): readonly (string | number)[] {
     request.leaseMs,
     request.maxInFlight,
     request.beneficiary ?? "",
+    storedAssetAmount(request) ?? "",
+    request.isTopUp ? 1 : 0,
   ];
 }
 

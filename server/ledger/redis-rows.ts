@@ -18,8 +18,8 @@ const optionalNumber = z.string().transform((text) => (text === "" ? null : Numb
 const optionalWhole = z.union([whole, z.literal("").transform(() => null)]);
 const flag = z.enum(["0", "1"]).transform((text): 0 | 1 => (text === "1" ? 1 : 0));
 
-/** Records of the first releases have no beneficiary. */
-const paymentFields = fields.transform((row) => ({ beneficiary: "", ...row }));
+/** Records of earlier releases lack what came later. */
+const paymentFields = fields.transform((row) => ({ beneficiary: "", asset_amount: "", topup: "0", ...row }));
 
 const payment = paymentFields.pipe(
   z.object({
@@ -32,10 +32,12 @@ const payment = paymentFields.pipe(
     beneficiary: optionalText,
     amount: whole,
     asset: z.string(),
+    asset_amount: optionalWhole,
     pay_to: z.string(),
     network: z.string(),
     x402_version: z.enum(["1", "2"]).transform((text): 1 | 2 => (text === "1" ? 1 : 2)),
     route: z.string(),
+    topup: flag,
     memo: z.string(),
     fee_payer: z.string(),
     claim_height: optionalWhole,

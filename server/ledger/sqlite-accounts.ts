@@ -105,7 +105,7 @@ interface Credit {
   readonly account: string;
   readonly amount: MicroUsd;
   readonly reference: string;
-  readonly kind: "owed_credit" | "credit";
+  readonly kind: "owed_credit" | "topup" | "credit";
 }
 
 interface Credited {
@@ -146,7 +146,7 @@ function createCredit(db: Database.Database): (now: number, credit: Credit) => C
 }
 
 /** A settled payment whose amount goes onto an account. */
-type CreditedPayment = Pick<PaymentRow, "id" | "payer" | "amount" | "beneficiary">;
+type CreditedPayment = Pick<PaymentRow, "id" | "payer" | "amount" | "beneficiary" | "topup">;
 
 /**
  * Writes a payment's amount onto its beneficiary's account, or onto `wallet:<payer>` where it names none or that account is
@@ -158,11 +158,11 @@ export function createCrediter(
   const credit = createCredit(db);
   const exists = db.prepare<[string], number>("SELECT 1 FROM account WHERE id = ?").pluck();
   const forget = db.prepare<[string]>("UPDATE payment SET beneficiary = NULL WHERE id = ?");
-  return (now, { id, payer, amount, beneficiary }) => {
+  return (now, { id, payer, amount, beneficiary, topup }) => {
     const isGone = beneficiary !== null && exists.get(beneficiary) === undefined;
     if (isGone) forget.run(id);
     const account = beneficiary === null || isGone ? `wallet:${payer}` : beneficiary;
     const entry = { account, amount: BigInt(amount), reference: `payment:${id}` };
-    return credit(now, { ...entry, kind: "owed_credit" }).outcome;
+    return credit(now, { ...entry, kind: topup === 1 ? "topup" : "owed_credit" }).outcome;
   };
 }

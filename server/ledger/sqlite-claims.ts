@@ -9,7 +9,7 @@ import {
   selectPayment,
   selectTwin,
 } from "./sqlite-rows.ts";
-import { isLeased, toRecord } from "./stored-payment.ts";
+import { isLeased, storedAssetAmount, toRecord } from "./stored-payment.ts";
 
 /**
  * The steps that give somebody a lease on a call: claim, resume, renew.
@@ -149,14 +149,15 @@ function createOpener(db: Database.Database): (now: number, request: ClaimReques
   const upsert = db
     .prepare<unknown[], number>(
       `INSERT INTO payment (id, state, fence, lease_until, fingerprint, payer, amount, asset, pay_to, network,
-         x402_version, route, memo, fee_payer, claim_height, identifier, beneficiary, watched, created_at, updated_at)
-       VALUES (?, 'open', 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?)
+         x402_version, route, memo, fee_payer, claim_height, identifier, beneficiary, asset_amount, topup, watched,
+         created_at, updated_at)
+       VALUES (?, 'open', 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?)
        ON CONFLICT (id) DO UPDATE SET state = 'open', fence = fence + 1, lease_until = excluded.lease_until,
          fingerprint = excluded.fingerprint, payer = excluded.payer, amount = excluded.amount, asset = excluded.asset,
          pay_to = excluded.pay_to, network = excluded.network, x402_version = excluded.x402_version,
          route = excluded.route, memo = excluded.memo, fee_payer = excluded.fee_payer,
          claim_height = excluded.claim_height, identifier = excluded.identifier,
-         beneficiary = excluded.beneficiary, tx = NULL, reason = NULL,
+         beneficiary = excluded.beneficiary, asset_amount = excluded.asset_amount, topup = excluded.topup, tx = NULL, reason = NULL,
          orphaned = 0, servings = 0,
          updated_at = excluded.updated_at
        RETURNING fence`,
@@ -179,6 +180,8 @@ function createOpener(db: Database.Database): (now: number, request: ClaimReques
       request.claimHeight ?? null,
       request.identifierHash ?? null,
       request.beneficiary ?? null,
+      storedAssetAmount(request),
+      request.isTopUp ? 1 : 0,
       now,
       now,
     );

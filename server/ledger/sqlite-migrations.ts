@@ -252,4 +252,27 @@ export const MIGRATIONS: readonly string[] = [
 
   CREATE INDEX journal_account ON journal (account, seq);
   `,
+  // The journal's sequence goes on where it was, also if its newest entries were trimmed: what was exported is known by it.
+  `
+  ALTER TABLE payment ADD COLUMN asset_amount TEXT;
+  ALTER TABLE payment ADD COLUMN topup INTEGER NOT NULL DEFAULT 0 CHECK (topup IN (0, 1));
+
+  CREATE TABLE journal_3 (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    account TEXT NOT NULL REFERENCES account (id),
+    reference TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('owed_credit', 'topup', 'credit', 'capture')),
+    key TEXT,
+    amount INTEGER NOT NULL,
+    balance INTEGER NOT NULL CHECK (balance >= 0),
+    at INTEGER NOT NULL,
+    UNIQUE (account, reference)
+  ) STRICT;
+  INSERT INTO sqlite_sequence (name, seq) SELECT 'journal_3', seq FROM sqlite_sequence WHERE name = 'journal';
+  INSERT INTO journal_3 (seq, account, reference, kind, key, amount, balance, at)
+    SELECT seq, account, reference, kind, key, amount, balance, at FROM journal;
+  DROP TABLE journal;
+  ALTER TABLE journal_3 RENAME TO journal;
+  CREATE INDEX journal_account ON journal (account, seq);
+  `,
 ];

@@ -9,7 +9,7 @@ export interface PaymentRow extends StoredPayment {
 
 /** The columns of a {@link PaymentRow}, for SELECT and RETURNING. */
 export const PAYMENT_COLUMNS = `seq, id, state, fence, lease_until, fingerprint, payer, beneficiary, CAST(amount AS TEXT) AS amount,
-  asset, pay_to, network, x402_version, route, memo, fee_payer, CAST(claim_height AS TEXT) AS claim_height, tx, reason,
+  asset, asset_amount, pay_to, network, x402_version, route, topup, memo, fee_payer, CAST(claim_height AS TEXT) AS claim_height, tx, reason,
   watched, orphaned, servings, created_at, updated_at`;
 
 /**

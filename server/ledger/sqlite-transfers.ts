@@ -3,7 +3,7 @@ import type { PaymentPage, TransferCredit, UnservedTransfer } from "./ledger.ts"
 import { createCrediter } from "./sqlite-accounts.ts";
 import type { Handlers } from "./sqlite-messages.ts";
 import { createTrimmedReader, PAYMENT_COLUMNS, type PaymentRow, selectPayment } from "./sqlite-rows.ts";
-import { isLeased, toRecord } from "./stored-payment.ts";
+import { isLeased, storedAssetAmount, toRecord } from "./stored-payment.ts";
 
 /** What the comparison with the chain needs: a walk over all records, and the credit of a transfer nobody was served for. */
 export function createTransfers(db: Database.Database): Pick<Handlers, "payments" | "creditTransfer"> {
@@ -29,8 +29,9 @@ function createTransferCredit(
   const select = selectPayment(db);
   const insert = db.prepare<unknown[]>(
     `INSERT INTO payment (id, state, fence, lease_until, fingerprint, payer, amount, asset, pay_to, network,
-       x402_version, route, memo, fee_payer, claim_height, tx, reason, watched, created_at, updated_at)
-     VALUES (?, 'credited', 1, NULL, '', ?, ?, ?, ?, ?, 2, '', ?, ?, NULL, ?, ?, 0, ?, ?)`,
+       x402_version, route, memo, fee_payer, claim_height, tx, reason, asset_amount, watched, created_at,
+       updated_at)
+     VALUES (?, 'credited', 1, NULL, '', ?, ?, ?, ?, ?, 2, '', ?, ?, NULL, ?, ?, ?, 0, ?, ?)`,
   );
   const change = db.prepare<[string, string, number, number]>(
     `UPDATE payment SET state = 'credited', fence = fence + 1, tx = ?, reason = ?, watched = 0, identifier = NULL,
@@ -45,8 +46,11 @@ function createTransferCredit(
     const row = select.get(id);
     if (row === undefined && isTrimmed(id)) return "recorded";
     if (row === undefined) {
-      insert.run(id, payer, amount, asset, payTo, network, memo, feePayer, transaction, reason, now, now);
-      const made = { id, payer, amount: String(amount), beneficiary: null };
+      const stored = storedAssetAmount(transfer);
+      insert.run(
+        ...[id, payer, amount, asset, payTo, network, memo, feePayer, transaction, reason, stored, now, now],
+      );
+      const made = { id, payer, amount: String(amount), beneficiary: null, topup: 0 } as const;
       return credit(now, made) === "credited" ? "credited" : "repeated";
     }
     if (row.state === "credited") return "repeated";

@@ -12,10 +12,13 @@ export interface StoredPayment {
   readonly beneficiary: string | null;
   readonly amount: string;
   readonly asset: string;
+  /** Null: the same as `amount`. */
+  readonly asset_amount: string | null;
   readonly pay_to: string;
   readonly network: string;
   readonly x402_version: 1 | 2;
   readonly route: string;
+  readonly topup: 0 | 1;
   readonly memo: string;
   readonly fee_payer: string;
   readonly claim_height: string | null;
@@ -42,10 +45,12 @@ export function toRecord(row: StoredPayment, now: number): PaymentRecord {
     beneficiary: row.beneficiary ?? undefined,
     amount: BigInt(row.amount),
     asset: row.asset,
+    assetAmount: BigInt(row.asset_amount ?? row.amount),
     payTo: row.pay_to,
     network: row.network,
     x402Version: row.x402_version,
     route: row.route,
+    isTopUp: row.topup === 1,
     memo: row.memo,
     feePayer: row.fee_payer,
     claimHeight: row.claim_height === null ? undefined : BigInt(row.claim_height),
@@ -58,4 +63,12 @@ export function toRecord(row: StoredPayment, now: number): PaymentRecord {
     createdAt: row.created_at,
     updatedAt: row.updated_at,
   };
+}
+
+/** How {@link StoredPayment.asset_amount} is stored: only where it says more than the amount. */
+export function storedAssetAmount({
+  amount,
+  assetAmount,
+}: Pick<PaymentRecord, "amount" | "assetAmount">): string | null {
+  return assetAmount === amount ? null : assetAmount.toString();
 }

@@ -1,10 +1,19 @@
 import type { IncomingHttpHeaders } from "node:http";
+import type { PaymentRequirements } from "@x402/core/types";
 import type { FacilitatorRequest } from "../../facilitator-client/types.ts";
 import { type ErrorCode, GatewayError } from "../errors.ts";
 import type { MicroUsd } from "../money.ts";
 import type { Route } from "../routes.ts";
+import type { AssetOffers } from "./asset-offers.ts";
 import type { TermsSource } from "./facilitators.ts";
-import { requirementsFor, requirementsV1For, type Terms } from "./terms.ts";
+import {
+  bindingFor,
+  isOtherAsset,
+  requirementsFor,
+  requirementsIn,
+  requirementsV1For,
+  type Terms,
+} from "./terms.ts";
 import { identifierKey, responseKey, type TokenMint } from "./token.ts";
 import { type DecodedPayment, decodePayment, matchTerms } from "./transaction.ts";
 import { acceptedMatches, type DecodedHeader, decodePaymentHeader } from "./wire.ts";
@@ -14,7 +23,8 @@ export interface Transfer {
   /** SHA-256 (hex) of the message: the payment's id. */
   readonly id: string;
   readonly payer: string;
-  readonly amount: MicroUsd;
+  /** Atomic units of the asset. */
+  readonly amount: bigint;
   readonly memo: string;
   readonly feePayer: string;
 }
@@ -23,6 +33,8 @@ export interface Transfer {
 export interface ArrivedPayment {
   readonly x402Version: 1 | 2;
   readonly transfer: Transfer;
+  /** What it is worth here: in USDC the amount of the transfer, in another token what the terms bound to it. */
+  readonly amount: MicroUsd;
   readonly asset: string;
   readonly payTo: string;
   /** CAIP-2. */
@@ -38,6 +50,10 @@ export interface ArrivedPayment {
 export interface PaymentReaderOptions {
   readonly terms: TermsSource;
   readonly tokens: TokenMint;
+  /** USDC's mint. */
+  readonly usdc: string;
+  /** What credit can be paid in besides USDC. */
+  readonly assets: AssetOffers;
   readonly v1: boolean;
   readonly publicUrl: string;
   readonly identifier: "off" | "optional" | "required";
@@ -95,7 +111,7 @@ function readV2(
   const transfer = decodePayment(header.transaction);
   if (!transfer.ok) return new GatewayError("payment_invalid", { details: { problem: transfer.problem } });
   const { payment } = transfer;
-  const binding = { method: at.route.method, path: at.path, amount: accepted.amount, payTo: accepted.payTo };
+  const binding = bindingFor(at.route, at.path, accepted, options.usdc);
   const token =
     header.token === undefined ? undefined : options.tokens.check(header.token, payment.memo, binding);
   // Until here nothing proves that we ever offered these terms; after it, all but the expiry is ours.
@@ -108,6 +124,8 @@ function readV2(
   return {
     x402Version: 2,
     transfer: payment,
+    // The token's MAC is over both: the very terms of the 402, whatever a price is today.
+    amount: binding.other === undefined ? payment.amount : at.route.price,
     asset: accepted.asset,
     payTo: accepted.payTo,
     network: accepted.network,
@@ -134,8 +152,23 @@ function refuseV2(
   if (terms === undefined) return unavailable();
   const stranger = refuseFeePayer(options.terms, feePayer);
   if (stranger !== undefined) return stranger;
-  const field = acceptedMatches(header.payload.accepted, requirementsFor(at.route, { ...terms, feePayer }));
+  const wanted = wantedIn(options, header.payload.accepted.asset, at.route, { ...terms, feePayer });
+  if (wanted instanceof GatewayError) return wanted;
+  const field = acceptedMatches(header.payload.accepted, wanted);
   return field === undefined ? undefined : mismatch(field);
+}
+
+/** Today's requirements in the asset of a payment. */
+function wantedIn(
+  { assets, usdc }: PaymentReaderOptions,
+  asset: string,
+  route: Route,
+  terms: Terms,
+): PaymentRequirements | GatewayError {
+  if (!isOtherAsset(route, asset, usdc)) return requirementsFor(route, terms);
+  const token = assets.current().find(({ mint }) => mint === asset);
+  if (token !== undefined) return requirementsIn(token, route, terms) ?? mismatch("amount");
+  return assets.standingOf(asset) === "unknown" ? mismatch("asset") : new GatewayError("token_not_accepted");
 }
 
 /** One that a facilitator may still turn out to have is no reason to sign anew: that payment may be good again soon. */
@@ -167,6 +200,7 @@ function readV1(
   return {
     x402Version: 1,
     transfer: payment,
+    amount: payment.amount,
     asset: terms.asset,
     payTo: terms.payTo,
     network: terms.network,

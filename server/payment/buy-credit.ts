@@ -152,5 +152,7 @@ function write(
     ["X-Content-Type-Options", "nosniff"],
     ["Content-Length", String(body.length)],
   ] as const;
-  writeStored(res, { status: 200, headers, body }, payments.proof(record, record.transaction ?? ""));
+  // The protocol's amount is in units of the asset.
+  const proven = { ...record, amount: record.assetAmount };
+  writeStored(res, { status: 200, headers, body }, payments.proof(proven, record.transaction ?? ""));
 }

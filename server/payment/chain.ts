@@ -1,4 +1,5 @@
 import type { PaymentRecord } from "../ledger/ledger.ts";
+import type { MintAccount } from "./mint-account.ts";
 
 /** What a Solana node knows of a payment. `failed`: it landed and moved nothing; it cannot land again. */
 export type Finding =
@@ -52,10 +53,12 @@ export interface Chain {
   /** A transaction by its id; undefined: this node knows none of it (or not yet, or no longer). */
   transaction(signature: string): Promise<LandedTransaction | undefined>;
   /**
-   * The finalized history of an owner's associated token account of the asset, newest first, back to `since` (ms since 1970).
+   * The finalized history of an owner's associated token account of a mint, newest first, back to `since` (ms since 1970).
    * Throws rather than end early: also where the node's history does not reach back so far.
    */
-  history(owner: string, since: number): AsyncIterable<ListedTransaction>;
+  history(owner: string, mint: string, since: number): AsyncIterable<ListedTransaction>;
+  /** A mint as it is finalized; undefined: there is none at this address. */
+  mint(mint: string): Promise<MintAccount | undefined>;
   /** The associated token account of an owner, and whether it exists. */
   tokenAccount(owner: string, mint: string): Promise<{ readonly address: string; readonly exists: boolean }>;
 }

@@ -1,21 +1,18 @@
 import { randomUUID } from "node:crypto";
+import type { PaymentRequirements } from "@x402/core/types";
+import type { TopUpToken } from "../config.ts";
 import type { ErrorCode } from "../errors.ts";
 import type { Route } from "../routes.ts";
+import type { AssetOffers } from "./asset-offers.ts";
 import type { TermsSource } from "./facilitators.ts";
-import { requirementsFor, requirementsV1For, type Terms } from "./terms.ts";
+import { bindingFor, requirementsFor, requirementsIn, requirementsV1For, type Terms } from "./terms.ts";
+import type { TokenBinding } from "./token.ts";
 
 /** Lengths of what {@link TokenIssuer.issue} yields; each a multiple of 3, so that base64 can be spliced. */
 export interface TokenIssuer {
   readonly tokenLength: number;
   readonly memoLength: number;
-  issue(binding: Binding): { readonly token: string; readonly memo: string };
-}
-
-interface Binding {
-  readonly method: string;
-  readonly path: string;
-  readonly amount: string;
-  readonly payTo: string;
+  issue(binding: TokenBinding): { readonly token: string; readonly memo: string };
 }
 
 /**
@@ -30,6 +27,8 @@ export interface Challenge {
 export interface ChallengeOptions {
   readonly terms: Pick<TermsSource, "current">;
   readonly tokens: TokenIssuer;
+  /** What credit can be paid in besides USDC. */
+  readonly assets: Pick<AssetOffers, "current">;
   readonly publicUrl: string;
   /** `resource` of a route's PaymentRequired, but for its url. */
   readonly resource: (route: Route) => object;
@@ -52,7 +51,7 @@ interface Template {
   /** The body is the v1 envelope. */
   readonly v1: boolean;
   /** Never made anew: the token mint knows it again by its identity. */
-  readonly binding: Binding;
+  readonly binding: TokenBinding;
   readonly beforeToken: string;
   readonly afterMemo: string;
   readonly bodyBefore: string;
@@ -89,6 +88,8 @@ export function createChallenges(options: ChallengeOptions): Challenges {
     make(route, path, code = "payment_required") {
       const terms = source.current();
       if (terms === undefined) return undefined;
+      const others = route.target.kind === "credit" ? options.assets.current() : [];
+      if (others.length > 0) return makeWithOthers(options, route, path, terms, code, others);
       const parts =
         code === "payment_required"
           ? template(route, path, terms)
@@ -111,8 +112,10 @@ function makeTemplate(
   code: ErrorCode,
 ): Template {
   const { tokens } = options;
-  const url = options.publicUrl + (path.length > MAX_PATH ? route.path : path);
-  const json = paymentRequired(options, route, url, terms, code);
+  const url = urlOf(options, route, path);
+  const requirements = requirementsFor(route, terms);
+  const accepts = [{ ...requirements, extra: { ...requirements.extra, token: SPLICE_VALUE } }];
+  const json = paymentRequired(options, route, url, code, accepts);
   const [start = "", end = ""] = json.split(SPLICE);
   const padding = " ".repeat((3 - ((Buffer.byteLength(start) + 1) % 3)) % 3);
   const before = `${start}${padding}"`;
@@ -125,21 +128,65 @@ function makeTemplate(
   return {
     terms,
     v1,
-    binding: { method: route.method, path, amount: route.price.toString(), payTo: terms.payTo },
+    binding: bindingFor(route, path, requirements, terms.asset),
     beforeToken: Buffer.from(before).toString("base64"),
     afterMemo: Buffer.from(after).toString("base64"),
     bodyBefore: bytesOf(bodyBefore),
     bodyAfter: bytesOf(bodyAfter),
-    headers: [
-      ...options.headers,
-      "Content-Type",
-      "application/json; charset=utf-8",
-      "Cache-Control",
-      "private, no-store",
-      "Content-Length",
-      String(length),
-    ],
+    headers: headersOf(options, length),
   };
+}
+
+/** One entry for each asset, each with a token of its own that is good for nothing else. Not hot: made anew each time. */
+function makeWithOthers(
+  options: ChallengeOptions,
+  route: Route,
+  path: string,
+  terms: Terms,
+  code: ErrorCode,
+  others: readonly TopUpToken[],
+): Challenge {
+  const usdc = requirementsFor(route, terms);
+  const offers = [usdc, ...others.flatMap((other) => requirementsIn(other, route, terms) ?? [])];
+  const accepts = offers.map((offer) => {
+    const issued = options.tokens.issue(bindingFor(route, path, offer, terms.asset));
+    return { ...offer, extra: { ...offer.extra, ...issued } };
+  });
+  const url = urlOf(options, route, path);
+  const whole = paymentRequired(options, route, url, code, accepts);
+  const fits = (Buffer.byteLength(whole) / 3) * 4 <= MAX_HEADER_CHARS;
+  const json = fits ? whole : paymentRequired(withoutBazaar(options), route, url, code, accepts);
+  const body = bytesOf(json);
+  const header = Buffer.from(json).toString("base64");
+  return { headers: [...headersOf(options, body.length), "PAYMENT-REQUIRED", header], body };
+}
+
+/** Beside the other headers this is what fits into 4 KiB, the buffer of a proxy in front that has its usual settings. */
+const MAX_HEADER_CHARS = 3_500;
+
+/** The description for catalogues is the part that nobody needs to pay. */
+function withoutBazaar(options: ChallengeOptions): ChallengeOptions {
+  const extensions = (route: Route): Readonly<Record<string, unknown>> => {
+    const { bazaar: _bazaar, ...others } = options.extensions(route);
+    return others;
+  };
+  return { ...options, extensions };
+}
+
+function urlOf({ publicUrl }: ChallengeOptions, route: Route, path: string): string {
+  return publicUrl + (path.length > MAX_PATH ? route.path : path);
+}
+
+function headersOf(options: ChallengeOptions, length: number): readonly string[] {
+  return [
+    ...options.headers,
+    "Content-Type",
+    "application/json; charset=utf-8",
+    "Cache-Control",
+    "private, no-store",
+    "Content-Length",
+    String(length),
+  ];
 }
 
 /** UTF-8, one character for each byte. */
@@ -155,15 +202,14 @@ function paymentRequired(
   options: ChallengeOptions,
   route: Route,
   url: string,
-  terms: Terms,
   code: ErrorCode,
+  accepts: readonly PaymentRequirements[],
 ): string {
-  const requirements = requirementsFor(route, terms);
   const document = {
     x402Version: 2,
     error: code,
     resource: { ...options.resource(route), url },
-    accepts: [{ ...requirements, extra: { ...requirements.extra, token: SPLICE_VALUE } }],
+    accepts,
     extensions: options.extensions(route),
   };
   return JSON.stringify(document);

@@ -136,9 +136,10 @@ export function createNodePool({ nodes, onState }: NodePoolOptions): NodePool {
       finalizedHeight: () => watch(member, () => chain.finalizedHeight()),
       find: (record) => watch(member, () => chain.find(record)),
       transaction: (signature) => watch(member, () => chain.transaction(signature)),
-      async *history(owner, since) {
+      mint: (mint) => watch(member, () => chain.mint(mint)),
+      async *history(owner, mint, since) {
         try {
-          yield* chain.history(owner, since);
+          yield* chain.history(owner, mint, since);
         } catch (error) {
           throw failed(member, error);
         }

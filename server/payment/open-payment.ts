@@ -94,12 +94,14 @@ function claimRequest(parts: OpenPaymentParts, payment: ArrivedPayment, call: Pa
     id: transfer.id,
     fingerprint: call.fingerprint,
     payer: transfer.payer,
-    amount: transfer.amount,
+    amount: payment.amount,
     asset: payment.asset,
+    assetAmount: transfer.amount,
     payTo: payment.payTo,
     network: payment.network,
     x402Version: payment.x402Version,
     route: `${call.route.method} ${call.route.path}`,
+    isTopUp: call.route.target.kind === "credit",
     memo: transfer.memo,
     feePayer: transfer.feePayer,
     claimHeight: parts.height(),
@@ -167,7 +169,7 @@ async function verifyClaim(
   const facilitator = parts.facilitators.choose(payment.transfer);
   const ask = () => facilitator.verify(request, call.signal);
   const result = await parts.refusals.verify(source, ask);
-  const { id, amount } = payment.transfer;
+  const { id } = payment.transfer;
   if (result instanceof GatewayError) return giveBack(parts, id, fence, result);
   if (result.outcome !== "ok") {
     parts.leases.drop(id, fence);
@@ -177,7 +179,7 @@ async function verifyClaim(
   const onRefused = () => parts.refusals.settleRefused(source);
   const terms = {
     id,
-    amount,
+    amount: payment.amount,
     fence,
     upfront,
     facilitator,

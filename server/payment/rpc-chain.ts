@@ -3,6 +3,7 @@ import { z } from "zod";
 import type { PaymentRecord } from "../ledger/ledger.ts";
 import { type Chain, ChainError, type Finding, type ListedTransaction } from "./chain.ts";
 import { balanceOf, type Landed, landedTransaction, messageHash, readLanded } from "./landed-transaction.ts";
+import { type MintAccount, readMintAccount, TOKEN_PROGRAM } from "./mint-account.ts";
 import { createRpc, type Fetch, type Rpc } from "./rpc.ts";
 import { type Listed, signatureHistory } from "./rpc-history.ts";
 
@@ -11,14 +12,13 @@ export interface RpcChainOptions {
   readonly url: string;
   /** For each request, ms. */
   readonly timeoutMs: number;
-  /** The mint payments are made in, base58; of the classic token program (USDC). */
+  /** The mint that calls are paid in, base58; of the classic token program (USDC). Others are looked up. */
   readonly asset: string;
   readonly fetch?: Fetch;
   /** Milliseconds since 1970. */
   readonly now?: () => number;
 }
 
-const TOKEN_PROGRAM = address("TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA");
 const ASSOCIATED_TOKEN_PROGRAM = address("ATokenGPvbdGVxr1b2hvZbsiqW5xWH25efTNsLJA8knL");
 const encodeAddress = getAddressEncoder();
 
@@ -34,7 +34,10 @@ const LANDING_WINDOW_MS = 15 * 60_000;
 
 const slotOrHeight = z.int().nonnegative();
 const epochInfo = z.object({ absoluteSlot: slotOrHeight, blockHeight: slotOrHeight });
-const accountInfo = z.object({ value: z.object({ owner: z.string() }).nullable() });
+const accountOwner = z.object({ value: z.object({ owner: z.string() }).nullable() });
+const accountInfo = z.object({
+  value: z.object({ owner: z.string(), data: z.tuple([z.base64(), z.literal("base64")]) }).nullable(),
+});
 
 /**
  * A {@link Chain} over JSON-RPC.
@@ -48,6 +51,7 @@ const accountInfo = z.object({ value: z.object({ owner: z.string() }).nullable()
 export function createRpcChain(options: RpcChainOptions): Chain {
   const rpc = createRpc(options);
   const now = options.now ?? Date.now;
+  const programOf = createProgramLookup(rpc, options.asset);
   let finalizedSlot = 0;
 
   return {
@@ -60,22 +64,47 @@ export function createRpcChain(options: RpcChainOptions): Chain {
     find: async (record) => {
       const hinted = await findByHint(rpc, record);
       if (hinted !== undefined) return hinted;
-      return search({ rpc, record, asset: options.asset, minContextSlot: finalizedSlot, now: now() });
+      const account = await tokenAccountOf(record.payer, record.asset, programOf);
+      return search({ rpc, record, account, minContextSlot: finalizedSlot, now: now() });
     },
     transaction: async (signature) => {
       const landed = isSignature(signature) ? await getTransaction(rpc, signature) : null;
       return landed === null ? undefined : readLanded(landed);
     },
-    history: (owner, since) => ownerHistory(rpc, { owner, since, asset: options.asset, now: now() }),
-    tokenAccount: async (owner, mint) => {
-      const account = await associatedTokenAccount(owner, mint);
-      const info = await rpc(
-        "getAccountInfo",
-        [account, { commitment: "confirmed", encoding: "base64" }],
-        accountInfo,
-      );
-      return { address: account, exists: info.value?.owner === TOKEN_PROGRAM };
+    history: async function* (owner, mint, since) {
+      const account = await tokenAccountOf(owner, mint, programOf);
+      yield* ownerHistory(rpc, { account, since, now: now() });
     },
+    mint: (mint) => readMint(rpc, mint),
+    tokenAccount: async (owner, mint) => {
+      const account = await tokenAccountOf(owner, mint, programOf);
+      const config = { commitment: "confirmed", encoding: "base64" };
+      const info = await rpc("getAccountInfo", [account, config], accountOwner);
+      return { address: account, exists: info.value?.owner === (await programOf(mint)) };
+    },
+  };
+}
+
+async function readMint(rpc: Rpc, mint: string): Promise<MintAccount | undefined> {
+  if (!isAddress(mint)) return undefined;
+  const { value } = await rpc(
+    "getAccountInfo",
+    [mint, { commitment: "finalized", encoding: "base64" }],
+    accountInfo,
+  );
+  return value === null ? undefined : readMintAccount(value.owner, Buffer.from(value.data[0], "base64"));
+}
+
+type ProgramLookup = (mint: string) => Promise<string>;
+
+/** The token program of a mint, which never changes. Throws {@link ChainError} where there is no such mint. */
+function createProgramLookup(rpc: Rpc, usdc: string): ProgramLookup {
+  const known = new Map<string, string>([[usdc, TOKEN_PROGRAM]]);
+  return async (mint) => {
+    const program = known.get(mint) ?? (await readMint(rpc, mint))?.program;
+    if (program === undefined) throw new ChainError("The node shows no mint of this asset.");
+    known.set(mint, program);
+    return program;
   };
 }
 
@@ -90,15 +119,14 @@ async function findByHint(rpc: Rpc, record: PaymentRecord): Promise<Finding | un
 interface Search {
   readonly rpc: Rpc;
   readonly record: PaymentRecord;
-  readonly asset: string;
+  /** The payer's token account. */
+  readonly account: string;
   readonly minContextSlot: number;
   readonly now: number;
 }
 
 async function search(task: Search): Promise<Finding> {
   const { rpc, record } = task;
-  if (record.asset !== task.asset)
-    throw new ChainError("The payment is in an asset this chain does not watch.");
   const unmarked: string[] = [];
   for await (const listed of payerHistory(task)) {
     if (record.memo !== "" && listed.memo) {
@@ -114,8 +142,7 @@ async function search(task: Search): Promise<Finding> {
 }
 
 /** The payer's transactions, newest first, back to the record's creation. Throws rather than end early. */
-async function* payerHistory({ rpc, record, minContextSlot, now }: Search): AsyncGenerator<Listed> {
-  const account = await associatedTokenAccount(record.payer, record.asset);
+async function* payerHistory({ rpc, record, account, minContextSlot, now }: Search): AsyncGenerator<Listed> {
   const since = record.createdAt - CLOCK_SLACK_MS;
   const query = {
     account,
@@ -129,17 +156,15 @@ async function* payerHistory({ rpc, record, minContextSlot, now }: Search): Asyn
 }
 
 interface OwnerHistory {
-  readonly owner: string;
-  readonly asset: string;
+  readonly account: string;
   readonly since: number;
   readonly now: number;
 }
 
 async function* ownerHistory(
   rpc: Rpc,
-  { owner, asset, since, now }: OwnerHistory,
+  { account, since, now }: OwnerHistory,
 ): AsyncGenerator<ListedTransaction> {
-  const account = await associatedTokenAccount(owner, asset);
   const whole = { minContextSlot: 0, maxPages: Number.POSITIVE_INFINITY, commitment: "finalized" } as const;
   for await (const listed of signatureHistory(rpc, { account, since, now, ...whole })) {
     const { signature, memo, blockTime, err } = listed;
@@ -183,18 +208,19 @@ function judge(landed: Landed, transaction: string, record: PaymentRecord): Find
   if (messageHash(landed) !== record.id) return undefined;
   const { err, preTokenBalances, postTokenBalances } = landed.meta;
   if (err !== null) return { found: "failed", transaction };
-  const { asset, payTo, amount } = record;
+  const { asset, payTo, assetAmount } = record;
   const after = balanceOf(postTokenBalances, asset, payTo);
   if (after === undefined) throw new ChainError("The node shows no token balances of the payment.");
   const risen = after - (balanceOf(preTokenBalances, asset, payTo) ?? 0n);
-  return { found: risen >= amount ? "settled" : "failed", transaction };
+  return { found: risen >= assetAmount ? "settled" : "failed", transaction };
 }
 
-async function associatedTokenAccount(owner: string, mint: string): Promise<string> {
+async function tokenAccountOf(owner: string, mint: string, programOf: ProgramLookup): Promise<string> {
   if (!isAddress(owner) || !isAddress(mint)) throw new ChainError("Not a Solana address.");
+  const program = address(await programOf(mint));
   const [account] = await getProgramDerivedAddress({
     programAddress: ASSOCIATED_TOKEN_PROGRAM,
-    seeds: [encodeAddress.encode(owner), encodeAddress.encode(TOKEN_PROGRAM), encodeAddress.encode(mint)],
+    seeds: [encodeAddress.encode(owner), encodeAddress.encode(program), encodeAddress.encode(mint)],
   });
   return account;
 }

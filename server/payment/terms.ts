@@ -1,7 +1,10 @@
 import type { PaymentRequirementsV1 } from "@x402/core/schemas";
 import type { PaymentRequirements } from "@x402/core/types";
 import type { SupportedKind } from "../../facilitator-client/types.ts";
+import type { TopUpToken } from "../config.ts";
 import type { Route } from "../routes.ts";
+import { amountIn } from "./asset-offers.ts";
+import type { TokenBinding } from "./token.ts";
 
 /** What the merchant fixes for every payment. */
 export interface MerchantTerms {
@@ -96,6 +99,40 @@ export function requirementsFor(
     maxTimeoutSeconds: terms.maxTimeoutSeconds,
     extra: { feePayer: terms.feePayer },
   };
+}
+
+/**
+ * The same price in another token. `symbol` and `decimals` are for whoever shows it to people; undefined where the chain knows
+ * no such amount.
+ */
+export function requirementsIn(
+  token: TopUpToken,
+  route: Route,
+  terms: MerchantTerms & { feePayer: string },
+): PaymentRequirements | undefined {
+  const amount = amountIn(token, route.price);
+  if (amount === undefined) return undefined;
+  const { mint: asset, symbol, decimals } = token;
+  const usdc = requirementsFor(route, terms);
+  return { ...usdc, amount: amount.toString(), asset, extra: { ...usdc.extra, symbol, decimals } };
+}
+
+/** What the token of an offer is good for. One for another asset than USDC is bound to the asset, and to what it buys. */
+export function bindingFor(
+  route: Route,
+  path: string,
+  offer: Pick<PaymentRequirements, "amount" | "asset" | "payTo">,
+  usdc: string,
+): TokenBinding {
+  const { amount, asset, payTo } = offer;
+  const binding = { method: route.method, path, amount, payTo };
+  if (!isOtherAsset(route, asset, usdc)) return binding;
+  return { ...binding, other: { asset, worth: route.price.toString() } };
+}
+
+/** Whether a payment of this route in this asset is one in another token than USDC. Only credit can be paid in such. */
+export function isOtherAsset(route: Route, asset: string, usdc: string): boolean {
+  return route.target.kind === "credit" && asset !== usdc;
 }
 
 /** The same in protocol v1. `resource` is the absolute URL of the call. */

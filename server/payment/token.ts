@@ -1,13 +1,15 @@
 import { randomBytes as cryptoRandomBytes, hash, hkdfSync, timingSafeEqual } from "node:crypto";
 
 /** What a token is good for: one route's method and path, one price, one recipient. */
-interface TokenBinding {
+export interface TokenBinding {
   readonly method: string;
   /** The request's own path, without the query. */
   readonly path: string;
   /** Plain decimal of atomic units. */
   readonly amount: string;
   readonly payTo: string;
+  /** Where it is not USDC: the mint, and what the payment is worth here, MicroUsd in plain decimal. */
+  readonly other?: { readonly asset: string; readonly worth: string };
 }
 
 /** `malformed`: not of a token's shape. `mac`: not ours, or for something else. `memo`: the transaction's memo is not its hash. */
@@ -154,9 +156,11 @@ function createMac(key: Buffer): Mac {
     let end = writtenEnd;
     // A challenge's template asks with the same (readonly) object each time: then its text stands in `inner` already.
     if (binding !== written) {
-      const { method, path, amount, payTo } = binding;
-      // JSON, because it is unambiguous for every string, lone surrogates included.
-      const text = JSON.stringify([method, path, amount, payTo]);
+      const { method, path, amount, payTo, other } = binding;
+      // JSON, because it is unambiguous for every string, lone surrogates included; so is a list of four beside one of six.
+      const text = JSON.stringify(
+        [method, path, amount, payTo].concat(other === undefined ? [] : [other.asset, other.worth]),
+      );
       if (text.length * 3 <= SCRATCH_BYTES - start) {
         end = start + inner.write(text, start);
         written = binding;

@@ -1,6 +1,5 @@
 import { isUtf8 } from "node:buffer";
 import { hash } from "node:crypto";
-import type { MicroUsd } from "../money.ts";
 import {
   associatedTokenAccount,
   Cursor,
@@ -29,7 +28,7 @@ export interface DecodedPayment {
   readonly payer: string;
   readonly payerBytes: Buffer;
   /** Atomic units of `asset`. */
-  readonly amount: MicroUsd;
+  readonly amount: bigint;
   readonly asset: string;
   /** Empty if it has none. */
   readonly memo: string;

@@ -191,6 +191,8 @@ test("the journal has credits and debits, newest first, with the transaction of 
         balance_micro_usd: "9007199254760993",
         payment: null,
         transaction: null,
+        asset: null,
+        asset_amount: null,
       },
       {
         account: browser.account,
@@ -203,6 +205,8 @@ test("the journal has credits and debits, newest first, with the transaction of 
         balance_micro_usd: "20000",
         payment: payment.id,
         transaction: record?.transaction,
+        asset: record?.asset,
+        asset_amount: "20000",
       },
     ],
     next_before: null,

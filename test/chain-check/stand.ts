@@ -40,6 +40,7 @@ export function checkShop(
     asset: localnet.asset,
     network: localnet.network,
     payTo: localnet.merchant,
+    otherAssets: shop.config.topUpTokens.map(({ mint }) => mint),
     since: undefined,
     credit: false,
     reconcile: (id) => gateway.payments.reconciler.reconcile(id),
@@ -85,7 +86,17 @@ export function claimOf(shop: Shop, sale: Pick<Sale, "payment">): ClaimRequest {
   if (!decoded.ok) throw new Error(decoded.problem);
   const { id, payer, amount, asset, memo, feePayer } = decoded.payment;
   return {
-    ...{ id, payer, amount, asset, memo, feePayer, fingerprint: "f".repeat(64) },
+    ...{
+      id,
+      payer,
+      amount,
+      asset,
+      assetAmount: amount,
+      isTopUp: false,
+      memo,
+      feePayer,
+      fingerprint: "f".repeat(64),
+    },
     ...{ payTo: shop.localnet.merchant, network: shop.localnet.network, x402Version: 2 },
     ...{ route: "POST /agent", claimHeight: shop.localnet.height(), identifierHash: undefined },
     beneficiary: undefined,

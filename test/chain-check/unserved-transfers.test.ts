@@ -75,6 +75,8 @@ test("never presented: listed, then credited once, and refused as credited when 
     state: undefined,
     account: sale.account,
     amount: PRICE,
+    asset: shop.localnet.asset,
+    assetAmount: PRICE,
     transaction: expect.any(String),
   };
   const before = dump(shop);

@@ -19,7 +19,7 @@ import {
   serve,
   startSeller,
 } from "./seller.ts";
-import { type StandInRpc, startStandInRpc } from "./stand-in-rpc.ts";
+import { type StandInRpc, startStandInRpc, USDC } from "./stand-in-rpc.ts";
 
 let directory: string;
 const open: Listening[] = [];
@@ -141,6 +141,8 @@ test("--json prints one object", async () => {
   expect(JSON.parse(out.text())).toEqual({
     status: 200,
     price: "0.02",
+    asset: USDC,
+    amount: "0.02",
     payer: RECEIPT.payer,
     transaction: RECEIPT.transaction,
     body: { reply: "hi" },

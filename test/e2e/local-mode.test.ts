@@ -58,6 +58,13 @@ test("without configuration: a banner that says no real money moves, a wallet pa
   const { receivedBy } = await transferOf(paying.output());
   expect(receivedBy).toBe(/merchant +(\w+)/.exec(child.output())?.[1]);
 
+  const topUp = [`${url}/topup`, "-X", "POST", "--asset", "PLAY", "--max-amount", "100"];
+  expect(child.output()).toContain(topUp.join(" "));
+  const toppingUp = pay(...topUp);
+  expect(await toppingUp.exit).toBe(0);
+  expect(toppingUp.output()).toContain("paying 84.210526316 PLAY from ");
+  expect(toppingUp.output()).toContain('"balance":"1.00"');
+
   const secret = await readFile(join(directory, ".farebox/memo-secret"), "utf8");
   const sessionKey = await readFile(join(directory, ".farebox/session-key"), "utf8");
   expect(sessionKey).not.toBe(secret);

@@ -54,6 +54,7 @@ function extensions(route: Route) {
 function challengesOf(v1: boolean) {
   const terms = { current: () => TERMS, knowsFeePayer: () => true };
   return createChallenges({
+    assets: { current: () => [] },
     ...{ terms, tokens: mint, publicUrl: PUBLIC_URL, resource, extensions, v1 },
     headers: ["Access-Control-Allow-Origin", "*"],
   });

@@ -374,7 +374,7 @@ export function exportContract(world: World): void {
   });
 }
 
-function landed({ id, payer, amount, asset, payTo, network, memo, feePayer }: ClaimRequest) {
-  const transfer = { id, payer, amount, asset, payTo, network, memo, feePayer };
+function landed({ id, payer, amount, asset, assetAmount, payTo, network, memo, feePayer }: ClaimRequest) {
+  const transfer = { id, payer, amount, asset, assetAmount, payTo, network, memo, feePayer };
   return { ...transfer, transaction: "landed", reason: "never_presented" };
 }

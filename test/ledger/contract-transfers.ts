@@ -47,9 +47,10 @@ export function transferContract(world: World): void {
     test("without a record one is made that is credited and never served", async () => {
       const asked = request();
       expect(await world.ledger.creditTransfer(landed(asked))).toBe("credited");
-      const { id, payer, amount, asset, payTo, network, memo, feePayer } = asked;
+      const { id, payer, amount, asset, assetAmount, payTo, network, memo, feePayer } = asked;
       const record: PaymentRecord = {
-        ...{ id, payer, amount, asset, payTo, network, memo, feePayer, beneficiary: undefined },
+        ...{ id, payer, amount, asset, assetAmount, payTo, network, memo, feePayer },
+        ...{ beneficiary: undefined, isTopUp: false },
         ...{ state: "credited", fence: 1, fingerprint: "", x402Version: 2, route: "" },
         ...{ claimHeight: undefined, transaction: "landed", reason: "never_served" },
         ...{ watched: false, leased: false, orphaned: false, servings: 0 },
@@ -151,11 +152,12 @@ function landed({
   payer,
   amount,
   asset,
+  assetAmount,
   payTo,
   network,
   memo,
   feePayer,
 }: ClaimRequest): UnservedTransfer {
-  const transfer = { id, payer, amount, asset, payTo, network, memo, feePayer };
+  const transfer = { id, payer, amount, asset, assetAmount, payTo, network, memo, feePayer };
   return { ...transfer, transaction: "landed", reason: "never_served" };
 }

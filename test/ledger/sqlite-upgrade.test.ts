@@ -97,3 +97,52 @@ describe("a ledger of the first version", () => {
     expect(await (await file.open()).balance("wallet:ann")).toBe(50_000n);
   });
 });
+
+describe("a ledger from before top-ups had a kind of their own", () => {
+  const BEFORE = 5;
+
+  function leave(): void {
+    mkdirSync(dirname(file.path), { recursive: true });
+    const db = new Database(file.path);
+    db.pragma("journal_mode = WAL");
+    for (const migration of MIGRATIONS.slice(0, BEFORE)) db.exec(migration);
+    db.exec(`
+      PRAGMA application_id = ${0x46415245};
+      PRAGMA user_version = ${BEFORE};
+      INSERT INTO meta VALUES ('network', 'local');
+      INSERT INTO account (id, balance, trimmed) VALUES ('wallet:ann', 50000, 30000);
+      INSERT INTO journal (seq, account, reference, kind, amount, balance, at) VALUES
+        (7, 'wallet:ann', 'payment:a1', 'owed_credit', 20000, 50000, 1000),
+        (12, 'wallet:ann', 'payment:a2', 'owed_credit', 30000, 50000, 3000);
+      DELETE FROM journal WHERE seq = 12;
+    `);
+    db.prepare(
+      `INSERT INTO payment (id, state, fence, fingerprint, payer, amount, asset, pay_to, network, x402_version, route, memo,
+         fee_payer, tx, watched, created_at, updated_at)
+       VALUES ('a1', 'settled', 3, 'f', 'bob', 20000, 'a', 'p', 'n', 2, 'r', 'm', 'fp', 'tx', 0, 1, 2)`,
+    ).run();
+    db.close();
+  }
+
+  test("reads its old entries and records, and moves what its records say", async () => {
+    leave();
+    const ledger = await file.open();
+    expect(await ledger.journal("wallet:ann")).toMatchObject([{ kind: "owed_credit", amount: 20_000n }]);
+    const record = { amount: 20_000n, assetAmount: 20_000n, isTopUp: false };
+    expect(await ledger.payment("a1")).toMatchObject(record);
+    await bring(ledger, request({ id: "t1", payer: "ann", isTopUp: true }), "credited");
+    expect(await ledger.journal("wallet:ann")).toMatchObject([{ kind: "owed_credit" }, { kind: "topup" }]);
+    expect(await ledger.checkAccounts()).toEqual([]);
+  });
+
+  test("numbers its journal after the newest entry that ever was, though that is trimmed", async () => {
+    leave();
+    const ledger = await file.open();
+    await ledger.creditAccount("wallet:ann", 1n, "r");
+    await ledger.close();
+    const db = new Database(file.path);
+    expect(db.prepare("SELECT seq FROM journal ORDER BY seq").pluck().all()).toEqual([7, 13]);
+    expect(db.pragma("integrity_check", { simple: true })).toBe("ok");
+    db.close();
+  });
+});

@@ -43,6 +43,8 @@ export function request(overrides: Partial<ClaimRequest> = {}): ClaimRequest {
     fingerprint: randomId(),
     payer: `payer-${randomBytes(8).toString("hex")}`,
     amount: 20_000n,
+    assetAmount: overrides.amount ?? 20_000n,
+    isTopUp: false,
     asset: "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v",
     payTo: "merchant",
     network: "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp",

@@ -1,5 +1,6 @@
 import { generateKeyPairSigner } from "@solana/kit";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { TOKEN_2022_PROGRAM } from "../../localnet/token.ts";
 import { openWorld, post, rpcCall, type World } from "./world.ts";
 
 let world: World;
@@ -62,6 +63,38 @@ test("1000 USDC is the most it gives at once", async () => {
     status: 200,
     body: { balance: "1000.00" },
   });
+});
+
+test("gives the play token, of Token-2022, which every Solana client reads as such", async () => {
+  const { address } = await generateKeyPairSigner();
+  const { play } = world.net;
+  const given = await post(url, { address, play: "100" });
+  expect(given).toMatchObject({ status: 200, body: { address, play: "100.00", balance: "100.00" } });
+  const finest = await post(url, { address, play: "0.000000001" });
+  expect(finest.body).toMatchObject({ play: "0.000000001", balance: "100.000000001" });
+  expect(world.net.tokenBalance(address, play)).toBe(100_000_000_001n);
+  expect(world.net.tokenBalance(address)).toBe(0n);
+  const parsed = { encoding: "jsonParsed" };
+  const mint = { program: "spl-token-2022", parsed: { type: "mint", info: { decimals: 9 } } };
+  expect(await rpcCall(world.net, "getAccountInfo", [play, parsed])).toMatchObject({
+    result: { value: { data: mint, owner: TOKEN_2022_PROGRAM } },
+  });
+  const owned = await rpcCall(world.net, "getTokenAccountsByOwner", [address, { mint: play }, parsed]);
+  const tokenAmount = { amount: "100000000001", decimals: 9, uiAmountString: "100.000000001" };
+  expect(owned).toMatchObject({
+    result: { value: [{ account: { data: { parsed: { info: { mint: play, tokenAmount } } } } }] },
+  });
+});
+
+test.each([
+  ["both at once", { address: somebody, usdc: "1", play: "1" }, "invalid_body"],
+  ["ten decimals", { address: somebody, play: "0.0000000001" }, "invalid_amount"],
+  ["zero", { address: somebody, play: "0" }, "invalid_amount"],
+  ["a number", { address: somebody, play: 5 }, "invalid_amount"],
+  ["too much", { address: somebody, play: "1000000.000000001" }, "amount_too_large"],
+])("%s of the play token is a 400", async (_, body, code) => {
+  expect(await post(url, body)).toMatchObject({ status: 400, body: { error: { code } } });
+  expect(world.net.tokenBalance(somebody, world.net.play)).toBe(0n);
 });
 
 test("ten requests for one wallet at once all count", async () => {

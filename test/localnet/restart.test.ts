@@ -58,6 +58,22 @@ describe("what a restart keeps", () => {
     expect(listed[0]).toMatchObject({ signature: sent, memo: "[4] kept" });
   });
 
+  test("mints that were made, and what was given of them", async () => {
+    const first = await start();
+    const payer = await first.payer();
+    const pointer = { bytes: 64, data: Buffer.from([39, 0, ...new Uint8Array(64).fill(7)]) };
+    const mints = [
+      await first.net.createMint({ program: "token", decimals: 0 }),
+      await first.net.createMint({ program: "token-2022", decimals: 9, extensions: [pointer] }),
+      first.net.play,
+    ];
+    for (const mint of mints) await first.net.fund(payer.address, 7n, mint);
+    await first.close();
+    const second = await start();
+    for (const mint of mints) expect(second.net.tokenBalance(payer.address, mint)).toBe(7n);
+    await expect(second.net.fund(payer.address, 1n, payer.address)).rejects.toThrow("is no mint here");
+  });
+
   test("a landed message is still a duplicate, a signed one may still land, an expired one may not", async () => {
     const first = await start();
     const payer = await first.payer();

@@ -51,6 +51,8 @@ function unknownPayment(claimHeight: bigint | undefined): PaymentRecord {
     ...{ id: payment.id, state: "unknown", fence: 1, fingerprint: "", payer: PAYER, amount: 20_000n },
     ...{ asset: USDC, payTo: PAY_TO, network: "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp", x402Version: 2 },
     ...{
+      assetAmount: 20_000n,
+      isTopUp: false,
       route: "POST /agent",
       memo: MEMO,
       feePayer: PAYER,

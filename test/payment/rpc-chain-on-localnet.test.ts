@@ -69,6 +69,8 @@ async function sign(payer: KeyPairSigner, memo?: string, feePayer = localnet.fee
     fingerprint: "",
     payer: payer.address,
     amount: PRICE,
+    assetAmount: PRICE,
+    isTopUp: false,
     asset: localnet.asset,
     payTo: localnet.merchant,
     network: localnet.network,
@@ -125,7 +127,7 @@ describe("the official facilitator settles", () => {
     expect(transaction).toBeDefined();
     expect(await chain.find(payment.record)).toEqual({ found: "settled", transaction });
     expect(await chain.find({ ...payment.record, transaction })).toEqual({ found: "settled", transaction });
-    const dearer = { ...payment.record, amount: PRICE + 1n };
+    const dearer = { ...payment.record, assetAmount: PRICE + 1n };
     expect(await chain.find(dearer)).toEqual({ found: "failed", transaction });
   });
 

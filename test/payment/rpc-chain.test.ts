@@ -43,6 +43,8 @@ function record(of: { readonly id: string }, facts: Partial<PaymentRecord> = {})
     fingerprint: "",
     payer: PAYER,
     amount: 20_000n,
+    assetAmount: 20_000n,
+    isTopUp: false,
     asset: USDC,
     payTo: PAY_TO,
     network: "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp",

@@ -27,11 +27,22 @@ export interface Buyer {
 export async function createBuyer(shop: Pick<Shop, "localnet">, usdc = 5_000_000n): Promise<Buyer> {
   const signer = await generateKeyPairSigner();
   if (usdc > 0n) await shop.localnet.fund(signer.address, usdc);
-  return buyerOf(signer, shop.localnet.rpcUrl);
+  return buyerOf(signer, shop.localnet.rpcUrl, undefined);
 }
 
-function buyerOf(signer: KeyPairSigner, rpcUrl: string): Buyer {
-  const client = new x402Client().register("solana:*", new ExactSvmScheme(signer, { rpcUrl }));
+/** One that pays in this mint and nothing else; it has as much of it as it likes, and no USDC. */
+export async function createTokenBuyer(
+  shop: Pick<Shop, "localnet">,
+  mint: string,
+  amount = 10n ** 15n,
+): Promise<Buyer> {
+  const signer = await generateKeyPairSigner();
+  await shop.localnet.fund(signer.address, amount, mint);
+  return buyerOf(signer, shop.localnet.rpcUrl, mint);
+}
+
+function buyerOf(signer: KeyPairSigner, rpcUrl: string, mint: string | undefined): Buyer {
+  const client = clientFor(mint).register("solana:*", new ExactSvmScheme(signer, { rpcUrl }));
   const clientV1 = new x402Client().registerV1("solana", new ExactSvmSchemeV1(signer, { rpcUrl }));
   // A v1 client never looks at the v2 header.
   const bodyOnly: typeof fetch = async (input, init) => {
@@ -67,6 +78,17 @@ function buyerOf(signer: KeyPairSigner, rpcUrl: string): Buyer {
     send: (url, init, payment) =>
       fetch(url, { ...init, headers: { ...(init?.headers as Record<string, string>), ...payment } }),
   };
+}
+
+/** The official client takes no assets but its own unless it is told to. */
+function clientFor(mint: string | undefined): x402Client {
+  if (mint === undefined) return new x402Client();
+  const client = new x402Client((_version, offers) => {
+    const offer = offers.find(({ asset }) => asset === mint);
+    if (offer === undefined) throw new Error(`the 402 does not offer ${mint}`);
+    return offer;
+  });
+  return client.setSpendControls({ allowedAssets: true });
 }
 
 /** A JSON POST. */

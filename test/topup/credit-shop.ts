@@ -73,8 +73,8 @@ export async function order(
 }
 
 /** What the chain has moved to the seller, by payment. */
-export function landed(shop: KeyedShop): ReadonlyMap<string, bigint> {
-  const found = shop.localnet.transfersTo(shop.localnet.merchant).filter(({ amount }) => amount > 0n);
+export function landed(shop: KeyedShop, mint?: string): ReadonlyMap<string, bigint> {
+  const found = shop.localnet.transfersTo(shop.localnet.merchant, mint).filter(({ amount }) => amount > 0n);
   return new Map(found.map(({ messageHash, amount }) => [messageHash, amount]));
 }
 

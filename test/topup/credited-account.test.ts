@@ -27,6 +27,8 @@ describe("without a key", () => {
     const first = await (await order(shop, buyer, "/topup", body)).send();
     expect(first).toMatchObject({ status: 200, code: undefined });
     expect(first.body).toEqual({
+      asset: shop.localnet.asset,
+      asset_amount: "50000",
       ...{ account: `wallet:${buyer.address}`, amount: "0.05", currency: "USD", balance: "0.05" },
       ...{ transaction: expect.any(String), repeated: false },
     });

@@ -24,7 +24,7 @@ const PERMISSIONS: Readonly<Record<string, string>> = {
   "agent:run": "Run the agent",
 };
 const RESETS = [
-  ["never", "Never: it is the most this key may ever spend"],
+  ["never", "Never"],
   ["daily", "Daily"],
   ["weekly", "Weekly"],
   ["monthly", "Monthly"],

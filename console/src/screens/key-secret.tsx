@@ -30,7 +30,7 @@ export function SecretDialog({ of: key, onClose }: { readonly of: NewKey; readon
       </p>
       <Line name="Secret" text={key.key} />
       <Line name="Line for .env" text={line} />
-      <Line name="Try it" text={curl} />
+      <Line name="Command to try it" text={curl} />
       <footer class="dialog-foot">
         <button type="button" class="primary" onClick={onClose}>
           I have copied it

@@ -1,10 +1,19 @@
 import { useState } from "preact/hooks";
 import { z } from "zod";
-import { accountSchema, topUpsSchema } from "../answers.ts";
+import { formatTokens } from "../../../client/asset.ts";
+import { accountSchema, type Token, topUpsSchema } from "../answers.ts";
 import { dollars, parseDollars, plainDollars } from "../money.ts";
 import { Empty, ErrorNote, Field, Loading, Money, TableBox, Time, Transaction } from "../parts/parts.tsx";
 import { useAction, useAnswer } from "../parts/use-answer.ts";
-import { type Credited, type Progress, resumeTopUp, topUp, unfinishedTopUp } from "../pay-in.ts";
+import {
+  type Credited,
+  type Means,
+  type Progress,
+  quote,
+  resumeTopUp,
+  topUp,
+  unfinishedTopUp,
+} from "../pay-in.ts";
 import { useSession } from "../session.tsx";
 import { WalletError } from "../wallet/wallets.ts";
 
@@ -47,10 +56,14 @@ function PayIn({ wallet, least, most, usual, onCredited }: PayInProps) {
   const { config, payingWallet } = useSession();
   const { doing, run } = useAction();
   const [text, setText] = useState(usual);
+  const [mint, setMint] = useState("");
+  const [quoted, setQuoted] = useState<bigint | undefined>(undefined);
   const [progress, setProgress] = useState<Progress | undefined>(undefined);
   const [credited, setCredited] = useState<Credited | undefined>(undefined);
   const unfinished = doing.kind === "busy" ? undefined : unfinishedTopUp(wallet);
   const problem = problemOf(text, least, most);
+  const amount = parseDollars(text) ?? 0n;
+  const token = config.tokens.find((one) => one.mint === mint);
 
   function start(pay: () => Promise<Credited>): void {
     setCredited(undefined);
@@ -60,23 +73,32 @@ function PayIn({ wallet, least, most, usual, onCredited }: PayInProps) {
         onCredited();
       } finally {
         setProgress(undefined);
+        setQuoted(undefined);
       }
     });
   }
 
-  async function payNow(): Promise<Credited> {
+  async function payNow(means: Means): Promise<Credited> {
     const connected = await payingWallet();
     if (connected === undefined) {
       throw new WalletError(
         "The wallet that you signed in with is not here, or shows another account. Switch it back, or sign in again.",
       );
     }
-    return topUp(connected, parseDollars(text) ?? 0n, config.asset, setProgress);
+    return topUp(connected, amount, means, setProgress);
+  }
+
+  function submit(): void {
+    if (problem !== undefined) return;
+    setCredited(undefined);
+    if (token === undefined) start(() => payNow({ token }));
+    else if (quoted === undefined) run(async () => setQuoted(await quote(amount, token)));
+    else start(() => payNow({ token, amount: quoted }));
   }
 
   return (
     <section class="card" aria-labelledby="pay-in">
-      <h2 id="pay-in">Pay in USDC</h2>
+      <h2 id="pay-in">Pay in</h2>
       {unfinished !== undefined && (
         <div class="note" role="status">
           <p>
@@ -97,7 +119,7 @@ function PayIn({ wallet, least, most, usual, onCredited }: PayInProps) {
           noValidate
           onSubmit={(event) => {
             event.preventDefault();
-            if (problem === undefined) start(payNow);
+            submit();
           }}
         >
           <Field
@@ -111,12 +133,24 @@ function PayIn({ wallet, least, most, usual, onCredited }: PayInProps) {
                 type="text"
                 inputMode="decimal"
                 value={text}
-                onInput={({ currentTarget }) => setText(currentTarget.value)}
+                onInput={({ currentTarget }) => {
+                  setText(currentTarget.value);
+                  setQuoted(undefined);
+                }}
               />
             )}
           </Field>
+          {config.tokens.length > 0 && (
+            <PayWith
+              mint={mint}
+              onChange={(chosen) => {
+                setMint(chosen);
+                setQuoted(undefined);
+              }}
+            />
+          )}
           <button type="submit" class="primary" disabled={doing.kind === "busy" || problem !== undefined}>
-            Pay with your wallet
+            {wordsOfButton(token, quoted)}
           </button>
         </form>
       )}
@@ -131,6 +165,44 @@ function PayIn({ wallet, least, most, usual, onCredited }: PayInProps) {
       </p>
       {doing.kind === "failed" && <ErrorNote error={doing.error} />}
     </section>
+  );
+}
+
+function wordsOfButton(token: Token | undefined, quoted: bigint | undefined): string {
+  if (token === undefined) return "Pay with your wallet";
+  if (quoted === undefined) return `See the price in ${token.symbol}`;
+  return `Pay ${formatTokens(quoted, token.decimals)} ${token.symbol}`;
+}
+
+const NOT_OFFERED: Readonly<Record<string, string>> = {
+  price_missing: "no price",
+  price_in_future: "no price",
+  price_stale: "its price is too old",
+};
+
+/** USDC, or a token that the operator takes at a price of his. */
+function PayWith({ mint, onChange }: { readonly mint: string; readonly onChange: (mint: string) => void }) {
+  const { config } = useSession();
+  const token = config.tokens.find((one) => one.mint === mint);
+  const hint =
+    token === undefined || token.usd_price === null
+      ? undefined
+      : `Taken at $${token.usd_price} less ${token.haircut_percent} %, since its price moves. Mint: ${token.mint}`;
+  return (
+    <Field label="Pay with" hint={hint}>
+      {(ids) => (
+        <select {...ids} value={mint} onChange={({ currentTarget }) => onChange(currentTarget.value)}>
+          <option value="">USDC</option>
+          {config.tokens.map((one) => (
+            <option key={one.mint} value={one.mint} disabled={!one.offered}>
+              {one.offered
+                ? one.symbol
+                : `${one.symbol} (not now: ${NOT_OFFERED[one.reason ?? ""] ?? "not available"})`}
+            </option>
+          ))}
+        </select>
+      )}
+    </Field>
   );
 }
 

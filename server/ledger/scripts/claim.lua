@@ -1,7 +1,7 @@
 -- @include lib money responses account payment
 -- See Ledger.claim. Returns outcome, fence, upfront, response, record.
 local id, fingerprint, payer, amount, asset, pay_to, network, version, route, memo, fee_payer, height, identifier, admit_new,
-  lease_ms, max_in_flight, beneficiary = unpack(ARGV, 2)
+  lease_ms, max_in_flight, beneficiary, asset_amount, topup = unpack(ARGV, 2)
 
 local function answer(outcome, row, fence, response)
   return { outcome, fence or "0", "0", response or false, row and flatten(row) or false, NOW }
@@ -26,7 +26,7 @@ local function open(before)
     id = id, state = "open", lease_until = NOW + tonumber(lease_ms), fingerprint = fingerprint, payer = payer,
     amount = amount, asset = asset, pay_to = pay_to, network = network, x402_version = version, route = route, memo = memo,
     fee_payer = fee_payer, claim_height = height, tx = "", reason = "", orphaned = "0", servings = "0",
-    identifier = identifier, beneficiary = beneficiary, updated_at = NOW, fence = 1, watched = "0", created_at = NOW,
+    identifier = identifier, beneficiary = beneficiary, asset_amount = asset_amount, topup = topup, updated_at = NOW, fence = 1, watched = "0", created_at = NOW,
   }
   if before then
     row.fence = tonumber(before.fence) + 1

@@ -145,12 +145,17 @@ local function beneficiary_of(row)
   return row.beneficiary
 end
 
+-- The kind of its journal entry. Records that are older than top-ups' own kind have no such field.
+local function kind_of(row)
+  return row.topup == "1" and "topup" or "owed_credit"
+end
+
 -- The account may be in another shard: it is credited from outside, and then credit.lua is called again.
 local function elsewhere(row)
-  return { beneficiary_of(row), row.amount, row.fence }
+  return { beneficiary_of(row), row.amount, row.fence, kind_of(row) }
 end
 
 -- What is owed goes onto the payer's wallet account, under a reference that is used once.
 local function credit_owed(row)
-  return (credit("wallet:" .. row.payer, row.amount, "payment:" .. row.id, "owed_credit"))
+  return (credit("wallet:" .. row.payer, row.amount, "payment:" .. row.id, kind_of(row)))
 end

@@ -1,0 +1,85 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { post, termsOf } from "../support/buyer.ts";
+import { hoursAgo, openTokenShop, type TokenShop, yamlOf } from "./token-shop.ts";
+
+let shop: TokenShop;
+beforeAll(async () => {
+  shop = await openTokenShop();
+});
+afterAll(() => shop.close());
+
+interface Item {
+  readonly resource: { readonly url: string };
+  readonly accepts: readonly Record<string, unknown>[];
+}
+
+async function published(path: string): Promise<Item | undefined> {
+  const { items } = (await (await fetch(`${shop.url}/.well-known/x402`)).json()) as { items: Item[] };
+  return items.find(({ resource }) => resource.url === shop.url + path);
+}
+
+/** Without what every challenge makes anew. */
+async function live(path: string): Promise<unknown[]> {
+  const { accepts } = termsOf(await fetch(shop.url + path, post({})));
+  return accepts.map(({ extra, ...offer }) => {
+    const { token: _token, memo: _memo, ...shown } = extra as Record<string, unknown>;
+    return { ...offer, extra: shown };
+  });
+}
+
+test.each(["/topup", "/keys"])(
+  "/.well-known/x402 has the live terms of %s, each token among them",
+  async (path) => {
+    const item = await published(path);
+    expect(item?.accepts).toHaveLength(3);
+    expect(item?.accepts).toEqual(await live(path));
+  },
+);
+
+test.each([1, 2, 3])("the headers of a 402 with %i tokens fit a proxy's buffer of 4 KiB", async (count) => {
+  const third = await shop.localnet.createMint({ program: "token", decimals: 6 });
+  await shop.localnet.createTokenAccount(shop.localnet.merchant, third);
+  const all = [shop.classic, shop.play, { ...shop.classic, symbol: "LONGEST16LETTERS", mint: third }];
+  await shop.restart(yamlOf(all.slice(0, count)));
+  for (const path of ["/topup", "/keys"]) {
+    const response = await fetch(shop.url + path, post({ amount: "2.00" }));
+    expect(termsOf(response).accepts).toHaveLength(1 + count);
+    const head = [...response.headers].map(([name, value]) => `${name}: ${value}\r\n`).join("");
+    expect(head.length).toBeLessThan(4_096);
+  }
+  await shop.restart(yamlOf([shop.classic, shop.play]));
+});
+
+test("/openapi.json names the tokens where credit is sold, and nowhere else", async () => {
+  const document = (await (await fetch(`${shop.url}/openapi.json`)).json()) as {
+    paths: Record<string, { post?: Record<string, unknown> }>;
+  };
+  const { classic, play } = shop;
+  const otherTokens = [classic, play].map(({ symbol, mint, decimals }) => ({
+    symbol,
+    asset: mint,
+    decimals,
+  }));
+  for (const [path, { post: operation }] of Object.entries(document.paths)) {
+    const info = operation?.["x-payment-info"] as { otherTokens?: unknown } | undefined;
+    const sold = path === "/topup" || path === "/keys";
+    expect([path, info?.otherTokens]).toEqual([path, sold ? otherTokens : undefined]);
+  }
+});
+
+test("/llms.txt says what else can be paid in", async () => {
+  const text = await (await fetch(`${shop.url}/llms.txt`)).text();
+  const { classic, play } = shop;
+  const words = `In USDC, or in CLASSIC (${classic.mint}) or PLAY (${play.mint}).`;
+  expect(text.split(words)).toHaveLength(3);
+});
+
+test("a token whose price is too old is in no document", async () => {
+  await shop.restart(yamlOf([shop.classic, { ...shop.play, pricedAt: hoursAgo(25) }]));
+  expect((await published("/topup"))?.accepts).toEqual(await live("/topup"));
+  for (const path of ["/.well-known/x402", "/openapi.json", "/llms.txt"]) {
+    const text = await (await fetch(shop.url + path)).text();
+    expect(text).not.toContain(shop.play.mint);
+    expect(text).toContain(shop.classic.mint);
+  }
+});
