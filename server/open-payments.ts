@@ -44,6 +44,8 @@ export interface OpenedPayments {
   readonly payments: Payments;
   readonly ledger: Ledger;
   readonly merchant: MerchantTerms;
+  /** Undefined: none is configured. */
+  readonly nodes: NodePool | undefined;
   /** How each facilitator is; empty if there is only one. */
   readonly facilitatorHealth: () => readonly FacilitatorHealth[];
   close(): Promise<void>;
@@ -110,6 +112,7 @@ export async function openPayments(options: OpenPaymentsOptions): Promise<Opened
     keyed,
     ledger,
     merchant,
+    nodes,
     facilitatorHealth: opened.health,
     async close() {
       opened.stop();

@@ -5,6 +5,7 @@ import { type Chain, ChainError, type Finding, type ListedTransaction } from "./
 import { balanceOf, type Landed, landedTransaction, messageHash, readLanded } from "./landed-transaction.ts";
 import { createRpc, type Fetch, type Rpc } from "./rpc.ts";
 import { type Listed, signatureHistory } from "./rpc-history.ts";
+import { createSigningReads } from "./signing-reads.ts";
 
 export interface RpcChainOptions {
   /** A Solana JSON-RPC node that keeps transaction history. */
@@ -51,6 +52,7 @@ export function createRpcChain(options: RpcChainOptions): Chain {
   let finalizedSlot = 0;
 
   return {
+    ...createSigningReads(rpc),
     finalizedHeight: async () => {
       const info = await rpc("getEpochInfo", [{ commitment: "finalized" }], epochInfo);
       finalizedSlot = Math.max(finalizedSlot, info.absoluteSlot);
@@ -190,7 +192,8 @@ function judge(landed: Landed, transaction: string, record: PaymentRecord): Find
   return { found: risen >= amount ? "settled" : "failed", transaction };
 }
 
-async function associatedTokenAccount(owner: string, mint: string): Promise<string> {
+/** Of the classic token program. Throws {@link ChainError} where one of the two is no address. */
+export async function associatedTokenAccount(owner: string, mint: string): Promise<string> {
   if (!isAddress(owner) || !isAddress(mint)) throw new ChainError("Not a Solana address.");
   const [account] = await getProgramDerivedAddress({
     programAddress: ASSOCIATED_TOKEN_PROGRAM,
