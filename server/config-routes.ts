@@ -17,9 +17,17 @@ const MOUNTS: readonly { readonly prefix: string; readonly dialect: Dialect }[] 
 /** Sign-in and accounts: a pattern that also matches one of these would sell people the way to their own money. */
 const ACCOUNT_PATHS = [
   "/account",
-  ...["keys", "keys/id", "keys/id/rotate", "usage", "journal", "provider-keys", "provider-keys/name"].map(
-    (rest) => `/account/${rest}`,
-  ),
+  ...[
+    "keys",
+    "keys/id",
+    "keys/id/rotate",
+    "usage",
+    "spend",
+    "journal",
+    "rpc",
+    "provider-keys",
+    "provider-keys/name",
+  ].map((rest) => `/account/${rest}`),
   ...["challenge", "verify", "session", "refresh", "logout", "logout-everywhere"].map(
     (rest) => `/auth/${rest}`,
   ),

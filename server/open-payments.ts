@@ -47,6 +47,8 @@ export interface OpenedPayments {
   readonly merchant: MerchantTerms;
   /** What credit can be paid in besides USDC. */
   readonly topUpTokens: TopUpTokens;
+  /** Undefined: none is configured. */
+  readonly nodes: NodePool | undefined;
   /** How each facilitator is; empty if there is only one. */
   readonly facilitatorHealth: () => readonly FacilitatorHealth[];
   close(): Promise<void>;
@@ -121,6 +123,7 @@ export async function openPayments(options: OpenPaymentsOptions): Promise<Opened
     ledger,
     merchant,
     topUpTokens,
+    nodes,
     facilitatorHealth: opened.health,
     async close() {
       opened.stop();

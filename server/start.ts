@@ -72,7 +72,7 @@ export async function startGateway(options: StartOptions): Promise<RunningGatewa
     },
     routes: config.routes,
     models: () => proxy.models(callPrices(config.routes)),
-    accounts: await openAccountApi(config, ledger, log),
+    accounts: await openAccountApi(config, { ledger, nodes: opened.nodes }, log),
     console: openConsole(config, log, opened.topUpTokens.list, options.consoleDirectory),
     keys: opened.keyed && { authenticator: opened.keyed.authenticator, ledger },
     readiness: () => readiness(opened, proxy),

@@ -11,9 +11,13 @@ import { errorBody, GatewayError } from "../errors.ts";
 import { type AuthRouteParts, authRoutes } from "./auth-routes.ts";
 import type { Callers } from "./caller.ts";
 import type { OwnAccount } from "./own-account.ts";
+import type { SigningRpc } from "./signing-rpc.ts";
+import type { Spend } from "./spend.ts";
 
 export interface AccountApiParts extends AuthRouteParts {
   readonly own: OwnAccount;
+  readonly spend: Spend;
+  readonly rpc: SigningRpc;
   readonly actions: Pick<Actions, "usage" | "usageCsv">;
   readonly onFault: (error: unknown) => void;
 }
@@ -81,7 +85,7 @@ function createWallets(callers: Callers): Wallets {
 
 function accountRoutes(
   router: Router,
-  { own, actions }: AccountApiParts,
+  { own, spend, rpc, actions }: AccountApiParts,
   wallet: (req: Request) => string,
 ): void {
   const id = (req: Request) => param(req, "id");
@@ -118,6 +122,14 @@ function accountRoutes(
     .get(
       "/account/usage",
       usageAnswer(actions, (query, req) => own.usageFilter(wallet(req), query)),
+    )
+    .get(
+      "/account/spend",
+      told((req) => spend(wallet(req), req.query)),
+    )
+    .post(
+      "/account/rpc",
+      told((req) => rpc(wallet(req), req.body)),
     )
     .get(
       "/account/journal",

@@ -6,6 +6,7 @@ import type { Config } from "../config.ts";
 import { isLoopback } from "../config-values.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import type { Logger } from "../log.ts";
+import type { NodePool } from "../payment/node-pool.ts";
 import { createAccountApi } from "./account-api.ts";
 import { createCallers } from "./caller.ts";
 import { createCsrfGuard } from "./csrf.ts";
@@ -13,11 +14,30 @@ import { createOwnAccount } from "./own-account.ts";
 import { createSessions } from "./session.ts";
 import { deriveSessionKeys } from "./session-keys.ts";
 import { createSignIn } from "./sign-in.ts";
+import { createSigningRpc } from "./signing-rpc.ts";
+import { createSpend } from "./spend.ts";
 
 type AccountSettings = Pick<
   Config,
-  "network" | "caip2" | "publicUrl" | "sessionKeys" | "flood" | "keys" | "ownKeys" | "upstreams"
+  | "network"
+  | "caip2"
+  | "asset"
+  | "topUpTokens"
+  | "routes"
+  | "publicUrl"
+  | "sessionKeys"
+  | "flood"
+  | "keys"
+  | "ownKeys"
+  | "upstreams"
 >;
+
+/** Where the facts come from. */
+interface AccountSources {
+  readonly ledger: Ledger;
+  /** Undefined: no node is configured. */
+  readonly nodes: NodePool | undefined;
+}
 
 /**
  * Sign-in and the account API as this configuration allows them, on this ledger; undefined without a session key, which the log
@@ -25,7 +45,7 @@ type AccountSettings = Pick<
  */
 export async function openAccountApi(
   config: AccountSettings,
-  ledger: Ledger,
+  { ledger, nodes }: AccountSources,
   log: Pick<Logger, "info" | "error">,
   clock: () => number = Date.now,
 ): Promise<Router | undefined> {
@@ -57,6 +77,8 @@ export async function openAccountApi(
     challenges: createFloodGuard(flood),
     clientAddress,
     own: createOwnAccount({ actions, ledger, network: caip2 }),
+    spend: createSpend({ ledger, routes: config.routes, clock }),
+    rpc: createSigningRpc({ nodes, mints: [config.asset, ...config.topUpTokens.map(({ mint }) => mint)] }),
     actions,
     onFault: (error) => log.error({ err: error }, "account request failed"),
   });

@@ -1,5 +1,6 @@
 import type { PaymentRecord } from "../ledger/ledger.ts";
 import type { MintAccount } from "./mint-account.ts";
+import type { SigningReads } from "./signing-reads.ts";
 
 /** What a Solana node knows of a payment. `failed`: it landed and moved nothing; it cannot land again. */
 export type Finding =
@@ -40,7 +41,7 @@ export interface BalanceChange {
  * The chain as one node shows it. Every method has a time limit and throws `ChainError` when the node cannot tell;
  * "cannot tell" is never "absent". Whatever is concluded from two answers must be from two of the same node.
  */
-export interface Chain {
+export interface Chain extends SigningReads {
   /** Finalized block height of the node that also answers {@link Chain.find}. */
   finalizedHeight(): Promise<bigint>;
   /** Newest known (processed or confirmed) block height. */

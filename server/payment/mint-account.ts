@@ -9,6 +9,8 @@ export interface MintAccount {
 
 export const TOKEN_PROGRAM = "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA";
 const TOKEN_2022_PROGRAM = "TokenzQdBNbLqP5VEhdkAS6EPFLC1PHnBqCXEpPxuEb";
+/** A mint is of one of these, and its accounts with it. */
+export const TOKEN_PROGRAMS = [TOKEN_PROGRAM, TOKEN_2022_PROGRAM];
 
 const MINT_BYTES = 82;
 /** Token-2022 pads a mint with extensions to the size of a token account; then comes a byte that tells the two apart. */

@@ -145,6 +145,8 @@ export function createNodePool({ nodes, onState }: NodePoolOptions): NodePool {
         }
       },
       tokenAccount: (owner, mint) => watch(member, () => chain.tokenAccount(owner, mint)),
+      latestBlockhash: (commitment) => watch(member, () => chain.latestBlockhash(commitment)),
+      storedAccount: (address, commitment) => watch(member, () => chain.storedAccount(address, commitment)),
       lags(claimHeight) {
         if (member.height === undefined) return true;
         if (claimHeight !== undefined && claimHeight > member.missed) member.missed = claimHeight;

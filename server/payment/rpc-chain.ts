@@ -6,6 +6,7 @@ import { balanceOf, type Landed, landedTransaction, messageHash, readLanded } fr
 import { type MintAccount, readMintAccount, TOKEN_PROGRAM } from "./mint-account.ts";
 import { createRpc, type Fetch, type Rpc } from "./rpc.ts";
 import { type Listed, signatureHistory } from "./rpc-history.ts";
+import { createSigningReads } from "./signing-reads.ts";
 
 export interface RpcChainOptions {
   /** A Solana JSON-RPC node that keeps transaction history. */
@@ -55,6 +56,7 @@ export function createRpcChain(options: RpcChainOptions): Chain {
   let finalizedSlot = 0;
 
   return {
+    ...createSigningReads(rpc),
     finalizedHeight: async () => {
       const info = await rpc("getEpochInfo", [{ commitment: "finalized" }], epochInfo);
       finalizedSlot = Math.max(finalizedSlot, info.absoluteSlot);
@@ -216,8 +218,18 @@ function judge(landed: Landed, transaction: string, record: PaymentRecord): Find
 }
 
 async function tokenAccountOf(owner: string, mint: string, programOf: ProgramLookup): Promise<string> {
-  if (!isAddress(owner) || !isAddress(mint)) throw new ChainError("Not a Solana address.");
-  const program = address(await programOf(mint));
+  return associatedTokenAccount(owner, mint, await programOf(mint));
+}
+
+/** Throws {@link ChainError} where one of the three is no address. */
+export async function associatedTokenAccount(
+  owner: string,
+  mint: string,
+  program: string = TOKEN_PROGRAM,
+): Promise<string> {
+  if (!isAddress(owner) || !isAddress(mint) || !isAddress(program)) {
+    throw new ChainError("Not a Solana address.");
+  }
   const [account] = await getProgramDerivedAddress({
     programAddress: ASSOCIATED_TOKEN_PROGRAM,
     seeds: [encodeAddress.encode(owner), encodeAddress.encode(program), encodeAddress.encode(mint)],

@@ -139,7 +139,7 @@ async function openGate(
 ): Promise<{ gate: Gate; server: Server }> {
   const faults: unknown[] = [];
   const log = { info: () => {}, error: (fields: object | string) => void faults.push(fields) };
-  const router = await openAccountApi(config, ledger, log, clock);
+  const router = await openAccountApi(config, { ledger, nodes: undefined }, log, clock);
   if (router === undefined) throw new Error("The account API is off.");
   const server = createServer(express().use(router)).listen(0, "127.0.0.1");
   await once(server, "listening");

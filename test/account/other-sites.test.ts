@@ -21,6 +21,7 @@ const CHANGES: readonly [string, string][] = [
   ["PATCH", "/account/keys/key_x"],
   ["DELETE", "/account/keys/key_x"],
   ["POST", "/account/keys/key_x/rotate"],
+  ["POST", "/account/rpc"],
   ["PUT", "/account/provider-keys/default"],
   ["DELETE", "/account/provider-keys/default"],
   ["POST", "/auth/logout"],

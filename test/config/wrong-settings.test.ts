@@ -149,6 +149,8 @@ const ROUTES: readonly [key: string, reason: string][] = [
   ["POST /:group/:step", "would also sell /account/keys, which stays free; use a prefix"],
   ["POST /auth/*step", "would also sell /auth/challenge, which stays free; use a prefix"],
   ["POST /account/:what", "would also sell /account/keys, which stays free; use a prefix"],
+  ["POST /account/rpc", "would also sell /account/rpc, which stays free; use a prefix"],
+  ["GET /account/spend", "would also sell /account/spend, which stays free; use a prefix"],
   ["GET /console", CONSOLE],
   ["GET /Console/", CONSOLE],
   ["POST /console/anything/of/mine", CONSOLE],

@@ -31,7 +31,7 @@ test("a person signs in, tops up, makes a key, uses it, rotates it and revokes i
   await page.getByRole("button", { name: "Pay with your wallet" }).click();
   await page.getByText("Credited $2.50. Available now: $2.50.").waitFor();
   expect(wallet.asked.map(({ what }) => what)).toEqual(["message", "transaction"]);
-  expect(await shop.localnet.usdcOf(visitor.address)).toBe(2_500_000n);
+  expect(await shop.localnet.tokenBalance(visitor.address)).toBe(2_500_000n);
   expect(await shop.books(account)).toEqual({ balance: 2_500_000n, held: 0n, journal: 2_500_000n });
   await page.getByRole("region", { name: "Top-ups" }).getByText("$2.50").waitFor();
 

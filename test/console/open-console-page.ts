@@ -3,8 +3,8 @@ import { generateKeyPairSigner, type KeyPairSigner } from "@solana/kit";
 import type { Browser, BrowserContextOptions, Page } from "playwright-core";
 import { inject } from "vitest";
 import { type KeyedShop, openKeyedShop } from "../keyed/keyed-shop.ts";
-import { injectWallet, type TestWallet } from "../support/test-wallet.ts";
 import type { ShopOptions } from "../support/shop.ts";
+import { injectWallet, type TestWallet } from "../support/test-wallet.ts";
 
 /** A shop whose console is the one that is shipped. */
 export function openConsoleShop(options: ShopOptions = {}): Promise<KeyedShop> {

@@ -39,7 +39,7 @@ test("a payment that is not signed costs nothing, and a wallet without money is 
   await page.getByLabel("Amount (USD)").fill("1");
   await page.getByRole("button", { name: "Pay with your wallet" }).click();
   await page.getByRole("alert").getByText("You did not sign the payment. Nothing was spent.").waitFor();
-  expect(await shop.localnet.usdcOf(visitor.address)).toBe(1_000_000n);
+  expect(await shop.localnet.tokenBalance(visitor.address)).toBe(1_000_000n);
   await page.getByLabel("Amount (USD)").fill("1000000");
   await page.getByText("Write an amount from").waitFor();
   await visitor.close();
@@ -61,7 +61,10 @@ test("a session outlives a reload and a refresh, and ends everywhere at once", a
   await other.getByRole("heading", { name: "Overview" }).waitFor();
   await other.getByText("Account").click();
   await other.getByRole("button", { name: "Sign out everywhere" }).click();
-  await other.getByRole("button", { name: WALLET_NAME }).or(other.getByText("No Solana wallet was found")).waitFor();
+  await other
+    .getByRole("button", { name: WALLET_NAME })
+    .or(other.getByText("No Solana wallet was found"))
+    .waitFor();
   await visitor.go("Usage");
   await page.getByText("Your session has ended. Sign in again.").waitFor();
   await other.close();
@@ -92,6 +95,6 @@ test("another account of the wallet is noticed, and cannot pay for the one that 
   await visitor.go("Top up");
   await page.getByRole("button", { name: "Pay with your wallet" }).click();
   await page.getByRole("alert").getByText("shows another account").waitFor();
-  expect(await shop.localnet.usdcOf(other.address)).toBe(5_000_000n);
+  expect(await shop.localnet.tokenBalance(other.address)).toBe(5_000_000n);
   await visitor.close();
 });
