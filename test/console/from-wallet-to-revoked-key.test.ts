@@ -48,9 +48,9 @@ test("a person signs in, tops up, makes a key, uses it, rotates it and revokes i
   await form.getByRole("button", { name: "Create key" }).click();
   const shown = page.getByRole("dialog", { name: "Your new key" });
   await shown.getByText(SHOWN_ONCE).waitFor();
-  const secret = await shown.getByRole("region", { name: "Secret" }).locator("pre").innerText();
+  const secret = await shown.getByRole("region", { name: "Secret" }).locator("pre").textContent();
   expect(secret).toMatch(/^sk_farebox_\w{38}$/);
-  expect(await shown.getByRole("region", { name: "Line for .env" }).locator("pre").innerText()).toBe(
+  expect(await shown.getByRole("region", { name: "Line for .env" }).locator("pre").textContent()).toBe(
     `FAREBOX_API_KEY=${secret}`,
   );
   // It is a secret: a slip of the finger must not take it away.
@@ -78,7 +78,7 @@ test("a person signs in, tops up, makes a key, uses it, rotates it and revokes i
   const rotate = page.getByRole("dialog", { name: "Rotate laptop" });
   await rotate.getByLabel("The old secret").selectOption("now");
   await rotate.getByRole("button", { name: "Rotate key" }).click();
-  const rotated = await shown.getByRole("region", { name: "Secret" }).locator("pre").innerText();
+  const rotated = await shown.getByRole("region", { name: "Secret" }).locator("pre").textContent();
   expect(rotated).not.toBe(secret);
   await shown.getByRole("button", { name: "I have copied it" }).click();
   await expect(ask()).rejects.toMatchObject({ status: 401 });

@@ -42,7 +42,8 @@ export async function visit(
 ): Promise<Visitor> {
   const signer = await generateKeyPairSigner();
   if (usdc > 0n) await shop.localnet.fund(signer.address, usdc);
-  const page = await browser.newPage(context);
+  const tabs = await browser.newContext(context);
+  const page = await tabs.newPage();
   const strangers: string[] = [];
   const faults: string[] = [];
   page.on("request", (request) => {
@@ -67,9 +68,9 @@ export async function visit(
       await page.getByRole("heading", { name: "Overview" }).waitFor();
     },
     async go(screen) {
-      await page.getByRole("link", { name: screen, exact: true }).click();
+      await page.getByRole("navigation").getByRole("link", { name: screen, exact: true }).click();
       await page.getByRole("heading", { name: screen, level: 1 }).waitFor();
     },
-    close: () => page.close(),
+    close: () => tabs.close(),
   };
 }

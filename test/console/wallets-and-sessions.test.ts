@@ -59,7 +59,7 @@ test("a session outlives a reload and a refresh, and ends everywhere at once", a
   const other = await page.context().newPage();
   await other.goto(`${shop.url}/console`);
   await other.getByRole("heading", { name: "Overview" }).waitFor();
-  await other.getByText("Account").click();
+  await other.locator("summary", { hasText: "Account" }).click();
   await other.getByRole("button", { name: "Sign out everywhere" }).click();
   await other
     .getByRole("button", { name: WALLET_NAME })
@@ -67,7 +67,6 @@ test("a session outlives a reload and a refresh, and ends everywhere at once", a
     .waitFor();
   await visitor.go("Usage");
   await page.getByText("Your session has ended. Sign in again.").waitFor();
-  await other.close();
   await visitor.close();
 });
 
