@@ -13,6 +13,7 @@ import type { Ledger } from "./ledger/ledger.ts";
 import type { Logger } from "./log.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
 import type { MicroUsd } from "./money.ts";
+import { observeReceipts } from "./observe-payments.ts";
 import type { FacilitatorHealth } from "./open-facilitators.ts";
 import { type OpenedPayments, openPayments } from "./open-payments.ts";
 import type { TermsSource } from "./payment/facilitators.ts";
@@ -21,6 +22,7 @@ import type { Payments } from "./payments.ts";
 import type { CallPrices } from "./proxy/model-catalog.ts";
 import { createProxy, type UpstreamProxy } from "./proxy/proxy.ts";
 import { quotedRoutes } from "./quoted-routes.ts";
+import { openReceipts } from "./receipts/receipts.ts";
 import { type Route, takesModel } from "./routes.ts";
 
 /** A gateway that listens. */
@@ -49,7 +51,9 @@ const DROP_WARNING_EVERY_MS = 60_000;
 /** Configuration -> parts -> listen. Rejects if the ledger cannot be opened or a port is taken. */
 export async function startGateway({ config, log, onFatal, clock }: StartOptions): Promise<RunningGateway> {
   const metrics = createMetrics();
-  const opened = await openPayments({ settings: config, keyedTier: config, log, metrics, onFatal, clock });
+  const { receipts, documents } = await openReceipts(config, observeReceipts(log, metrics));
+  const settings = { settings: config, keyedTier: config, receipts };
+  const opened = await openPayments({ ...settings, log, metrics, onFatal, clock });
   const { payments, ledger, merchant } = opened;
   const proxy = createProxy({
     ...config,
@@ -61,10 +65,11 @@ export async function startGateway({ config, log, onFatal, clock }: StartOptions
       service: { ...config.service, publicUrl: config.publicUrl, updatedAt: today() },
       routes: publishedRoutes(config, payments.terms, merchant),
       freeRoutes: FREE_ROUTES,
+      fixed: documents,
     },
     routes: config.routes,
     models: () => proxy.models(callPrices(config.routes)),
-    accounts: await openAccountApi(config, ledger, log),
+    accounts: await openAccountApi(config, { ledger, receipts, log }),
     keys: opened.keyed && { authenticator: opened.keyed.authenticator, ledger },
     readiness: () => readiness(opened, proxy),
     onFault: (error) => log.error({ err: error }, "request failed"),

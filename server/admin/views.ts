@@ -6,6 +6,7 @@ import type {
   ProviderKeyRecord,
 } from "../ledger/account-ledger.ts";
 import type { UsageRecord } from "../ledger/call-ledger.ts";
+import type { PaymentRecord } from "../ledger/ledger.ts";
 import { formatUsd, type MicroUsd } from "../money.ts";
 
 /**
@@ -99,6 +100,23 @@ export function journalView(
     ...money("balance", balance),
     payment: payment ?? null,
     transaction: transaction ?? null,
+  };
+}
+
+/** A payment by wallet that credited an account; the record is gone once it was exported and trimmed. */
+export function topUpView(
+  { reference, amount, at }: JournalEntry,
+  record: PaymentRecord | undefined,
+  { kind, receipt }: { readonly kind: string; readonly receipt: string | undefined },
+): View {
+  return {
+    payment: reference.slice("payment:".length),
+    at: iso(at),
+    kind,
+    ...money("amount", amount),
+    asset: record?.asset ?? null,
+    transaction: record?.transaction ?? null,
+    receipt: receipt ?? null,
   };
 }
 

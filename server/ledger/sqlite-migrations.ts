@@ -252,4 +252,5 @@ export const MIGRATIONS: readonly string[] = [
 
   CREATE INDEX journal_account ON journal (account, seq);
   `,
+  "CREATE INDEX journal_paid_in ON journal (account, seq) WHERE kind = 'owed_credit'",
 ];

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import type { ErrorCode } from "../errors.ts";
 import type { Route } from "../routes.ts";
 import type { TermsSource } from "./facilitators.ts";
+import { resourcePath } from "./resource-path.ts";
 import { requirementsFor, requirementsV1For, type Terms } from "./terms.ts";
 
 /** Lengths of what {@link TokenIssuer.issue} yields; each a multiple of 3, so that base64 can be spliced. */
@@ -63,8 +64,6 @@ interface Template {
 /** `","memo":"` brought to a multiple of 3 bytes. */
 const BETWEEN = '","memo":  "';
 const CACHED_PATHS = 1_000;
-/** A longer path of the caller's own making would push the header past what proxies accept. */
-const MAX_PATH = 256;
 
 /**
  * The `PAYMENT-REQUIRED` header is base64 of about 2 KB of JSON of which only token and memo change. All else is encoded
@@ -111,7 +110,7 @@ function makeTemplate(
   code: ErrorCode,
 ): Template {
   const { tokens } = options;
-  const url = options.publicUrl + (path.length > MAX_PATH ? route.path : path);
+  const url = options.publicUrl + resourcePath(route, path);
   const json = paymentRequired(options, route, url, terms, code);
   const [start = "", end = ""] = json.split(SPLICE);
   const padding = " ".repeat((3 - ((Buffer.byteLength(start) + 1) % 3)) % 3);
