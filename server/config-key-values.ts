@@ -8,6 +8,7 @@ import { type MicroUsd, parseUsd } from "./money.ts";
 
 const MIN_SECRET_CHARACTERS = 32;
 const MASTER_KEY_BYTES = 32;
+const PUBLIC_KEY_BYTES = 32;
 /** Decimals of MicroUsd. */
 const MICRO_DECIMALS = 6;
 
@@ -83,6 +84,18 @@ function keyBytes(text: string): Buffer | undefined {
   if (/^[0-9a-f]{64}$/i.test(text)) return Buffer.from(text, "hex");
   if (!/^(?:[A-Za-z0-9+/]{43}|[\w-]{43})=?$/.test(text)) return undefined;
   return Buffer.from(text, "base64");
+}
+
+/** A public Ed25519 key: `x` of its JWK. */
+export function publicKey() {
+  return text("a public key").refine(
+    (value) =>
+      Buffer.from(value, "base64url").toString("base64url") === value &&
+      Buffer.from(value, "base64url").length === PUBLIC_KEY_BYTES,
+    {
+      error: "write the x of the key in /.well-known/jwks.json: 43 characters",
+    },
+  );
 }
 
 /** A proxy's address, or a CIDR range of them. A range of all addresses would believe everybody. */

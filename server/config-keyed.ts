@@ -7,13 +7,14 @@ import { isPlainHttp } from "./config-values.ts";
 /** The settings of keys, first-party tokens and the operator's API. */
 type KeyedSettings = Pick<
   Config,
-  "keys" | "jwt" | "ownKeys" | "sessionKeys" | "alerts" | "flood" | "adminToken"
+  "keys" | "jwt" | "ownKeys" | "sessionKeys" | "receipts" | "alerts" | "flood" | "adminToken"
 >;
 
 /** Settings of file and variables together; what one of them lacks because of another is reported. */
 export function resolveKeyedTier(input: ConfigInput, cwd: string, problems: Problems): KeyedSettings {
   const { env, file } = input;
   reportAlerts(input, problems);
+  reportSharedKey(env, problems);
   if (
     env.FAREBOX_ADMIN_TOKEN !== undefined &&
     env.ADMIN_PORT === undefined &&
@@ -31,6 +32,7 @@ export function resolveKeyedTier(input: ConfigInput, cwd: string, problems: Prob
     jwt: file.jwt === undefined ? undefined : resolveJwt(file.jwt, cwd, problems),
     ownKeys: { masterKeys: env.FAREBOX_MASTER_KEY ?? [], fee: file.byok.fee },
     sessionKeys: env.FAREBOX_SESSION_KEY ?? [],
+    receipts: { ...file.receipts, keys: env.FAREBOX_RECEIPT_KEY ?? [] },
     alerts: {
       webhookUrl: file.alerts.webhookUrl,
       webhookSecret: env.FAREBOX_WEBHOOK_SECRET,
@@ -71,6 +73,14 @@ function resolveJwt(
     billing,
     accountClaim,
   };
+}
+
+/** Whoever may check a receipt for years must not depend on how long a session's key lives. */
+function reportSharedKey(env: ConfigInput["env"], problems: Problems): void {
+  const used = [...(env.FAREBOX_SESSION_KEY ?? []), ...(env.FAREBOX_MASTER_KEY ?? [])].map(({ id }) => id);
+  if (env.FAREBOX_RECEIPT_KEY?.some(({ id }) => used.includes(id)) === true) {
+    problems.add("FAREBOX_RECEIPT_KEY", "must be a key of its own, not that of sessions or provider keys");
+  }
 }
 
 function reportAlerts({ env, file }: ConfigInput, problems: Problems): void {

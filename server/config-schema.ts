@@ -1,5 +1,13 @@
 import { z } from "zod";
-import { addressRange, fee, keyPrefix, masterKeys, secret, tokenPrice } from "./config-key-values.ts";
+import {
+  addressRange,
+  fee,
+  keyPrefix,
+  masterKeys,
+  publicKey,
+  secret,
+  tokenPrice,
+} from "./config-key-values.ts";
 import { topUpTokens } from "./config-topup-tokens.ts";
 import {
   address,
@@ -107,6 +115,12 @@ const topupSchema = z.strictObject({
   tokens: topUpTokens(),
 });
 
+const receiptsSchema = z.strictObject({
+  enabled: flag().default(true),
+  transaction: flag().default(false),
+  formerKeys: z.array(publicKey()).max(100).default([]),
+});
+
 const alertsSchema = z.strictObject({
   webhookUrl: urlWithQuery().optional(),
   allowPrivate: flag().default(false),
@@ -161,6 +175,7 @@ const fileSchema = z.strictObject({
   byok: z.strictObject({ fee: fee().prefault("5%") }).prefault({}),
   topup: topupSchema.nullable().optional(),
   console: flag().default(true),
+  receipts: receiptsSchema.prefault({}),
   alerts: alertsSchema.prefault({}),
   drain: duration("0s", "10m").default(25_000),
   service: serviceSchema.prefault({}),
@@ -198,6 +213,7 @@ const envSchema = z.object({
   FAREBOX_KEY_PEPPER: secret().optional(),
   FAREBOX_MASTER_KEY: masterKeys().optional(),
   FAREBOX_SESSION_KEY: masterKeys().optional(),
+  FAREBOX_RECEIPT_KEY: masterKeys().optional(),
   FAREBOX_WEBHOOK_SECRET: secret().optional(),
   FAREBOX_ADMIN_TOKEN: secret().optional(),
   LEDGER_URL: ledgerUrl().optional(),

@@ -98,6 +98,7 @@ export interface Config {
   readonly sessionKeys: readonly { readonly id: string; readonly key: Buffer }[];
   /** The console for people at `/console`, where the account API is on. */
   readonly console: boolean;
+  readonly receipts: ReceiptsConfig;
   readonly alerts: AlertsConfig;
   readonly flood: FloodConfig;
   readonly server: ServerLimits;
@@ -204,6 +205,18 @@ export interface OwnKeysConfig {
   readonly fee:
     | { readonly kind: "share"; readonly basisPoints: bigint }
     | { readonly kind: "call"; readonly price: MicroUsd };
+}
+
+/** Signed receipts for payments by wallet. */
+export interface ReceiptsConfig {
+  /** False: none are given; the keys stay published. */
+  readonly enabled: boolean;
+  /** Secrets behind the signing keys, newest first; empty: none are given. `id` is derived from the secret. */
+  readonly keys: readonly { readonly id: string; readonly key: Buffer }[];
+  /** Public keys that signed once and stay published: `x` of their JWKs. */
+  readonly formerKeys: readonly string[];
+  /** Name the transaction in them. */
+  readonly transaction: boolean;
 }
 
 export interface AlertsConfig {

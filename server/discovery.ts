@@ -32,6 +32,14 @@ export interface DiscoveryOptions {
   /** The priced routes with today's terms; asked once per request, so it must be cheap. */
   readonly routes: () => readonly PublishedRoute[];
   readonly freeRoutes: readonly FreeRoute[];
+  /** Documents that do not change while the process runs, by path. */
+  readonly fixed?: Readonly<Record<string, FixedDocument>>;
+}
+
+/** A document and its media type. */
+export interface FixedDocument {
+  readonly type: string;
+  readonly body: JsonObject;
 }
 
 type DocumentPath = (typeof PATHS)[number];
@@ -90,12 +98,16 @@ export function publishRoute(route: Route, terms: PublishedTerms): PublishedRout
 export function createDiscovery(options: DiscoveryOptions): Router {
   const documents = memoised(options);
   const router = Router({ strict: true, caseSensitive: true });
-  for (const path of PATHS) {
+  const serve = (path: string, rendered: () => Rendered) =>
     router
       .route(path)
       .options(preflight)
-      .get((req, res) => send(req, res, documents()[path]))
+      .get((req, res) => send(req, res, rendered()))
       .all(refuse);
+  for (const path of PATHS) serve(path, () => documents()[path]);
+  for (const [path, { type, body }] of Object.entries(options.fixed ?? {})) {
+    const rendered = document(type, JSON.stringify(body));
+    serve(path, () => rendered);
   }
   return router;
 }

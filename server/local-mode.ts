@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Config } from "./config.ts";
-import { masterKeys } from "./config-key-values.ts";
+import { type MasterKey, masterKeys } from "./config-key-values.ts";
 import { withUpstream } from "./config-models.ts";
 import { detectModels } from "./proxy/detect-models.ts";
 import { detectOllama, OLLAMA_URL } from "./proxy/detect-ollama.ts";
@@ -35,7 +35,8 @@ export async function startLocalMode(config: Config): Promise<LocalMode> {
     facilitators: [{ url: localnet.facilitatorUrl }],
     memoSecrets:
       config.memoSecrets.length > 0 ? config.memoSecrets : [localSecret(config.dataDir, "memo-secret")],
-    sessionKeys: config.sessionKeys.length > 0 ? config.sessionKeys : [localSessionKey(config.dataDir)],
+    sessionKeys: orLocal(config.sessionKeys, config.dataDir, "session-key"),
+    receipts: { ...config.receipts, keys: orLocal(config.receipts.keys, config.dataDir, "receipt-key") },
   };
   if (config.payTo !== undefined) {
     for (const mint of [localnet.asset, localnet.play]) await localnet.createTokenAccount(config.payTo, mint);
@@ -70,11 +71,9 @@ async function withWhateverRuns(config: Config): Promise<Config> {
   return model === undefined ? config : withUpstream(config, `${OLLAMA_URL}/v1`, model);
 }
 
-/** As `FAREBOX_SESSION_KEY` would be: sessions go on over a restart. */
-function localSessionKey(dataDir: string): Config["sessionKeys"][number] {
-  const [key] = masterKeys().parse(localSecret(dataDir, "session-key"));
-  if (key === undefined) throw new Error(`${join(dataDir, "session-key")} holds no key; delete it.`);
-  return key;
+/** The keys that a variable names, or one of our own: sessions go on, and receipts stay good, over a restart. */
+function orLocal(keys: readonly MasterKey[], dataDir: string, name: string): readonly MasterKey[] {
+  return keys.length > 0 ? keys : masterKeys().parse(localSecret(dataDir, name));
 }
 
 /** Made once: challenges stay valid over a restart. */

@@ -25,6 +25,7 @@ export interface Metrics {
   node(node: number, state: (typeof NODE_STATES)[number]): void;
   /** A payer was credited for a call that was settled and not served. */
   owed(amount: MicroUsd): void;
+  receipt(outcome: "signed" | "failed"): void;
   /** The exposition format, and its media type. */
   text(): Promise<string>;
   readonly contentType: string;
@@ -82,6 +83,12 @@ export function createMetrics(): Metrics {
     help: "Micro-dollars credited to payers that were settled and not served.",
     registers,
   });
+  const receipts = new Counter({
+    name: "farebox_receipts_total",
+    help: "Receipts by whether they could be signed.",
+    labelNames: ["outcome"],
+    registers,
+  });
   const nodes = new Gauge({
     name: "farebox_rpc_node",
     help: "State of each Solana node that is not ok, or was not: 1 for the state it is in.",
@@ -111,6 +118,7 @@ export function createMetrics(): Metrics {
     },
     // Prometheus counts in floating point; the ledger is what says how much is owed.
     owed: (amount) => owed.inc(Number(amount)),
+    receipt: (outcome) => receipts.labels(outcome).inc(),
     text: () => registry.metrics(),
     contentType: registry.contentType,
   };

@@ -4,6 +4,7 @@ import type { Metrics } from "./metrics.ts";
 import { formatUsd, type MicroUsd } from "./money.ts";
 import type { NodePoolOptions, NodeState } from "./payment/node-pool.ts";
 import type { PaymentObserver } from "./payments.ts";
+import type { ReceiptObserver } from "./receipts/receipts.ts";
 
 /** Tells the log and the metrics what happens to requests and payments. */
 export function observePayments(log: Logger, metrics: Metrics): PaymentObserver {
@@ -29,6 +30,17 @@ export function observePayments(log: Logger, metrics: Metrics): PaymentObserver 
     undecided: (count) => metrics.undecided(count),
     credited: (amount) => metrics.owed(amount),
     fault: (error, paymentId) => log.error({ err: error, paymentId }, "payment step failed"),
+  };
+}
+
+/** Tells the log and the metrics of receipts; the answer goes out also where one could not be signed. */
+export function observeReceipts(log: Logger, metrics: Metrics): ReceiptObserver {
+  return {
+    issued(error) {
+      metrics.receipt(error === undefined ? "signed" : "failed");
+      if (error !== undefined)
+        log.error({ err: error }, "a receipt could not be signed: answered without one");
+    },
   };
 }
 

@@ -13,6 +13,7 @@ import type { NodePool } from "./payment/node-pool.ts";
 import type { MerchantTerms } from "./payment/terms.ts";
 import { createPayments, type Payments } from "./payments.ts";
 import { quotedRoutes } from "./quoted-routes.ts";
+import type { Receipts } from "./receipts/receipts.ts";
 import { openTopUpTokens, type TopUpTokens } from "./top-up-tokens.ts";
 
 /** The settings that selling needs, whether a gateway or a middleware sells. */
@@ -58,6 +59,8 @@ export interface OpenPaymentsOptions {
   readonly settings: PaymentSettings;
   /** Undefined: wallets only. */
   readonly keyedTier: KeyedTierSettings | undefined;
+  /** Undefined: none are given. */
+  readonly receipts?: Receipts | undefined;
   readonly log: Logger;
   readonly metrics: Metrics;
   /** The ledger can no longer be trusted to record: the process must stop. */
@@ -112,6 +115,7 @@ export async function openPayments(options: OpenPaymentsOptions): Promise<Opened
     height: () => heights?.upperBound(),
     observer,
     keyed,
+    receipts: options.receipts,
     isQuoted: quotedRoutes(settings.models),
     minimumPayment: settings.facilitators.some(({ url }) => url === "coinbase") ? CDP_MINIMUM : 1n,
   });

@@ -16,11 +16,12 @@ import { createLeaseKeeper } from "./payment/leases.ts";
 import type { NodePool } from "./payment/node-pool.ts";
 import { paymentIdentifierExtension } from "./payment/payment-identifier.ts";
 import { createPaywall, type Paywall, type RequestFacts } from "./payment/paywall.ts";
+import { createProof } from "./payment/proof.ts";
 import { createReconciler, type Reconciler } from "./payment/reconcile.ts";
 import { createRefusedPayments } from "./payment/refused-payments.ts";
 import type { MerchantTerms } from "./payment/terms.ts";
 import { createTokenMint } from "./payment/token.ts";
-import { encodePaymentResponse } from "./payment/wire.ts";
+import type { Receipts } from "./receipts/receipts.ts";
 import { type Route, takesModel } from "./routes.ts";
 import { walletUsage } from "./wallet-usage.ts";
 
@@ -58,6 +59,8 @@ export interface PaymentsOptions {
   readonly keyed: KeyedTier | undefined;
   /** A call of this route costs what its model and its body say. */
   readonly isQuoted: (route: Route) => boolean;
+  /** Undefined: none are given. */
+  readonly receipts: Receipts | undefined;
   /** The facilitator settles nothing smaller, MicroUsd. */
   readonly minimumPayment: bigint;
 }
@@ -133,7 +136,7 @@ export function createPayments(options: PaymentsOptions): Payments {
       keepResponses: settings.storeResponses,
       height: options.height,
       now,
-      proof,
+      proof: createProof(options.receipts),
       onUnknown: (id) => void reconciler.reconcile(id),
       onFault: observer.fault,
       onState: observer.state,
@@ -186,21 +189,6 @@ async function untilReleased(running: () => number): Promise<void> {
 
 /** A 402's resource does not say when it changed. */
 const EPOCH = new Date(0);
-
-/** `PAYMENT-RESPONSE` (v2) and its v1 name, with the same content. */
-function proof(
-  payment: { readonly payer: string; readonly network: string; readonly amount: bigint },
-  transaction: string,
-): Readonly<Record<string, string>> {
-  const encoded = encodePaymentResponse({
-    success: true,
-    transaction,
-    network: payment.network,
-    payer: payment.payer,
-    amount: payment.amount.toString(),
-  });
-  return { "PAYMENT-RESPONSE": encoded, "X-PAYMENT-RESPONSE": encoded };
-}
 
 function extensionsOf(
   route: PublishedRoute,

@@ -15,6 +15,7 @@ import type { Ledger } from "./ledger/ledger.ts";
 import type { Logger } from "./log.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
 import type { MicroUsd } from "./money.ts";
+import { observeReceipts } from "./observe-payments.ts";
 import type { FacilitatorHealth } from "./open-facilitators.ts";
 import { type OpenedPayments, openPayments } from "./open-payments.ts";
 import { amountIn } from "./payment/asset-offers.ts";
@@ -23,6 +24,7 @@ import type { Payments } from "./payments.ts";
 import type { CallPrices } from "./proxy/model-catalog.ts";
 import { createProxy, type UpstreamProxy } from "./proxy/proxy.ts";
 import { quotedRoutes } from "./quoted-routes.ts";
+import { openReceipts } from "./receipts/receipts.ts";
 import { type Route, takesModel } from "./routes.ts";
 import type { PublicToken } from "./top-up-tokens.ts";
 
@@ -57,7 +59,9 @@ const DROP_WARNING_EVERY_MS = 60_000;
 export async function startGateway(options: StartOptions): Promise<RunningGateway> {
   const { config, log, onFatal, clock } = options;
   const metrics = createMetrics();
-  const opened = await openPayments({ settings: config, keyedTier: config, log, metrics, onFatal, clock });
+  const { receipts, documents } = await openReceipts(config, observeReceipts(log, metrics));
+  const settings = { settings: config, keyedTier: config, receipts };
+  const opened = await openPayments({ ...settings, log, metrics, onFatal, clock });
   const { payments, ledger } = opened;
   const proxy = createProxy({
     ...config,
@@ -69,10 +73,11 @@ export async function startGateway(options: StartOptions): Promise<RunningGatewa
       service: { ...config.service, publicUrl: config.publicUrl, updatedAt: today() },
       routes: publishedRoutes(config, opened),
       freeRoutes: FREE_ROUTES,
+      fixed: documents,
     },
     routes: config.routes,
     models: () => proxy.models(callPrices(config.routes)),
-    accounts: await openAccountApi(config, { ledger, nodes: opened.nodes }, log),
+    accounts: await openAccountApi(config, { ledger, nodes: opened.nodes, receipts, log }),
     console: openConsole(config, log, opened.topUpTokens.list, options.consoleDirectory),
     keys: opened.keyed && { authenticator: opened.keyed.authenticator, ledger },
     readiness: () => readiness(opened, proxy),

@@ -136,6 +136,10 @@ function accountRoutes(
       told((req) => own.journal(wallet(req), req.query)),
     )
     .get(
+      "/account/topups",
+      told((req) => own.topUps(wallet(req), req.query)),
+    )
+    .get(
       "/account/provider-keys",
       told((req) => own.listProviderKeys(wallet(req))),
     )

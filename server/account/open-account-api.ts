@@ -7,6 +7,7 @@ import { isLoopback } from "../config-values.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import type { Logger } from "../log.ts";
 import type { NodePool } from "../payment/node-pool.ts";
+import type { Receipts } from "../receipts/receipts.ts";
 import { createAccountApi } from "./account-api.ts";
 import { createCallers } from "./caller.ts";
 import { createCsrfGuard } from "./csrf.ts";
@@ -32,22 +33,24 @@ type AccountSettings = Pick<
   | "upstreams"
 >;
 
-/** Where the facts come from. */
-interface AccountSources {
+export interface AccountApiOptions {
   readonly ledger: Ledger;
   /** Undefined: no node is configured. */
   readonly nodes: NodePool | undefined;
+  /** Undefined: none are given. */
+  readonly receipts: Receipts | undefined;
+  readonly log: Pick<Logger, "info" | "error">;
+  /** Milliseconds since 1970; for tests. */
+  readonly clock?: (() => number) | undefined;
 }
 
 /**
  * Sign-in and the account API as this configuration allows them, on this ledger; undefined without a session key, which the log
- * says. `clock` (ms since 1970) is for tests. The package that checks signatures brings other chains' with it, so it is loaded only here.
+ * says. The package that checks signatures brings other chains' with it, so it is loaded only here.
  */
 export async function openAccountApi(
   config: AccountSettings,
-  { ledger, nodes }: AccountSources,
-  log: Pick<Logger, "info" | "error">,
-  clock: () => number = Date.now,
+  { ledger, nodes, receipts, log, clock = Date.now }: AccountApiOptions,
 ): Promise<Router | undefined> {
   if (config.sessionKeys.length === 0) {
     log.info("the account API is off: FAREBOX_SESSION_KEY is not set");
@@ -76,7 +79,7 @@ export async function openAccountApi(
     callers,
     challenges: createFloodGuard(flood),
     clientAddress,
-    own: createOwnAccount({ actions, ledger, network: caip2 }),
+    own: createOwnAccount({ actions, ledger, receipts, network: caip2 }),
     spend: createSpend({ ledger, routes: config.routes, clock }),
     rpc: createSigningRpc({ nodes, mints: [config.asset, ...config.topUpTokens.map(({ mint }) => mint)] }),
     actions,

@@ -3,17 +3,28 @@ import type { Answer } from "../admin/action-parts.ts";
 import type { Actions } from "../admin/actions.ts";
 import { noProviderKey } from "../admin/actions.ts";
 import { parse } from "../admin/inputs.ts";
-import { accountView, journalView, providerKeyView } from "../admin/views.ts";
+import { accountView, journalView, providerKeyView, topUpView } from "../admin/views.ts";
+import { KEYS_ROUTE, TOPUP_ROUTE } from "../catalog.ts";
 import { integer } from "../config-values.ts";
 import { GatewayError } from "../errors.ts";
+import type { JournalEntry } from "../ledger/account-ledger.ts";
 import type { Ledger } from "../ledger/ledger.ts";
+import type { Receipts } from "../receipts/receipts.ts";
 
 export interface OwnAccountParts {
   readonly actions: Actions;
   readonly ledger: Ledger;
+  /** Undefined: none are given. */
+  readonly receipts: Receipts | undefined;
   /** CAIP-2. */
   readonly network: string;
 }
+
+/** What a payment bought, by its route. */
+const KINDS: ReadonlyMap<string, string> = new Map([
+  [`POST ${TOPUP_ROUTE.path}`, "top_up"],
+  [`POST ${KEYS_ROUTE.path}`, "key_purchase"],
+]);
 
 export type OwnAccount = ReturnType<typeof createOwnAccount>;
 
@@ -21,17 +32,19 @@ export type OwnAccount = ReturnType<typeof createOwnAccount>;
 export const MAX_KEYS = 1_000;
 const DEFAULT_PAGE = 100;
 
-const journalQuery = z.strictObject({
-  before: z.string().min(1).max(40).optional(),
-  limit: integer(1, 1_000).optional(),
-});
+/** Of each a payment is looked up, and a receipt signed. */
+const MAX_TOPUPS = 100;
+
+const before = z.string().min(1).max(40).optional();
+const journalQuery = z.strictObject({ before, limit: integer(1, 1_000).optional() });
+const topUpQuery = z.strictObject({ before, limit: integer(1, MAX_TOPUPS).optional() });
 
 /**
  * The operator's actions, bound to the account of one wallet: `wallet:<address>`. Nothing here takes an account from outside, and
  * what belongs to another is not found. An account that nobody wrote to yet is empty; the first key makes it.
  */
 export function createOwnAccount(parts: OwnAccountParts) {
-  return { ...ownKeys(parts), ...ownRecords(parts), ...ownProviderKeys(parts) };
+  return { ...ownKeys(parts), ...ownRecords(parts), ...ownTopUps(parts), ...ownProviderKeys(parts) };
 }
 
 function ownKeys({ actions, ledger }: OwnAccountParts) {
@@ -95,6 +108,30 @@ function ownRecords({ ledger, network }: OwnAccountParts) {
         }),
       );
       return { journal: shown, next_before: next ?? null };
+    },
+  };
+}
+
+function ownTopUps({ ledger, receipts }: OwnAccountParts) {
+  async function show(wallet: string, entry: JournalEntry) {
+    const [, id = ""] = /^payment:(.+)$/.exec(entry.reference) ?? [];
+    // Another wallet may have paid it in; only then are all payers looked through.
+    const record = (await ledger.payment(id, wallet)) ?? (await ledger.payment(id));
+    const kind = KINDS.get(record?.route ?? "") ?? "owed_credit";
+    // What was not served has none, and another wallet's is that wallet's.
+    const hasReceipt = record?.payer === wallet && kind !== "owed_credit";
+    const path = record?.route.slice(record.route.indexOf(" ") + 1) ?? "";
+    const receipt = hasReceipt ? await receipts?.issue({ ...record, path }) : undefined;
+    return topUpView(entry, record, { kind, receipt });
+  }
+
+  return {
+    /** Payments that credited the account, newest first, each with its transaction and, where it bought credit, its receipt. */
+    async topUps(wallet: string, query: unknown): Promise<Answer> {
+      const { before, limit = MAX_TOPUPS } = parse(topUpQuery, query);
+      const { entries, next } = await ledger.paidInPage(accountOf(wallet), before, limit);
+      const shown = await Promise.all(entries.map((entry) => show(wallet, entry)));
+      return { topups: shown, next_before: next ?? null };
     },
   };
 }

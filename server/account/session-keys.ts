@@ -1,5 +1,6 @@
-import { createHmac, createPrivateKey, createPublicKey, hkdfSync, type KeyObject } from "node:crypto";
+import { createHmac, createPublicKey, hkdfSync, type KeyObject } from "node:crypto";
 import type { Config } from "../config.ts";
+import { ed25519Key } from "../ed25519.ts";
 
 /** What one secret of `FAREBOX_SESSION_KEY` becomes; a key of its own for each purpose. */
 export interface SessionKey {
@@ -12,8 +13,6 @@ export interface SessionKey {
   mac(purpose: "nonce" | "csrf", text: string): Buffer;
 }
 
-/** DER of PKCS #8 in front of the 32 bytes of an Ed25519 private key (RFC 8410 §7). */
-const ED25519_PKCS8 = Buffer.from("302e020100300506032b657004220420", "hex");
 const KEY_BYTES = 32;
 
 /** Newest first: the first signs, all verify. */
@@ -21,8 +20,7 @@ export function deriveSessionKeys(secrets: Config["sessionKeys"]): readonly Sess
   return secrets.map(({ id, key }) => {
     const derive = (purpose: string) =>
       Buffer.from(hkdfSync("sha256", key, "", `farebox session: ${purpose}`, KEY_BYTES));
-    const der = Buffer.concat([ED25519_PKCS8, derive("token")]);
-    const privateKey = createPrivateKey({ key: der, format: "der", type: "pkcs8" });
+    const privateKey = ed25519Key(derive("token"));
     const macs = { nonce: derive("nonce"), csrf: derive("csrf") };
     return {
       id,

@@ -105,6 +105,23 @@ export function journalView(
   };
 }
 
+/** A payment by wallet that credited an account; the record is gone once it was exported and trimmed. */
+export function topUpView(
+  { reference, amount, at }: JournalEntry,
+  record: PaymentRecord | undefined,
+  { kind, receipt }: { readonly kind: string; readonly receipt: string | undefined },
+): View {
+  return {
+    payment: reference.slice("payment:".length),
+    at: iso(at),
+    kind,
+    ...money("amount", amount),
+    asset: record?.asset ?? null,
+    transaction: record?.transaction ?? null,
+    receipt: receipt ?? null,
+  };
+}
+
 /** What does not add up. */
 export function discrepancyView({ account, keyId, problem, recorded, computed }: Discrepancy): View {
   return {

@@ -176,6 +176,11 @@ export interface AccountLedger {
   /** Newest first, at most `limit`; `before` is the `next` of the page before, undefined for the first. One that is no `next` of this store finds nothing. */
   journalPage(account: string, before: string | undefined, limit: number): Promise<JournalPage>;
   /**
+   * The same of those entries alone that a payment by wallet wrote (`payment:<id>`). A page may have fewer than `limit`, or none, though
+   * it is not the last: a store looks through a bounded part of a journal at a time.
+   */
+  paidInPage(account: string, before: string | undefined, limit: number): Promise<JournalPage>;
+  /**
    * Adds money (at least 1), once for each (account, reference). `repeated`: the same amount under this reference is there already;
    * `conflict`: another amount is.
    */

@@ -124,7 +124,13 @@ export interface ClaimRequest {
  * Race: of any number of concurrent claims of one id, one is `claimed` or `resumed`; the others see its lease.
  */
 export type ClaimOutcome =
-  | { readonly outcome: "claimed"; readonly fence: number; readonly upfront: boolean }
+  | {
+      readonly outcome: "claimed";
+      readonly fence: number;
+      readonly upfront: boolean;
+      /** The record's. */
+      readonly createdAt: number;
+    }
   | {
       readonly outcome: "resumed";
       readonly fence: number;

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { AccountLedger, JournalEntry } from "./account-ledger.ts";
+import type { AccountLedger, JournalEntry, JournalPage } from "./account-ledger.ts";
 import { LedgerFault } from "./ledger.ts";
 import { fields, readAccount } from "./redis-rows.ts";
 import { shardKey } from "./redis-shards.ts";
@@ -29,7 +29,14 @@ export function createRedisAccounts(
   store: RedisStore,
 ): Pick<
   AccountLedger,
-  "createAccount" | "accounts" | "account" | "balance" | "journal" | "journalPage" | "creditAccount"
+  | "createAccount"
+  | "accounts"
+  | "account"
+  | "balance"
+  | "journal"
+  | "journalPage"
+  | "paidInPage"
+  | "creditAccount"
 > {
   const { link, shards } = store;
   const read = async (id: string) => {
@@ -58,19 +65,13 @@ export function createRedisAccounts(
       return entries;
     },
     async journalPage(account, before, limit) {
-      if (before !== undefined && !/^\d{1,15}-\d{1,15}$/.test(before))
-        return { entries: [], next: undefined };
-      const key = journalKey(store, account);
-      const end = before === undefined ? "+" : `(${before}`;
-      const page = stream.parse(await link.ask((client) => client.xrevrange(key, end, "-", "COUNT", limit)));
+      const page = await readBackwards(store, account, before, limit);
       return {
-        entries: page.map(([, found]) => {
-          const { key: _key, ...read } = journalEntry.parse(found);
-          return { account, ...read };
-        }),
-        next: page.length < limit ? undefined : page.at(-1)?.[0],
+        entries: page.map(({ entry }) => entry),
+        next: page.length < limit ? undefined : page.at(-1)?.id,
       };
     },
+    paidInPage: (account, before, limit) => paidInPage(store, account, before, limit),
     async creditAccount(account, amount, reference) {
       if (amount <= 0n) throw new LedgerFault("A credit must be more than nothing.");
       const [outcome, balance] = crediting.parse(
@@ -86,6 +87,54 @@ export function createRedisAccounts(
       return { outcome, balance };
     },
   };
+}
+
+interface Placed {
+  /** Its place in the journal. */
+  readonly id: string;
+  readonly entry: JournalEntry;
+}
+
+/** Newest first; `before` that is no place in a journal finds nothing. */
+async function readBackwards(
+  store: RedisStore,
+  account: string,
+  before: string | undefined,
+  limit: number,
+): Promise<readonly Placed[]> {
+  if (before !== undefined && !/^\d{1,15}-\d{1,15}$/.test(before)) return [];
+  const key = journalKey(store, account);
+  const end = before === undefined ? "+" : `(${before}`;
+  const page = stream.parse(
+    await store.link.ask((client) => client.xrevrange(key, end, "-", "COUNT", limit)),
+  );
+  return page.map(([id, found]) => {
+    const { key: _key, ...read } = journalEntry.parse(found);
+    return { id, entry: { account, ...read } };
+  });
+}
+
+/** At most so many parts of a journal are looked through for one page. */
+const MAX_ROUNDS = 5;
+
+async function paidInPage(
+  store: RedisStore,
+  account: string,
+  before: string | undefined,
+  limit: number,
+): Promise<JournalPage> {
+  const entries: JournalEntry[] = [];
+  let next = before;
+  for (let round = 0; round < MAX_ROUNDS; round += 1) {
+    const part = await readBackwards(store, account, next, PAGE);
+    for (const { id, entry } of part) {
+      if (entries.length === limit) return { entries, next };
+      next = id;
+      if (entry.kind === "owed_credit" || entry.kind === "topup") entries.push(entry);
+    }
+    if (part.length < PAGE) return { entries, next: undefined };
+  }
+  return { entries, next };
 }
 
 /** A journal's entries from one id to another, both included, oldest first. It only grows at its end. */

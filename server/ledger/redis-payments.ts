@@ -133,7 +133,7 @@ function claimArguments(request: ClaimRequest): readonly (string | number)[] {
 }
 
 function readClaim([name, fence, upfront, sealed, row, now]: z.infer<typeof claimReply>): ClaimOutcome {
-  if (name === "claimed") return { outcome: name, fence, upfront: upfront === "1" };
+  if (name === "claimed") return { outcome: name, fence, upfront: upfront === "1", createdAt: now };
   if (name === "trimmed" || name === "not_admitted" || name === "too_many_in_flight")
     return { outcome: name };
   const record = readPayment(row, now);

@@ -1,6 +1,6 @@
 import type Database from "better-sqlite3";
 import type { MicroUsd } from "../money.ts";
-import type { AccountRecord, JournalEntry } from "./account-ledger.ts";
+import type { AccountRecord, JournalEntry, JournalPage } from "./account-ledger.ts";
 import { KEY_COLUMNS } from "./sqlite-key-rows.ts";
 import type { Handlers } from "./sqlite-messages.ts";
 import type { PaymentRow } from "./sqlite-rows.ts";
@@ -37,6 +37,7 @@ export function createAccounts(
   | "balance"
   | "journal"
   | "journalPage"
+  | "paidInPage"
   | "creditAccount"
   | "keyBySecret"
 > {
@@ -51,10 +52,8 @@ export function createAccounts(
     `SELECT account, reference, kind, CAST(amount AS TEXT) AS amount, CAST(balance AS TEXT) AS balance, at
      FROM journal WHERE account = ? ORDER BY seq`,
   );
-  const page = db.prepare<[string, number, number], JournalRow & { readonly seq: number }>(
-    `SELECT seq, account, reference, kind, CAST(amount AS TEXT) AS amount, CAST(balance AS TEXT) AS balance, at
-     FROM journal WHERE account = ? AND seq < ? ORDER BY seq DESC LIMIT ?`,
-  );
+  const journalPage = createPages(db, "");
+  const paidInPage = createPages(db, "AND kind IN ('owed_credit', 'topup')");
   const selectKey = db.prepare<[string, number], StoredKey>(
     `SELECT ${KEY_COLUMNS} FROM key_secret s JOIN api_key k ON k.seq = s.key
      WHERE s.hash = ? AND (s.valid_until IS NULL OR s.valid_until > ?)`,
@@ -70,15 +69,8 @@ export function createAccounts(
     account: (_now, id) => read(id),
     balance: (_now, account) => read(account)?.balance ?? 0n,
     journal: (_now, account) => entries.all(account).map(toEntry),
-    journalPage(_now, account, before, limit) {
-      if (before !== undefined && !/^\d{1,15}$/.test(before)) return { entries: [], next: undefined };
-      const rows = page.all(account, before === undefined ? Number.MAX_SAFE_INTEGER : Number(before), limit);
-      const last = rows.length < limit ? undefined : rows.at(-1)?.seq;
-      return {
-        entries: rows.map(({ seq: _seq, ...row }) => toEntry(row)),
-        next: last === undefined ? undefined : String(last),
-      };
-    },
+    journalPage: (_now, ...page) => journalPage(...page),
+    paidInPage: (_now, ...page) => paidInPage(...page),
     creditAccount(now, account, amount, reference) {
       if (amount <= 0n) throw new Error("A credit must be more than nothing.");
       const known = read(account);
@@ -90,6 +82,26 @@ export function createAccounts(
       const account = row === undefined ? undefined : read(row.account);
       return row === undefined || account === undefined ? "unknown" : { key: toKeyRecord(row, now), account };
     },
+  };
+}
+
+/** Reads journals from their ends, page by page; `which` narrows the entries. */
+function createPages(
+  db: Database.Database,
+  which: string,
+): (account: string, before: string | undefined, limit: number) => JournalPage {
+  const page = db.prepare<[string, number, number], JournalRow & { readonly seq: number }>(
+    `SELECT seq, account, reference, kind, CAST(amount AS TEXT) AS amount, CAST(balance AS TEXT) AS balance, at
+     FROM journal WHERE account = ? ${which} AND seq < ? ORDER BY seq DESC LIMIT ?`,
+  );
+  return (account, before, limit) => {
+    if (before !== undefined && !/^\d{1,15}$/.test(before)) return { entries: [], next: undefined };
+    const rows = page.all(account, before === undefined ? Number.MAX_SAFE_INTEGER : Number(before), limit);
+    const last = rows.length < limit ? undefined : rows.at(-1)?.seq;
+    return {
+      entries: rows.map(({ seq: _seq, ...row }) => toEntry(row)),
+      next: last === undefined ? undefined : String(last),
+    };
   };
 }
 

@@ -140,15 +140,19 @@ function createAdmission(db: Database.Database): (now: number, request: ClaimReq
     if (inFlight >= request.maxInFlight) return { outcome: "too_many_in_flight" };
     if (holder !== undefined) dropIdentifier.run(holder.seq);
     const upfront = hasStrike.get(request.payer, now) !== undefined;
-    return { outcome: "claimed", fence: open(now, request), upfront };
+    return { outcome: "claimed", ...open(now, request), upfront };
   };
 }
 
-/** Inserts the record, or re-opens it with the next fence; returns the fence. */
-function createOpener(db: Database.Database): (now: number, request: ClaimRequest) => number {
-  const upsert = db
-    .prepare<unknown[], number>(
-      `INSERT INTO payment (id, state, fence, lease_until, fingerprint, payer, amount, asset, pay_to, network,
+interface Opened {
+  readonly fence: number;
+  readonly createdAt: number;
+}
+
+/** Inserts the record, or re-opens it with the next fence. */
+function createOpener(db: Database.Database): (now: number, request: ClaimRequest) => Opened {
+  const upsert = db.prepare<unknown[], Opened>(
+    `INSERT INTO payment (id, state, fence, lease_until, fingerprint, payer, amount, asset, pay_to, network,
          x402_version, route, memo, fee_payer, claim_height, identifier, beneficiary, asset_amount, topup, watched,
          created_at, updated_at)
        VALUES (?, 'open', 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?)
@@ -160,11 +164,10 @@ function createOpener(db: Database.Database): (now: number, request: ClaimReques
          beneficiary = excluded.beneficiary, asset_amount = excluded.asset_amount, topup = excluded.topup, tx = NULL, reason = NULL,
          orphaned = 0, servings = 0,
          updated_at = excluded.updated_at
-       RETURNING fence`,
-    )
-    .pluck();
+       RETURNING fence, created_at AS createdAt`,
+  );
   return (now, request) => {
-    const fence = upsert.get(
+    const opened = upsert.get(
       request.id,
       now + request.leaseMs,
       request.fingerprint,
@@ -185,7 +188,7 @@ function createOpener(db: Database.Database): (now: number, request: ClaimReques
       now,
       now,
     );
-    if (fence === undefined) throw new Error("The claim wrote no record.");
-    return fence;
+    if (opened === undefined) throw new Error("The claim wrote no record.");
+    return opened;
   };
 }

@@ -81,6 +81,7 @@ const READS: ReadonlySet<Method> = new Set<Method>([
   "balance",
   "journal",
   "journalPage",
+  "paidInPage",
   "keys",
   "key",
   "keyBySecret",

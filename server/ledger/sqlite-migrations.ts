@@ -275,4 +275,5 @@ export const MIGRATIONS: readonly string[] = [
   ALTER TABLE journal_3 RENAME TO journal;
   CREATE INDEX journal_account ON journal (account, seq);
   `,
+  "CREATE INDEX journal_paid_in ON journal (account, seq) WHERE kind IN ('owed_credit', 'topup')",
 ];

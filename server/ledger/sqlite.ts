@@ -68,6 +68,8 @@ function accountCalls(link: Link): AccountLedger {
     journal: (account) => link.call({ method: "journal", args: [account] }),
     journalPage: (account, before, limit) =>
       link.call({ method: "journalPage", args: [account, before, limit] }),
+    paidInPage: (account, before, limit) =>
+      link.call({ method: "paidInPage", args: [account, before, limit] }),
     creditAccount: (account, amount, reference) =>
       link.call({ method: "creditAccount", args: [account, amount, reference] }),
     createKey: (id, account, secret, settings, repeatable) =>

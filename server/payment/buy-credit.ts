@@ -7,6 +7,7 @@ import type { ArrivedPayment } from "./arrived-payment.ts";
 import type { Opening } from "./open-payment.ts";
 import { openingOf, readPayment, refuseUnsellable, type WalletParts } from "./pay-by-wallet.ts";
 import { readBody } from "./read-body.ts";
+import { resourcePath } from "./resource-path.ts";
 import type { Visit } from "./visit.ts";
 import { writeStored } from "./write-answer.ts";
 import type { WalletCharge } from "./x402-charge.ts";
@@ -102,7 +103,11 @@ async function pay(
   if (visit.res.closed) return undefined;
   const answer = await order.answer({ record, fingerprint, repeated: ended.repeated });
   if (answer instanceof GatewayError) return answer;
-  write(parts, visit, record, answer);
+  const path = resourcePath(visit.match.route, visit.match.path);
+  // The protocol's amount is in units of the asset.
+  const proven = { ...record, amount: record.assetAmount, path };
+  const proof = await parts.payments.proof(proven, record.transaction ?? "");
+  write(visit, answer, proof);
   return undefined;
 }
 
@@ -141,10 +146,9 @@ async function settleAndCredit(
 }
 
 function write(
-  { payments }: CreditParts,
   { res }: Visit,
-  record: PaymentRecord,
   answer: Readonly<Record<string, unknown>>,
+  proof: Readonly<Record<string, string>>,
 ): void {
   const body = Buffer.from(JSON.stringify(answer));
   const headers = [
@@ -152,7 +156,5 @@ function write(
     ["X-Content-Type-Options", "nosniff"],
     ["Content-Length", String(body.length)],
   ] as const;
-  // The protocol's amount is in units of the asset.
-  const proven = { ...record, amount: record.assetAmount };
-  writeStored(res, { status: 200, headers, body }, payments.proof(proven, record.transaction ?? ""));
+  writeStored(res, { status: 200, headers, body }, proof);
 }

@@ -5,6 +5,7 @@ import type { ErrorCode } from "../errors.ts";
 import type { Route } from "../routes.ts";
 import type { AssetOffers } from "./asset-offers.ts";
 import type { TermsSource } from "./facilitators.ts";
+import { resourcePath } from "./resource-path.ts";
 import { bindingFor, requirementsFor, requirementsIn, requirementsV1For, type Terms } from "./terms.ts";
 import type { TokenBinding } from "./token.ts";
 
@@ -62,8 +63,6 @@ interface Template {
 /** `","memo":"` brought to a multiple of 3 bytes. */
 const BETWEEN = '","memo":  "';
 const CACHED_PATHS = 1_000;
-/** A longer path of the caller's own making would push the header past what proxies accept. */
-const MAX_PATH = 256;
 
 /**
  * The `PAYMENT-REQUIRED` header is base64 of about 2 KB of JSON of which only token and memo change. All else is encoded
@@ -174,7 +173,7 @@ function withoutBazaar(options: ChallengeOptions): ChallengeOptions {
 }
 
 function urlOf({ publicUrl }: ChallengeOptions, route: Route, path: string): string {
-  return publicUrl + (path.length > MAX_PATH ? route.path : path);
+  return publicUrl + resourcePath(route, path);
 }
 
 function headersOf(options: ChallengeOptions, length: number): readonly string[] {

@@ -31,6 +31,8 @@ export type Opening =
 
 export interface PaymentCall {
   readonly route: Route;
+  /** As its 402 names it (resource-path.ts). */
+  readonly path: string;
   /** Of the request (fingerprint.ts). */
   readonly fingerprint: string;
   /** See {@link PaymentRecord.beneficiary}. */
@@ -126,11 +128,11 @@ async function follow(
 ): Promise<Opening | "again"> {
   switch (outcome.outcome) {
     case "claimed":
-      return verifyClaim(parts, payment, call, outcome.fence, outcome.upfront);
+      return verifyClaim(parts, payment, call, outcome);
     case "resumed":
       return serveSettled(parts, payment, call, outcome.record, outcome.fence, outcome.response);
     case "delivered":
-      return replay(parts, payment, outcome.record, outcome.response);
+      return replay(parts, payment, call, outcome.record, outcome.response);
     case "in_progress":
       return problem("payment_in_progress", 1);
     case "used":
@@ -160,9 +162,9 @@ async function verifyClaim(
   parts: OpenPaymentParts,
   payment: ArrivedPayment,
   call: PaymentCall,
-  fence: number,
-  strikes: boolean,
+  claim: Extract<ClaimOutcome, { readonly outcome: "claimed" }>,
 ): Promise<Opening> {
+  const { fence, createdAt } = claim;
   const request = withoutSecrets(payment);
   parts.leases.hold(payment.transfer.id, fence);
   const source = sourceOf(payment, call);
@@ -175,7 +177,7 @@ async function verifyClaim(
     parts.leases.drop(id, fence);
     return refuseVerify(parts, payment, fence, result);
   }
-  const upfront = strikes || call.route.settle === "upfront";
+  const upfront = claim.upfront || call.route.settle === "upfront";
   const onRefused = () => parts.refusals.settleRefused(source);
   const terms = {
     id,
@@ -184,6 +186,9 @@ async function verifyClaim(
     upfront,
     facilitator,
     settledAs: undefined,
+    x402Version: payment.x402Version,
+    createdAt,
+    path: call.path,
     usage: call.usage,
     onEnd: call.onEnd,
     onRefused,
@@ -259,7 +264,11 @@ async function serveSettled(
     if ((await parts.ledger.deliver(id, fence, undefined)) === "lost")
       return problem("payment_in_progress", 1);
     parts.onState("delivered");
-    return { kind: "replay", response, proof: parts.proof(recordFacts(record), transaction) };
+    return {
+      kind: "replay",
+      response,
+      proof: await parts.proof({ ...record, path: call.path }, transaction),
+    };
   }
   const opened = charge(parts, payment, request, {
     id,
@@ -268,6 +277,9 @@ async function serveSettled(
     upfront: true,
     facilitator: undefined,
     settledAs: transaction,
+    x402Version: record.x402Version,
+    createdAt: record.createdAt,
+    path: call.path,
     usage: call.usage,
     onEnd: call.onEnd,
     onRefused: () => undefined,
@@ -279,15 +291,17 @@ async function serveSettled(
   return credited(record);
 }
 
-function replay(
+async function replay(
   parts: OpenPaymentParts,
   payment: ArrivedPayment,
+  { path }: PaymentCall,
   record: PaymentRecord,
   sealed: SealedResponse | undefined,
-): Opening {
+): Promise<Opening> {
   const response = open(payment, sealed);
   if (response === undefined) return problem("response_not_stored");
-  return { kind: "replay", response, proof: parts.proof(recordFacts(record), record.transaction ?? "") };
+  const proof = await parts.proof({ ...record, path }, record.transaction ?? "");
+  return { kind: "replay", response, proof };
 }
 
 /** An earlier payment of the same payer for the same request: it serves the call, and the new one is left unspent. */
@@ -301,7 +315,7 @@ async function serveOther(
 ): Promise<Opening | "again"> {
   switch (record.state) {
     case "delivered":
-      return replay(parts, payment, record, sealed);
+      return replay(parts, payment, call, record, sealed);
     case "credited":
       return credited(record);
     case "released":
@@ -327,10 +341,7 @@ function charge(
   parts: OpenPaymentParts,
   payment: ArrivedPayment,
   request: FacilitatorRequest,
-  claim: Pick<
-    X402Payment,
-    "id" | "amount" | "fence" | "upfront" | "facilitator" | "settledAs" | "usage" | "onEnd" | "onRefused"
-  >,
+  claim: Omit<X402Payment, "payer" | "network" | "request" | "settleBy" | "responseKeys">,
 ): WalletCharge {
   return createX402Charge(parts, {
     ...claim,
@@ -348,14 +359,6 @@ function open(payment: ArrivedPayment, sealed: SealedResponse | undefined): Stor
 
 function credited(record: PaymentRecord): Opening {
   return { kind: "credited", record };
-}
-
-function recordFacts(record: PaymentRecord): {
-  readonly payer: string;
-  readonly network: string;
-  readonly amount: bigint;
-} {
-  return { payer: record.payer, network: record.network, amount: record.amount };
 }
 
 function problem(code: ErrorCode, retryAfterSeconds?: number): Opening {

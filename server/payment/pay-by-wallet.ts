@@ -9,6 +9,7 @@ import type { Deliveries } from "./deliver.ts";
 import { fingerprint, queryOf } from "./fingerprint.ts";
 import { type Opening, type OpenPaymentParts, openPayment } from "./open-payment.ts";
 import { readBody } from "./read-body.ts";
+import { resourcePath } from "./resource-path.ts";
 import type { Sale } from "./sale.ts";
 import type { Visit } from "./visit.ts";
 import { writeStored } from "./write-answer.ts";
@@ -133,6 +134,7 @@ export async function openingOf(
   try {
     const opening = await openPayment(parts.payments, payment, {
       route,
+      path: resourcePath(route, path),
       fingerprint: requestPrint,
       beneficiary,
       address: parts.clientAddress(req),

@@ -104,6 +104,8 @@ export interface PaymentResponse {
   readonly payer?: string | undefined;
   /** Atomic units, plain decimal. */
   readonly amount?: string | undefined;
+  /** What extensions of the protocol add, by their names. */
+  readonly extensions?: Readonly<Record<string, unknown>> | undefined;
 }
 
 /** The value of `PAYMENT-RESPONSE` and of v1's `X-PAYMENT-RESPONSE`: base64 of the JSON. */

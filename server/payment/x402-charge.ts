@@ -9,6 +9,7 @@ import type { Capture, Charge, ChargeReceipt, Release, SettleResult, StoredRespo
 import type { Settler } from "./facilitators.ts";
 import { tryLastStep } from "./last-step.ts";
 import type { LeaseKeeper } from "./leases.ts";
+import type { Proof, ProvenPayment } from "./proof.ts";
 import { sealResponse } from "./response-store.ts";
 
 export interface X402ChargeParts {
@@ -17,11 +18,7 @@ export interface X402ChargeParts {
   readonly leaseMs: number;
   readonly strikeMs: number;
   readonly storeTtlMs: number;
-  /** The headers that prove a settlement: `PAYMENT-RESPONSE`, and its v1 name. */
-  readonly proof: (
-    payment: Pick<X402Payment, "payer" | "network" | "amount">,
-    transaction: string,
-  ) => Readonly<Record<string, string>>;
+  readonly proof: Proof;
   /** The settlement of this payment is unknown: ask the chain soon. */
   readonly onUnknown: (id: string) => void;
   /** Something failed that the caller must not see but the operator must. */
@@ -33,12 +30,9 @@ export interface X402ChargeParts {
 }
 
 /** One claimed payment, as its charge needs it. */
-export interface X402Payment {
+export interface X402Payment extends ProvenPayment {
   readonly id: string;
   readonly fence: number;
-  readonly payer: string;
-  readonly amount: MicroUsd;
-  readonly network: string;
   readonly request: FacilitatorRequest;
   /** The one that verified it settles it. Undefined if it is settled already. */
   readonly facilitator: Settler | undefined;
@@ -100,7 +94,7 @@ class X402Charge implements WalletCharge {
     parts.leases.hold(payment.id, payment.fence);
     if (payment.settledAs !== undefined) {
       this.#transaction = payment.settledAs;
-      this.#settlement = Promise.resolve(this.#settled(payment.settledAs));
+      this.#settlement = this.#settled(payment.settledAs);
     }
   }
 
@@ -321,8 +315,8 @@ class X402Charge implements WalletCharge {
     return { outcome: "failed", error: new GatewayError("payment_refused") };
   }
 
-  #settled(transaction: string): SettleResult {
-    return { outcome: "settled", headers: this.#parts.proof(this.#payment, transaction) };
+  async #settled(transaction: string): Promise<SettleResult> {
+    return { outcome: "settled", headers: await this.#parts.proof(this.#payment, transaction) };
   }
 
   /** The ledger did not answer: if anything was sent, the record is `settling` and the reconciler will decide it. */

@@ -11,11 +11,13 @@ import type { Config } from "../../server/config.ts";
 import type { Ledger } from "../../server/ledger/ledger.ts";
 import { openSqliteLedger } from "../../server/ledger/sqlite.ts";
 import { loadConfig } from "../../server/load-config.ts";
+import { openReceipts } from "../../server/receipts/receipts.ts";
 import { jsonCall, readJson } from "../support/json-reply.ts";
 
 /** Where the gateways of these tests say they are; a proxy in front would bring requests to them. */
 export const PUBLIC_URL = "https://shop.example.com";
 export const SESSION_KEY = Buffer.alloc(32, 9).toString("hex");
+export const RECEIPT_KEY = Buffer.alloc(32, 5).toString("hex");
 export const OLD_SESSION_KEY = Buffer.alloc(32, 8).toString("hex");
 
 export interface Reply {
@@ -88,6 +90,7 @@ export const SHOP_ENV = {
   UPSTREAM_URL: "https://models.example.com/v1",
   FAREBOX_MEMO_SECRET: "test-secret-test-secret-test-secret-1",
   FAREBOX_SESSION_KEY: SESSION_KEY,
+  FAREBOX_RECEIPT_KEY: RECEIPT_KEY,
   FAREBOX_MASTER_KEY: Buffer.alloc(32, 7).toString("hex"),
 };
 
@@ -139,7 +142,8 @@ async function openGate(
 ): Promise<{ gate: Gate; server: Server }> {
   const faults: unknown[] = [];
   const log = { info: () => {}, error: (fields: object | string) => void faults.push(fields) };
-  const router = await openAccountApi(config, { ledger, nodes: undefined }, log, clock);
+  const { receipts } = await openReceipts(config, { issued: (error) => void (error && faults.push(error)) });
+  const router = await openAccountApi(config, { ledger, nodes: undefined, receipts, log, clock });
   if (router === undefined) throw new Error("The account API is off.");
   const server = createServer(express().use(router)).listen(0, "127.0.0.1");
   await once(server, "listening");

@@ -208,6 +208,20 @@ const WRONG: readonly [yaml: string, env: Record<string, string>, expected: read
   ["", { FAREBOX_MASTER_KEY: "correct horse battery staple" }, [`FAREBOX_MASTER_KEY: ${MASTER}`]],
   ["", { FAREBOX_MASTER_KEY: `${BYTES.toString("hex")},` }, [`FAREBOX_MASTER_KEY: ${MASTER}`]],
   ["", { FAREBOX_SESSION_KEY: "x".repeat(32) }, [`FAREBOX_SESSION_KEY: ${MASTER}`]],
+  ["", { FAREBOX_RECEIPT_KEY: "x".repeat(32) }, [`FAREBOX_RECEIPT_KEY: ${MASTER}`]],
+  [
+    "",
+    { FAREBOX_RECEIPT_KEY: BYTES.toString("hex"), FAREBOX_SESSION_KEY: BYTES.toString("base64") },
+    ["FAREBOX_RECEIPT_KEY: must be a key of its own, not that of sessions or provider keys"],
+  ],
+  [
+    `receipts: { formerKeys: ["${"A".repeat(42)}", "${"A".repeat(42)}B"] }`,
+    {},
+    [
+      "receipts.formerKeys[0]: write the x of the key in /.well-known/jwks.json: 43 characters",
+      "receipts.formerKeys[1]: write the x of the key in /.well-known/jwks.json: 43 characters",
+    ],
+  ],
   [
     "",
     { FAREBOX_MASTER_KEY: `${BYTES.toString("hex")},${BYTES.toString("base64")}` },

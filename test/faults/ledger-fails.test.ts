@@ -154,7 +154,7 @@ describe("a lease is let go of", () => {
         leaseMs: claim.leaseMs,
         strikeMs: 0,
         storeTtlMs: 1_000,
-        proof: () => ({}),
+        proof: async () => ({}),
         onUnknown: ignore,
         onFault: ignore,
         onCredited: ignore,
@@ -163,6 +163,8 @@ describe("a lease is let go of", () => {
       {
         ...claim,
         fence: claimed.fence,
+        createdAt: claimed.createdAt,
+        path: "/agent",
         request: {} as FacilitatorRequest,
         facilitator: { ...({} as Facilitator), settle },
         settleBy: 0,

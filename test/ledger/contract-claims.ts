@@ -77,6 +77,7 @@ export function claimContract(world: World): void {
         outcome: "claimed",
         fence: fence + 1,
         upfront: false,
+        createdAt: created,
       });
       expect(await world.ledger.payment(asked.id)).toMatchObject({
         state: "open",

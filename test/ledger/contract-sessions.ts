@@ -159,6 +159,30 @@ export function sessionContract(world: World): void {
       });
     });
 
+    test("what payments wrote into it comes alone, page by page, also from behind many debits", async () => {
+      const payer = `payer-${randomId()}`;
+      const id = `wallet:${payer}`;
+      const payments = [request({ payer }), request({ payer }), request({ payer })];
+      const [one, two, three] = payments.map((asked) => `payment:${asked.id}`);
+      for (const asked of payments) await bring(world.ledger, asked, "credited");
+      const operators = Array.from({ length: 30 }, (_, nth) => `r${nth}`);
+      for (const reference of operators) await world.ledger.creditAccount(id, 1n, reference);
+      await bring(world.ledger, request(), "credited");
+      const first = await world.ledger.paidInPage(id, undefined, 2);
+      const second = await world.ledger.paidInPage(id, first.next, 2);
+      const pages = [first, second].map(({ entries }) => entries.map(({ reference }) => reference));
+      expect(pages).toEqual([[three, two], [one]]);
+      expect(second.next).toBeUndefined();
+      expect(first.entries[0]).toEqual(
+        (await world.ledger.journal(id)).find(({ reference }) => reference === three),
+      );
+      expect((await world.ledger.paidInPage(id, "x", 2)).entries).toEqual([]);
+      expect(await world.ledger.paidInPage(newId("acct"), undefined, 2)).toEqual({
+        entries: [],
+        next: undefined,
+      });
+    });
+
     test("usage of one model, and no other", async () => {
       const buyer = await customer(world.ledger, 1_000n);
       const facts = usageOf(await held(world.ledger, buyer, 0n));

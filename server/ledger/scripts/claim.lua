@@ -1,5 +1,5 @@
 -- @include lib money responses account payment
--- See Ledger.claim. Returns outcome, fence, upfront, response, record.
+-- See Ledger.claim. Returns outcome, fence, upfront, response, record, and the time: of a claim its record's beginning, else now.
 local id, fingerprint, payer, amount, asset, pay_to, network, version, route, memo, fee_payer, height, identifier, admit_new,
   lease_ms, max_in_flight, beneficiary, asset_amount, topup = unpack(ARGV, 2)
 
@@ -64,4 +64,4 @@ end
 local opened = open(before)
 local upfront_until = redis.call("GET", name("upfront", payer))
 local upfront = upfront_until and tonumber(upfront_until) > NOW
-return { "claimed", opened.fence, upfront and "1" or "0", false, false, NOW }
+return { "claimed", opened.fence, upfront and "1" or "0", false, false, tonumber(opened.created_at) }
