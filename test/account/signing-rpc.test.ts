@@ -253,25 +253,26 @@ describe("what it does not", () => {
     ]);
   });
 
-  test("nobody asks who is not signed in, has no token, comes from another site or has a key", async () => {
+  test("nobody asks who is not signed in, comes from another site or has a key; a token is not needed", async () => {
     const { cookie = "", origin = "" } = browser.headers;
     const ask = (headers: Record<string, string>) =>
       gate.call("POST", "/account/rpc", { body: good, headers });
     const replies = [
       await ask({}),
-      await ask({ cookie, origin }),
+      await ask({ origin }),
       await ask({ ...browser.headers, origin: "https://evil.example" }),
       await ask({ authorization: "Bearer sk_farebox_0000000000000000000000000000000000" }),
       await gate.call("GET", "/account/rpc", { headers: { cookie } }),
     ];
     expect(replies.map((reply) => refusal(reply).slice(0, 2))).toEqual([
       [403, "csrf_refused"],
-      [403, "csrf_refused"],
+      [401, "sign_in_required"],
       [403, "csrf_refused"],
       [401, "tier_not_accepted"],
       [404, "not_found"],
     ]);
     expect(reached()).toEqual([]);
+    expect((await ask({ cookie, origin })).status).toBe(200);
   });
 });
 
