@@ -313,6 +313,35 @@ test.each<[string, () => Promise<{ status: number; text: string }>]>([
   expect((await rpc("getLatestBlockhash")).json).toHaveProperty("result");
 });
 
+test("of what a node says only the known fields go out, and only in bounded size", async () => {
+  const working = node.forward;
+  const account = {
+    executable: false,
+    lamports: 1,
+    owner: USDC,
+    space: 3,
+    rentEpoch: 0,
+    note: "secret of the node",
+  };
+  const stored = (data: Buffer) =>
+    answer({
+      result: {
+        context: { slot: 9, apiVersion: "4.0" },
+        value: { ...account, data: [data.toString("base64"), "base64"] },
+      },
+    });
+  node.forward = async () => stored(Buffer.alloc(3));
+  const small = await rpc("getAccountInfo", [own, base64]);
+  node.forward = async () => stored(Buffer.alloc(8_194));
+  const large = await rpc("getAccountInfo", [own, base64]);
+  node.forward = working;
+  expect(small.json["result"]).toEqual({
+    context: { slot: 9 },
+    value: { data: ["AAAA", "base64"], executable: false, lamports: 1, owner: USDC, space: 3 },
+  });
+  expect(large.json["error"]).toMatchObject({ code: -32603 });
+});
+
 function answer(body: object): { status: number; text: string } {
   return { status: 200, text: JSON.stringify({ jsonrpc: "2.0", id: 1, ...body }) };
 }
