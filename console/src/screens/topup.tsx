@@ -7,6 +7,8 @@ import { Empty, ErrorNote, Field, Loading, Money, TableBox, Time, Transaction } 
 import { useAction, useAnswer } from "../parts/use-answer.ts";
 import {
   type Credited,
+  isDecided,
+  letGo,
   type Means,
   type Progress,
   quote,
@@ -60,6 +62,7 @@ function PayIn({ wallet, least, most, usual, onCredited }: PayInProps) {
   const [quoted, setQuoted] = useState<bigint | undefined>(undefined);
   const [progress, setProgress] = useState<Progress | undefined>(undefined);
   const [credited, setCredited] = useState<Credited | undefined>(undefined);
+  const [, setLetGone] = useState(0);
   const unfinished = doing.kind === "busy" ? undefined : unfinishedTopUp(wallet);
   const problem = problemOf(text, least, most);
   const amount = parseDollars(text) ?? 0n;
@@ -85,7 +88,7 @@ function PayIn({ wallet, least, most, usual, onCredited }: PayInProps) {
         "The wallet that you signed in with is not here, or shows another account. Switch it back, or sign in again.",
       );
     }
-    return topUp(connected, amount, means, setProgress);
+    return topUp({ connected, network: config.network }, amount, means, setProgress);
   }
 
   function submit(): void {
@@ -112,6 +115,23 @@ function PayIn({ wallet, least, most, usual, onCredited }: PayInProps) {
           >
             Finish that top-up
           </button>
+          {isDecided(unfinished) && (
+            <>
+              <p>
+                It is more than an hour old: if it was settled, it is in the list below, or soon will be. If
+                it still has no answer you may let it go.
+              </p>
+              <button
+                type="button"
+                onClick={() => {
+                  letGo(unfinished);
+                  setLetGone((before) => before + 1);
+                }}
+              >
+                Let it go
+              </button>
+            </>
+          )}
         </div>
       )}
       {unfinished === undefined && (
