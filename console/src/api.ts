@@ -51,7 +51,11 @@ export function createApi(onEnded: (why: string) => void): Api {
       .catch(async (error: unknown) => {
         if (!(error instanceof ApiError)) throw error;
         // Another tab was faster: the cookies are new already.
-        if (error.code !== "session_just_refreshed") return false;
+        if (error.code !== "session_just_refreshed") {
+          // Only the service's word ends a session: a connection that drops does not.
+          if (error.status === 401) return false;
+          throw error;
+        }
         csrfToken = (await send("/auth/session", sessionSchema, {})).csrf_token;
         return true;
       })
@@ -90,7 +94,7 @@ export function createApi(onEnded: (why: string) => void): Api {
         return await send(path, schema, options);
       } catch (error) {
         if (!(error instanceof ApiError) || !isOver(error)) throw error;
-        if (await refresh().catch(() => false)) return send(path, schema, options);
+        if (await refresh()) return send(path, schema, options);
         csrfToken = undefined;
         onEnded("Your session has ended. Sign in again.");
         throw error;
@@ -107,7 +111,7 @@ export function createApi(onEnded: (why: string) => void): Api {
         return session;
       } catch (error) {
         if (!(error instanceof ApiError) || error.status !== 401) throw error;
-        return (await refresh().catch(() => false)) ? ask() : undefined;
+        return (await refresh()) ? ask() : undefined;
       }
     },
     forget() {
