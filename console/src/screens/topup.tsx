@@ -16,6 +16,7 @@ import {
   topUp,
   unfinishedTopUp,
 } from "../pay-in.ts";
+import { saveFile } from "../save-file.ts";
 import { useSession } from "../session.tsx";
 import { WalletError } from "../wallet/wallets.ts";
 
@@ -336,16 +337,12 @@ function History() {
 /** A signed receipt, as a file. */
 function Receipt({ jws, payment }: { readonly jws: string | null; readonly payment: string }) {
   if (jws === null) return <span class="muted">–</span>;
-  function save(text: string): void {
-    const url = URL.createObjectURL(new Blob([text], { type: "application/jose" }));
-    const link = document.createElement("a");
-    link.href = url;
-    link.download = `receipt-${payment}.jws`;
-    link.click();
-    URL.revokeObjectURL(url);
-  }
   return (
-    <button type="button" class="small" onClick={() => save(jws)}>
+    <button
+      type="button"
+      class="small"
+      onClick={() => saveFile(`receipt-${payment}.jws`, new Blob([jws], { type: "application/jose" }))}
+    >
       Save receipt
     </button>
   );
