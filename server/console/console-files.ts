@@ -13,8 +13,8 @@ const INDEX = "index.html";
 /** The build names these after their content, so what is there under a name stays the same. */
 const HASHED = `assets${sep}`;
 const FOREVER = "public, max-age=31536000, immutable";
-/** A path that a screen may have. No name begins with a dot; `assets` and `local` are not the page's. */
-const SCREEN = /^(?!\/(?:assets|local)(?:\/|$))(?:\/(?!\.)[\w.~:@-]+)*\/?$/;
+/** A path that a screen may have. No name begins with a dot, and `assets` is no screen. */
+const SCREEN = /^(?!\/assets(?:\/|$))(?:\/(?!\.)[\w.~:@-]+)*\/?$/;
 const NOT_BUILT = "The console is not built. Whoever runs this service builds it with: npm run build";
 
 /** The files of a directory, and its index.html at every path of a screen. GET and HEAD only; `not_found` for everything else. */

@@ -47,6 +47,9 @@ export function createConsole({ directory, config, faucet, onFault }: ConsolePar
   });
   router.get(`${MOUNT}/config.json`, (_req, res) => void res.set("Cache-Control", "no-store").json(config()));
   if (faucet !== undefined) router.post(`${MOUNT}/local/faucet`, ...faucet);
+  router.use(`${MOUNT}/local`, () => {
+    throw new GatewayError("not_found");
+  });
   router.use(MOUNT, createConsoleFiles(directory));
   // Express tells an error handler by its four parameters.
   router.use(MOUNT, (cause: unknown, req: Request, res: Response, _next: NextFunction) => {
