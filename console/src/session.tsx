@@ -83,8 +83,13 @@ export function SessionProvider(props: {
 
   // Another tab has signed in or out: its cookies are this tab's too, and nothing may be shown under a name that is not theirs.
   useEffect(() => {
-    const changed = ({ key }: StorageEvent) => {
-      if (key === SIGNED_IN) resume();
+    const changed = ({ key, newValue }: StorageEvent) => {
+      if (key !== SIGNED_IN) return;
+      if (newValue !== null) resume();
+      else {
+        api.forget();
+        setSignedIn({ kind: "out", notice: "You signed out in another tab." });
+      }
     };
     addEventListener("storage", changed);
     return () => removeEventListener("storage", changed);

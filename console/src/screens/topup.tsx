@@ -56,7 +56,7 @@ interface PayInProps {
 }
 
 function PayIn({ wallet, least, most, usual, onCredited }: PayInProps) {
-  const { config, payingWallet } = useSession();
+  const { api, config, payingWallet } = useSession();
   const { doing, run } = useAction();
   const [text, setText] = useState(usual);
   const [mint, setMint] = useState("");
@@ -83,6 +83,8 @@ function PayIn({ wallet, least, most, usual, onCredited }: PayInProps) {
   }
 
   async function payNow(means: Means): Promise<Credited> {
+    // The chain is asked by Solana's own client, which refreshes no session.
+    await api.call("/account", accountSchema);
     const connected = await payingWallet();
     if (connected === undefined) {
       throw new WalletError(
