@@ -1,5 +1,6 @@
 import { setTimeout } from "node:timers/promises";
 import { bazaarExtension } from "../well-known/bazaar.ts";
+import { jsonBytes } from "../well-known/fit.ts";
 import { resourceOf } from "../well-known/resource.ts";
 import type { PublishedRoute } from "../well-known/types.ts";
 import { createClientAddress } from "./auth/client-address.ts";
@@ -111,7 +112,7 @@ export function createPayments(options: PaymentsOptions): Payments {
         resourceOf({ ...options.service, publicUrl: options.publicUrl, updatedAt: EPOCH }, publish(route)),
       v1: settings.v1,
       headers: CORS_HEADERS,
-      extensions: (route) => extensionsOf(publish(route), settings.paymentIdentifier),
+      extensions: (route, lessBytes) => extensionsOf(publish(route), settings.paymentIdentifier, lessBytes),
     }),
     reader: createPaymentReader({
       terms: facilitators,
@@ -193,8 +194,10 @@ const EPOCH = new Date(0);
 function extensionsOf(
   route: PublishedRoute,
   identifier: PaymentConfig["paymentIdentifier"],
+  lessBytes: number,
 ): Readonly<Record<string, unknown>> {
-  const bazaar = bazaarExtension(route);
+  const usual = bazaarExtension(route);
+  const bazaar = usual && lessBytes > 0 ? bazaarExtension(route, jsonBytes(usual) - lessBytes) : usual;
   return {
     ...(bazaar === undefined ? {} : { bazaar }),
     ...(identifier === "off"

@@ -59,6 +59,8 @@ interface Watched {
   readonly path: string;
   /** Undefined: the chain has nothing against it. */
   problem: Extract<TokenProblem, `mint_${string}` | "no_token_account"> | undefined;
+  /** The price's problem that the log was last told of. */
+  told: TokenProblem | undefined;
 }
 
 /** A start waits this long for nodes that do not answer; then they are asked on in the background. */
@@ -72,7 +74,7 @@ const LOOK_EVERY_MS = 5_000;
 export async function openTopUpTokens(options: TopUpTokensOptions): Promise<TopUpTokens> {
   const { nodes, log, now, lookEveryMs = LOOK_EVERY_MS } = options;
   const watched = options.tokens.map((token, index): Watched => {
-    return { token, path: `topup.tokens[${index}].mint`, problem: "mint_unread" };
+    return { token, path: `topup.tokens[${index}]`, problem: "mint_unread", told: undefined };
   });
   const opened = { started: false };
   const lookAtAll = async (pool: NodePool): Promise<void> => {
@@ -80,18 +82,18 @@ export async function openTopUpTokens(options: TopUpTokensOptions): Promise<TopU
     await Promise.all(open.map((each) => lookAt(pool, each, options, opened)));
   };
   let timer: NodeJS.Timeout | undefined;
-  if (nodes !== undefined && watched.length > 0) {
-    const first = lookAtAll(nodes);
+  if (watched.length > 0) {
+    const first = nodes === undefined ? Promise.resolve() : lookAtAll(nodes);
     first.catch(() => undefined);
     await Promise.race([first, wait(START_WAIT_MS, undefined, { ref: false })]);
     opened.started = true;
     const next = async (): Promise<void> => {
-      await lookAtAll(nodes).catch((error: unknown) => log.error({ err: error }, "topup.tokens"));
-      if (watched.every(({ problem }) => problem === undefined || problem === "mint_refused")) {
-        clearInterval(timer);
-      }
+      for (const each of watched) tellPrice(each, log, now());
+      if (nodes !== undefined) await lookAtAll(nodes);
     };
-    timer = setInterval(() => void next(), lookEveryMs).unref();
+    const onFault = (error: unknown): void => log.error({ err: error }, "topup.tokens");
+    timer = setInterval(() => void next().catch(onFault), lookEveryMs).unref();
+    for (const each of watched) tellPrice(each, log, now());
   }
   const problemOf = (each: Watched): TokenProblem | undefined =>
     priceProblem(each.token, now()) ?? each.problem;
@@ -129,6 +131,17 @@ function priceProblem({ price, maxAgeMs }: TopUpToken, now: number): TokenProble
   return now - price.at >= maxAgeMs ? "price_stale" : undefined;
 }
 
+/** One line when a price stops being good, and one when it is good again. */
+function tellPrice(each: Watched, log: Logger, now: number): void {
+  const problem = priceProblem(each.token, now);
+  if (problem === each.told) return;
+  each.told = problem;
+  const { path, token } = each;
+  const { symbol } = token;
+  if (problem === undefined) log.info({ symbol }, `${path}: the price is good; the token is offered`);
+  else log.warn({ symbol, problem }, `${path}: the token is not offered until it has a fresh price`);
+}
+
 async function lookAt(
   nodes: NodePool,
   each: Watched,
@@ -141,8 +154,8 @@ async function lookAt(
     const refusal = refuseMint(await nodes.ask((node) => node.mint(mint)), decimals);
     if (refusal !== undefined) {
       each.problem = "mint_refused";
-      if (!opened.started) throw new Error(`${path}: ${refusal}`);
-      log.error({ mint }, `${path}: ${refusal}. The token is not offered.`);
+      if (!opened.started) throw new Error(`${path}.mint: ${refusal}`);
+      log.error({ mint }, `${path}.mint: ${refusal}. The token is not offered.`);
       return;
     }
     const account = await nodes.ask((node) => node.tokenAccount(payTo, mint));
@@ -150,13 +163,14 @@ async function lookAt(
     if (problem !== undefined && each.problem !== problem) {
       log.error(
         { payTo, tokenAccount: account.address, mint },
-        `${path}: payTo has no token account for it, so it is not offered. Create it once: spl-token create-account ${mint} --owner ${payTo} --fee-payer <keypair>`,
+        `${path}.mint: payTo has no token account for it, so it is not offered. Create it once: spl-token create-account ${mint} --owner ${payTo} --fee-payer <keypair>`,
       );
     }
     each.problem = problem;
   } catch (error) {
     if (!(error instanceof ChainError)) throw error;
-    if (!opened.started) log.warn({ err: error, mint }, `${path}: cannot be read now, so it is not offered`);
+    if (!opened.started)
+      log.warn({ err: error, mint }, `${path}.mint: cannot be read now, so it is not offered`);
   }
 }
 

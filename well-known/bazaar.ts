@@ -35,12 +35,12 @@ export function inputSchema(route: PublishedRoute): JsonObject {
 /**
  * The 402's `extensions.bazaar`: an example call, an example answer and the JSON Schema 2020-12 that describes both
  * (specs/extensions/bazaar.md). At most {@link BAZAAR_MAX_BYTES}: a larger route loses prose, then the inner parts of its
- * schema, then the example answer. Undefined when even the example call alone is too large.
+ * schema, then the example answer; `maxBytes` asks for less. Undefined when even the example call alone is too large.
  *
  * A route with path parameters gets a `routeTemplate`, under which an index files all its URLs. Their values differ from call
  * to call and are left out (`pathParams` is optional), so that the extension is the same for every call and encoded once.
  */
-export function bazaarExtension(route: PublishedRoute): JsonObject | undefined {
+export function bazaarExtension(route: PublishedRoute, maxBytes = BAZAAR_MAX_BYTES): JsonObject | undefined {
   const full = inputSchema(route);
   const call = sampleOf(full);
   const lean = withoutProse(full);
@@ -54,7 +54,7 @@ export function bazaarExtension(route: PublishedRoute): JsonObject | undefined {
   ];
   const surplus = Math.max(0, Buffer.byteLength(resourceDescription(route)) - DESCRIPTION_BYTES);
   return firstWithin(
-    BAZAAR_MAX_BYTES - surplus,
+    Math.min(maxBytes, BAZAAR_MAX_BYTES - surplus),
     contents
       .filter((content) => !LOOKS_FOREIGN.test(JSON.stringify(content.input)))
       .map((content) => () => extension(route, call, content)),

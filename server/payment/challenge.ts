@@ -35,8 +35,8 @@ export interface ChallengeOptions {
   readonly resource: (route: Route) => object;
   /** Answer with the v1 envelope as body; false = the v2 object. */
   readonly v1: boolean;
-  /** `extensions` of a route's PaymentRequired. */
-  readonly extensions: (route: Route) => Readonly<Record<string, unknown>>;
+  /** `extensions` of a route's PaymentRequired, in so many bytes less than usual if possible. */
+  readonly extensions: (route: Route, lessBytes: number) => Readonly<Record<string, unknown>>;
   /** Sent with every challenge (CORS). */
   readonly headers: readonly string[];
 }
@@ -153,24 +153,15 @@ function makeWithOthers(
   });
   const url = urlOf(options, route, path);
   const whole = paymentRequired(options, route, url, code, accepts);
-  const fits = (Buffer.byteLength(whole) / 3) * 4 <= MAX_HEADER_CHARS;
-  const json = fits ? whole : paymentRequired(withoutBazaar(options), route, url, code, accepts);
+  const surplus = Buffer.byteLength(whole) - MAX_HEADER_BYTES;
+  const json = surplus <= 0 ? whole : paymentRequired(options, route, url, code, accepts, surplus);
   const body = bytesOf(json);
   const header = Buffer.from(json).toString("base64");
   return { headers: [...headersOf(options, body.length), "PAYMENT-REQUIRED", header], body };
 }
 
-/** Beside the other headers this is what fits into 4 KiB, the buffer of a proxy in front that has its usual settings. */
-const MAX_HEADER_CHARS = 3_500;
-
-/** The description for catalogues is the part that nobody needs to pay. */
-function withoutBazaar(options: ChallengeOptions): ChallengeOptions {
-  const extensions = (route: Route): Readonly<Record<string, unknown>> => {
-    const { bazaar: _bazaar, ...others } = options.extensions(route);
-    return others;
-  };
-  return { ...options, extensions };
-}
+/** In base64 and beside the other headers this fits into 4 KiB, the buffer of a proxy in front that has its usual settings. */
+const MAX_HEADER_BYTES = 2_700;
 
 function urlOf({ publicUrl }: ChallengeOptions, route: Route, path: string): string {
   return publicUrl + resourcePath(route, path);
@@ -203,13 +194,14 @@ function paymentRequired(
   url: string,
   code: ErrorCode,
   accepts: readonly PaymentRequirements[],
+  lessBytes = 0,
 ): string {
   const document = {
     x402Version: 2,
     error: code,
     resource: { ...options.resource(route), url },
     accepts,
-    extensions: options.extensions(route),
+    extensions: options.extensions(route, lessBytes),
   };
   return JSON.stringify(document);
 }

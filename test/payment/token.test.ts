@@ -37,6 +37,23 @@ describe("a token is good for what it was issued for, and for nothing else", () 
     expect(mint.check(token, memo, { ...binding, ...change })).toEqual(refused("mac"));
   });
 
+  test("one for another asset than USDC: not for a third, not for other dollars, not for USDC, and not the other way", () => {
+    const other = { asset: "PLAY111111111111111111111111111111111111111", worth: "50000" };
+    const inOther = { ...binding, other };
+    const issued = mint.issue(inOther);
+    expect(mint.check(issued.token, issued.memo, inOther)).toEqual(genuine);
+    for (const wrong of [
+      binding,
+      { ...inOther, other: { ...other, asset: binding.payTo } },
+      { ...inOther, other: { ...other, worth: "50001" } },
+      { ...inOther, other: { asset: other.asset.slice(0, -1), worth: `1${other.worth}` } },
+      { ...inOther, amount: "20001" },
+    ]) {
+      expect(mint.check(issued.token, issued.memo, wrong)).toEqual(refused("mac"));
+    }
+    expect(mint.check(token, memo, inOther)).toEqual(refused("mac"));
+  });
+
   test("not with another memo", () => {
     const another = mint.issue(binding);
     for (const wrong of [another.memo, "", memo.toLowerCase(), `${memo} `, memo.slice(1)]) {

@@ -34,9 +34,9 @@ async function createKey(page: Page, label: string): Promise<string> {
   await openKeyForm(page, label);
   await page.getByRole("button", { name: "Create key" }).click();
   const shown = page.getByRole("dialog", { name: "Your new key" });
-  const secret = await shown.getByRole("region", { name: "Secret" }).locator("pre").innerText();
+  const secret = await shown.getByRole("region", { name: "Secret" }).locator("pre").textContent();
   await shown.getByRole("button", { name: "I have copied it" }).click();
-  return secret;
+  return secret ?? "";
 }
 
 async function openKeyForm(page: Page, label: string): Promise<void> {

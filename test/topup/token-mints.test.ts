@@ -55,12 +55,12 @@ function tokenOf(mint: string, decimals = 6): TopUpToken {
   return { symbol: "T", mint, decimals, price, maxAgeMs: 3_600_000, haircutBasisPoints: 0n };
 }
 
-function openTokens(tokens: readonly TopUpToken[], lookEveryMs?: number) {
+function openTokens(tokens: readonly TopUpToken[], lookEveryMs?: number, now = Date.now) {
   const chain = createRpcChain({ url: proxy.url, timeoutMs: 2_000, asset: localnet.asset });
   const nodes = createNodePool({ nodes: [chain], onState: () => {} });
   const { lines, line, destination } = keepLines();
   const log = createLogger({ level: "info", destination });
-  const options = { tokens, nodes, payTo: localnet.merchant, log, now: Date.now };
+  const options = { tokens, nodes, payTo: localnet.merchant, log, now };
   const opened = openTopUpTokens(lookEveryMs === undefined ? options : { ...options, lookEveryMs });
   return { opened, lines, line };
 }
@@ -164,6 +164,24 @@ test("without an account of the merchant's it is not offered, the log says how t
     expect(tokens.list()).toMatchObject([{ offered: false, reason: "no_token_account" }]);
     await localnet.createTokenAccount(localnet.merchant, mint);
     await untilOffered(tokens);
+  } finally {
+    tokens.close();
+  }
+});
+
+test("a price that goes stale while the gateway runs is told once in the log", async () => {
+  let ahead = 0;
+  const now = () => Date.now() + ahead;
+  const { opened, line, lines } = openTokens([tokenOf(localnet.play, 9)], 10, now);
+  const tokens = await opened;
+  try {
+    expect(lines).toEqual([]);
+    ahead = 3_600_000;
+    const { msg } = await line({ level: "warn", problem: "price_stale" });
+    expect(msg).toBe("topup.tokens[0]: the token is not offered until it has a fresh price");
+    ahead = 0;
+    await line({ level: "info", symbol: "T" });
+    expect(lines).toHaveLength(2);
   } finally {
     tokens.close();
   }

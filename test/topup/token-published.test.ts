@@ -1,3 +1,11 @@
+import {
+  checkEndpointSchema,
+  getOpenAPI,
+  getProbe,
+  getWarningsForOpenAPI,
+  isOpenApiParseFailure,
+  validatePaymentRequiredDetailed,
+} from "@agentcash/discovery";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { post, termsOf } from "../support/buyer.ts";
 import { hoursAgo, openTokenShop, type TokenShop, yamlOf } from "./token-shop.ts";
@@ -64,6 +72,23 @@ test("/openapi.json names the tokens where credit is sold, and nowhere else", as
     const info = operation?.["x-payment-info"] as { otherTokens?: unknown } | undefined;
     const sold = path === "/topup" || path === "/keys";
     expect([path, info?.otherTokens]).toEqual([path, sold ? otherTokens : undefined]);
+  }
+});
+
+test("@agentcash/discovery has nothing to object to, and finds every asset", async () => {
+  const source = (await getOpenAPI(shop.url))._unsafeUnwrap();
+  if (source === null || isOpenApiParseFailure(source)) throw new Error(JSON.stringify(source));
+  expect(getWarningsForOpenAPI(source)).toEqual([]);
+  for (const path of ["/topup", "/keys"]) {
+    const probes = (await getProbe(shop.url + path))._unsafeUnwrap();
+    const probe = probes.find(({ method }) => method === "POST");
+    const result = validatePaymentRequiredDetailed(probe?.paymentRequiredBody);
+    expect(result).toMatchObject({ valid: true, version: 2, issues: [] });
+    const checked = await checkEndpointSchema({ url: shop.url + path, probe: true });
+    if (!checked.found) throw new Error(checked.message);
+    const advisory = checked.advisories.find(({ method }) => method === "POST");
+    const assets = [shop.localnet.asset, shop.classic.mint, shop.play.mint];
+    expect(advisory?.paymentOptions).toMatchObject(assets.map((asset) => ({ protocol: "x402", asset })));
   }
 });
 
