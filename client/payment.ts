@@ -2,7 +2,8 @@ import { z } from "zod";
 import { fromBase64, toBase64 } from "./base64.ts";
 import { FareboxError } from "./farebox-error.ts";
 
-const paymentSchema = z.object({
+/** What {@link Payment} is, for whoever reads one back. */
+export const paymentSchema = z.object({
   method: z.string(),
   url: z.url({ protocol: /^https?$/ }),
   /** `PAYMENT-SIGNATURE` or `Idempotency-Key`, and what the body is. */

@@ -173,3 +173,8 @@ export type UsageRecord = Usage["usage"][number];
 export type Spend = z.infer<typeof spendSchema>;
 export type ProviderKey = z.infer<typeof providerKeySchema>;
 export type Alerts = z.infer<typeof alertsSchema>;
+
+/** What a person calls a key: its label or, where it has none, what is known of its secret. */
+export function nameOf({ label, prefix, last4 }: Key): string {
+  return label.trim() === "" ? `${prefix}…${last4}` : label.trim();
+}

@@ -28,6 +28,8 @@ export interface CallOptions {
 /** Talks to the account API on the page's own origin. All methods reject only with {@link ApiError}. */
 export interface Api {
   call<Answer>(path: string, schema: z.ZodType<Answer>, options?: CallOptions): Promise<Answer>;
+  /** An answer that is no JSON, as it is. */
+  file(path: string): Promise<Blob>;
   /** After a sign-in. */
   begin(session: Session): void;
   /** Whether the browser's cookies still carry a session. */
@@ -51,7 +53,11 @@ export function createApi(onEnded: (why: string) => void): Api {
       .catch(async (error: unknown) => {
         if (!(error instanceof ApiError)) throw error;
         // Another tab was faster: the cookies are new already.
-        if (error.code !== "session_just_refreshed") return false;
+        if (error.code !== "session_just_refreshed") {
+          // Only the service's word ends a session: a connection that drops does not.
+          if (error.status === 401) return false;
+          throw error;
+        }
         csrfToken = (await send("/auth/session", sessionSchema, {})).csrf_token;
         return true;
       })
@@ -71,12 +77,7 @@ export function createApi(onEnded: (why: string) => void): Api {
     if (csrfToken !== undefined && method !== "GET") headers.set("x-csrf-token", csrfToken);
     if (idempotencyKey !== undefined) headers.set("idempotency-key", idempotencyKey);
     const init = { method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) };
-    const response = await fetch(path, init).catch(() => {
-      throw new ApiError(
-        "unreachable",
-        "The service cannot be reached. Check your connection and try again.",
-      );
-    });
+    const response = await reach(path, init);
     const json: unknown = await response.json().catch(() => undefined);
     if (!response.ok) throw readError(response, json);
     const parsed = schema.safeParse(json);
@@ -84,18 +85,26 @@ export function createApi(onEnded: (why: string) => void): Api {
     throw new ApiError("unreadable", "The service gave an answer that this page does not understand.");
   }
 
+  async function inSession<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
+    try {
+      return await ask();
+    } catch (error) {
+      if (!(error instanceof ApiError) || !isOver(error)) throw error;
+      if (await refresh()) return ask();
+      csrfToken = undefined;
+      onEnded("Your session has ended. Sign in again.");
+      throw error;
+    }
+  }
+
   return {
-    async call(path, schema, options = {}) {
-      try {
-        return await send(path, schema, options);
-      } catch (error) {
-        if (!(error instanceof ApiError) || !isOver(error)) throw error;
-        if (await refresh().catch(() => false)) return send(path, schema, options);
-        csrfToken = undefined;
-        onEnded("Your session has ended. Sign in again.");
-        throw error;
-      }
-    },
+    call: (path, schema, options = {}) => inSession(() => send(path, schema, options)),
+    file: (path) =>
+      inSession(async () => {
+        const response = await reach(path, {});
+        if (!response.ok) throw readError(response, await response.json().catch(() => undefined));
+        return response.blob();
+      }),
     begin(session) {
       csrfToken = session.csrf_token;
     },
@@ -107,13 +116,21 @@ export function createApi(onEnded: (why: string) => void): Api {
         return session;
       } catch (error) {
         if (!(error instanceof ApiError) || error.status !== 401) throw error;
-        return (await refresh().catch(() => false)) ? ask() : undefined;
+        return (await refresh()) ? ask() : undefined;
       }
     },
     forget() {
       csrfToken = undefined;
     },
   };
+}
+
+async function reach(path: string, init: RequestInit): Promise<Response> {
+  try {
+    return await fetch(path, init);
+  } catch {
+    throw new ApiError("unreachable", "The service cannot be reached. Check your connection and try again.");
+  }
 }
 
 function isOver({ status, code }: ApiError): boolean {

@@ -63,6 +63,9 @@ async function loadConfig(): Promise<ConsoleConfig> {
 
 function Page() {
   const { signedIn, retry, config } = useSession();
+  useEffect(() => {
+    if (signedIn.kind === "out") document.title = `${config.name} console`;
+  }, [signedIn.kind]);
   return (
     <>
       {config.local && (
@@ -94,6 +97,7 @@ function Inside({ wallet }: { readonly wallet: string }) {
   const [first, setFirst] = useState(true);
   // A screen reader is told of the new screen; at the first one it reads the page anyway.
   useEffect(() => {
+    document.title = `${TITLES[screen]} · ${config.name}`;
     if (first) setFirst(false);
     else heading.current?.focus();
   }, [screen]);

@@ -1,6 +1,7 @@
 import { address } from "@solana/kit";
+import { z } from "zod";
 import { FareboxError } from "../../client/farebox-error.ts";
-import type { Payment } from "../../client/payment.ts";
+import { type Payment, paymentSchema } from "../../client/payment.ts";
 import { createPaymentFetch, type PaymentEvent, type PaymentFetch } from "../../client/payment-fetch.ts";
 import { formatPrice, readTerms, type Terms } from "../../client/terms.ts";
 import { readTokenBalance } from "../../client/token-balance.ts";
@@ -22,25 +23,50 @@ export interface Credited {
   readonly transaction: string | null;
 }
 
-/** One unfinished payment of a wallet, kept across reloads: it is sent again and no second one is signed. It holds no key. */
-const STORED_UNDER = "farebox-unfinished-topup";
+/**
+ * The unfinished payment of each wallet, kept across reloads: it is sent again and no second one is signed. It holds no key. One
+ * entry for each wallet, so that another person's top-up in this browser does not take its place.
+ */
+const storedUnder = (wallet: string): string => `farebox-unfinished-topup:${wallet}`;
+/** Long after its blockhash and its stored answer: whatever became of it is in the ledger by then. */
+const DECIDED_AFTER_MS = 3_600_000;
 const RPC_PATH = "/account/rpc";
+const ONE_AT_A_TIME =
+  "A top-up of this wallet has no answer yet: finish it first. Load this page again to see it. Nothing was signed.";
 
-interface Unfinished {
-  readonly wallet: string;
+const unfinishedSchema = z.object({
+  wallet: z.string(),
   /** Micro-dollars, exact. */
-  readonly amount: string;
-  readonly payment: Payment;
-}
+  amount: z.string().regex(/^\d+$/),
+  payment: paymentSchema,
+});
+type Unfinished = Readonly<z.infer<typeof unfinishedSchema>>;
 
 /** A top-up that was signed and has no end yet. */
 export function unfinishedTopUp(wallet: string): Unfinished | undefined {
   try {
-    const stored: unknown = JSON.parse(localStorage.getItem(STORED_UNDER) ?? "null");
-    return isUnfinished(stored) && stored.wallet === wallet ? stored : undefined;
+    const stored: unknown = JSON.parse(localStorage.getItem(storedUnder(wallet)) ?? "null");
+    const { data } = unfinishedSchema.safeParse(stored);
+    return data?.wallet === wallet ? data : undefined;
   } catch {
     return undefined;
   }
+}
+
+/** Whether its answer can teach nothing more: it may be let go, so that it does not stand in the way for ever. */
+export function isDecided({ payment }: Unfinished): boolean {
+  return Date.now() - payment.signedAt > DECIDED_AFTER_MS;
+}
+
+/** Only this one: another tab may have signed since. */
+export function letGo({ wallet, payment }: Unfinished): void {
+  const stored = unfinishedTopUp(wallet);
+  if (stored === undefined || proofOf(stored.payment) !== proofOf(payment)) return;
+  localStorage.removeItem(storedUnder(wallet));
+}
+
+function proofOf({ headers }: Payment): string | undefined {
+  return headers["PAYMENT-SIGNATURE"];
 }
 
 /** What a person pays with: USDC, or so much of a token as {@link quote} said. */
@@ -59,39 +85,56 @@ export async function quote(amount: bigint, { mint }: Token): Promise<bigint> {
   return readTerms(response, undefined, mint).price;
 }
 
+/** Who pays, and on which network (CAIP-2). */
+export interface Payer {
+  readonly connected: Connected;
+  readonly network: string;
+}
+
 /**
  * Pays `amount` in, once: asks for the terms, has the wallet sign them, and sends the same payment until the service says what
  * became of it. Rejects with WalletError, ApiError or FareboxError; a payment without an end stays kept for {@link resumeTopUp}.
  */
 export async function topUp(
-  connected: Connected,
+  { connected, network }: Payer,
   amount: bigint,
   means: Means,
   tell: (progress: Progress) => void,
 ): Promise<Credited> {
   const wallet = connected.account.address;
+  let signed: Unfinished | undefined;
   tell({ step: "price" });
   const pay = createPaymentFetch({
-    wallet: createWalletSigner(connected),
+    wallet: createWalletSigner(connected, network),
     rpcUrl: new URL(RPC_PATH, location.origin).href,
+    networks: [network],
     maxPrice: amount,
     ...(means.token === undefined ? {} : { asset: assetOf(means.token, means.amount) }),
     wholeAnswers: true,
     beforeSigning: async (terms) => {
+      // Another tab may have signed one since this page was drawn.
+      if (unfinishedTopUp(wallet) !== undefined) throw new WalletError(ONE_AT_A_TIME);
       await checkFunds(wallet, terms);
       tell({ step: "wallet" });
     },
     onEvent: (event) => {
+      if (event.type === "signed") {
+        signed = { wallet, amount: amount.toString(), payment: event.payment };
+        localStorage.setItem(storedUnder(wallet), JSON.stringify(signed));
+      }
       follow(event, tell);
-      if (event.type === "signed") keep({ wallet, amount: amount.toString(), payment: event.payment });
     },
   });
-  return finish(pay, () => pay.ask(...orderOf(amount)));
+  return finish(
+    pay,
+    () => pay.ask(...orderOf(amount)),
+    () => signed,
+  );
 }
 
 /** Sends a kept payment again. */
 export async function resumeTopUp(
-  { payment }: Unfinished,
+  unfinished: Unfinished,
   tell: (progress: Progress) => void,
 ): Promise<Credited> {
   tell({ step: "settling", attempt: 1 });
@@ -101,12 +144,17 @@ export async function resumeTopUp(
     wholeAnswers: true,
     onEvent: (event) => follow(event, tell),
   });
-  return finish(pay, () => pay.resume(payment));
+  return finish(
+    pay,
+    () => pay.resume(unfinished.payment),
+    () => unfinished,
+  );
 }
 
 async function finish(
   pay: PaymentFetch,
   ask: () => Promise<{ readonly response: Response }>,
+  signed: () => Unfinished | undefined,
 ): Promise<Credited> {
   try {
     const { response } = await ask();
@@ -122,7 +170,8 @@ async function finish(
     // The cause is the wallet's own word; the client's says only that signing failed.
     throw error instanceof FareboxError && error.cause instanceof WalletError ? error.cause : error;
   } finally {
-    if (pay.unfinished().length === 0) drop();
+    const sent = signed();
+    if (sent !== undefined && pay.unfinished().length === 0) letGo(sent);
   }
 }
 
@@ -155,23 +204,4 @@ function orderOf(amount: bigint): [URL, RequestInit] {
 /** The limit is what the person was shown. */
 function assetOf({ mint, symbol }: Token, amount: bigint) {
   return { mint, name: symbol, maxAmount: amount };
-}
-
-function keep(unfinished: Unfinished): void {
-  localStorage.setItem(STORED_UNDER, JSON.stringify(unfinished));
-}
-
-function drop(): void {
-  localStorage.removeItem(STORED_UNDER);
-}
-
-function isUnfinished(stored: unknown): stored is Unfinished {
-  if (typeof stored !== "object" || stored === null) return false;
-  const { wallet, amount, payment } = { wallet: undefined, amount: undefined, payment: undefined, ...stored };
-  return (
-    typeof wallet === "string" &&
-    typeof amount === "string" &&
-    /^\d+$/.test(amount) &&
-    typeof payment === "object"
-  );
 }

@@ -11,6 +11,7 @@ import {
   type SolanaWallet,
   signText,
   watchAccount,
+  watchWallets,
 } from "./wallet/wallets.ts";
 
 /** Who is signed in. */
@@ -36,6 +37,8 @@ export interface SessionValue {
 }
 
 const LAST_WALLET = "farebox-wallet";
+/** Whose session the cookies carry, for the other tabs. */
+const SIGNED_IN = "farebox-signed-in";
 const signedOutSchema = z.object({ signed_out: z.boolean() });
 const SessionContext = createContext<SessionValue | undefined>(undefined);
 
@@ -43,6 +46,11 @@ export function useSession(): SessionValue {
   const value = useContext(SessionContext);
   if (value === undefined) throw new Error("There is no session around this.");
   return value;
+}
+
+function lastWallet(): SolanaWallet | undefined {
+  const name = localStorage.getItem(LAST_WALLET);
+  return listWallets().find((one) => one.name === name);
 }
 
 /** Holds the session for everything in it. */
@@ -73,10 +81,43 @@ export function SessionProvider(props: {
   }
   useEffect(resume, []);
 
+  // Another tab has signed in or out: its cookies are this tab's too, and nothing may be shown under a name that is not theirs.
   useEffect(() => {
-    if (connected === undefined) return undefined;
-    return watchAccount(connected.wallet, (account) => setShown(account?.address));
-  }, [connected]);
+    const changed = ({ key, newValue }: StorageEvent) => {
+      if (key !== SIGNED_IN) return;
+      if (newValue !== null) resume();
+      else {
+        api.forget();
+        setSignedIn({ kind: "out", notice: "You signed out in another tab." });
+      }
+    };
+    addEventListener("storage", changed);
+    return () => removeEventListener("storage", changed);
+  }, []);
+
+  const ours = signedIn.kind === "in" ? signedIn.wallet : undefined;
+  function hold(one: Connected | undefined): void {
+    setConnected(one);
+    setShown(one?.account.address);
+  }
+  // After a reload the wallet may come later than the page; it is not asked anything.
+  useEffect(() => {
+    if (ours === undefined || connected !== undefined) return undefined;
+    let isLooking = true;
+    const look = () => {
+      const wallet = lastWallet();
+      if (wallet === undefined || !isLooking) return;
+      isLooking = false;
+      void connect(wallet, { silent: true, preferred: ours }).then((one) => one !== undefined && hold(one));
+    };
+    look();
+    return watchWallets(look);
+  }, [ours, connected]);
+
+  useEffect(() => {
+    if (connected === undefined || ours === undefined) return undefined;
+    return watchAccount(connected.wallet, ours, (account) => setShown(account?.address));
+  }, [connected, ours]);
 
   async function signIn(wallet: SolanaWallet): Promise<void> {
     const one = await connect(wallet);
@@ -93,8 +134,8 @@ export function SessionProvider(props: {
     });
     api.begin(session);
     localStorage.setItem(LAST_WALLET, wallet.name);
-    setConnected(one);
-    setShown(address);
+    localStorage.setItem(SIGNED_IN, address);
+    hold(one);
     setSignedIn({ kind: "in", wallet: session.wallet });
   }
 
@@ -108,27 +149,24 @@ export function SessionProvider(props: {
     }
     api.forget();
     localStorage.removeItem(LAST_WALLET);
-    setConnected(undefined);
+    localStorage.removeItem(SIGNED_IN);
+    hold(undefined);
     setSignedIn({ kind: "out", notice: undefined });
   }
 
   async function payingWallet(): Promise<Connected | undefined> {
-    if (signedIn.kind !== "in") return undefined;
-    const isOurs = (one: Connected | undefined) => one?.account.address === signedIn.wallet;
-    if (isOurs(connected) && shown === signedIn.wallet) return connected;
-    const name = localStorage.getItem(LAST_WALLET);
-    const wallet = listWallets().find((one) => one.name === name);
+    if (ours === undefined) return undefined;
+    if (connected?.account.address === ours && shown === ours) return connected;
+    const wallet = lastWallet();
     if (wallet === undefined) return undefined;
-    const again = (await connect(wallet, true)) ?? (await connect(wallet));
-    setConnected(again);
-    setShown(again?.account.address);
-    return isOurs(again) ? again : undefined;
+    const again =
+      (await connect(wallet, { silent: true, preferred: ours })) ??
+      (await connect(wallet, { preferred: ours }));
+    hold(again);
+    return again?.account.address === ours ? again : undefined;
   }
 
-  const otherAccount =
-    signedIn.kind === "in" && connected !== undefined && shown !== undefined && shown !== signedIn.wallet
-      ? shown
-      : undefined;
+  const otherAccount = ours !== undefined && shown !== ours ? shown : undefined;
   const value = { config, api, signedIn, otherAccount, signIn, signOut, retry: resume, payingWallet };
   return <SessionContext.Provider value={value}>{props.children}</SessionContext.Provider>;
 }

@@ -5,7 +5,9 @@ export function showTime(iso: string): string {
   return moment.format(new Date(iso));
 }
 
+const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", timeZone: "UTC" });
+
 /** `2026-11-26` is a day in UTC, whatever the reader's zone. */
 export function showUtcDay(date: string): string {
-  return `${date.slice(8)}.${date.slice(5, 7)}.`;
+  return day.format(new Date(`${date}T00:00:00Z`));
 }

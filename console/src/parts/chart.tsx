@@ -5,7 +5,8 @@ export interface Bars {
   readonly title: string;
   /** What each bar stands for. */
   readonly of: string;
-  readonly bars: readonly { readonly name: string; readonly micro: bigint }[];
+  /** Two keys may have one name, so it is no `id`. */
+  readonly bars: readonly { readonly id: string; readonly name: string; readonly micro: bigint }[];
   /** Bars lie down: for names that are long. */
   readonly lying?: boolean;
 }
@@ -58,8 +59,8 @@ export function BarChart({ title, of, bars, lying = false }: Bars) {
                 </tr>
               </thead>
               <tbody>
-                {bars.map(({ name, micro }) => (
-                  <tr key={name}>
+                {bars.map(({ id, name, micro }) => (
+                  <tr key={id}>
                     <th scope="row">{name}</th>
                     <td class="number">
                       <Money micro={micro} />

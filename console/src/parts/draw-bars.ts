@@ -4,6 +4,14 @@ import type { Bars } from "./chart.tsx";
 
 Chart.register(BarController, BarElement, CategoryScale, LinearScale, Tooltip);
 
+/** The scale's steps are the library's floats, such as 0.6000000000000001. */
+const scale = new Intl.NumberFormat(undefined, {
+  style: "currency",
+  currency: "USD",
+  currencyDisplay: "narrowSymbol",
+  maximumFractionDigits: 6,
+});
+
 /** Draws in the page's colours of this moment. */
 export function draw(canvas: HTMLCanvasElement, bars: Bars["bars"], lying: boolean): { destroy(): void } {
   const style = getComputedStyle(document.documentElement);
@@ -13,7 +21,7 @@ export function draw(canvas: HTMLCanvasElement, bars: Bars["bars"], lying: boole
     beginAtZero: true,
     grid: { color: colour("--line") },
     border: { display: false },
-    ticks: { ...ticks, maxTicksLimit: 5, callback: (value: string | number) => `$${value}` },
+    ticks: { ...ticks, maxTicksLimit: 5, callback: (value: string | number) => scale.format(Number(value)) },
   };
   const names = { grid: { display: false }, ticks: { ...ticks, maxRotation: 0, autoSkipPadding: 12 } };
   return new Chart(canvas, {

@@ -149,6 +149,8 @@ export function Dialog(props: {
         event.preventDefault();
         if (!keepOpen) onClose();
       }}
+      // A browser lets a page refuse one Escape, not the next.
+      onClose={() => (keepOpen ? box.current?.showModal() : onClose())}
     >
       <header class="dialog-head">
         <h2 id={id}>{title}</h2>

@@ -6,6 +6,7 @@ import {
   changedAlertsSchema,
   recentAlertsSchema,
 } from "../answers.ts";
+import { ApiError } from "../api.ts";
 import { parseDollars, plainDollars } from "../money.ts";
 import { CopyButton, Dialog, Empty, ErrorNote, Field, Loading, TableBox, Time } from "../parts/parts.tsx";
 import { useAction, useAnswer } from "../parts/use-answer.ts";
@@ -21,6 +22,9 @@ const KINDS: Readonly<Record<string, string>> = {
 export function Alerts() {
   const { api } = useSession();
   const { asked, again } = useAnswer(() => api.call("/account/alerts", alertsSchema));
+  if (asked.kind === "failed" && asked.error instanceof ApiError && asked.error.code === "not_found") {
+    return <Empty>This service sends no alerts.</Empty>;
+  }
   return (
     <>
       {asked.kind === "loading" && <Loading what="your alerts" />}

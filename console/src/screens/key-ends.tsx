@@ -1,5 +1,5 @@
 import { useMemo, useState } from "preact/hooks";
-import { type Key, keySchema, type NewKey, newKeySchema } from "../answers.ts";
+import { type Key, keySchema, type NewKey, nameOf, newKeySchema } from "../answers.ts";
 import { Dialog, ErrorNote, Field } from "../parts/parts.tsx";
 import { useAction } from "../parts/use-answer.ts";
 import { useSession } from "../session.tsx";
@@ -26,7 +26,7 @@ export function RotateDialog(props: {
   const idempotencyKey = useMemo(() => crypto.randomUUID(), []);
   const path = `/account/keys/${encodeURIComponent(key.id)}/rotate`;
   return (
-    <Dialog title={`Rotate ${key.label}`} onClose={onClose}>
+    <Dialog title={`Rotate ${nameOf(key)}`} onClose={onClose}>
       <form
         onSubmit={(event) => {
           event.preventDefault();
@@ -71,12 +71,13 @@ export function RevokeDialog(props: {
   const { api } = useSession();
   const { doing, run } = useAction();
   const [typed, setTyped] = useState("");
+  const name = nameOf(key);
   return (
-    <Dialog title={`Revoke ${key.label}`} onClose={onClose}>
+    <Dialog title={`Revoke ${name}`} onClose={onClose}>
       <form
         onSubmit={(event) => {
           event.preventDefault();
-          if (typed !== key.label) return;
+          if (typed.trim() !== name) return;
           run(async () => {
             await api.call(`/account/keys/${encodeURIComponent(key.id)}`, keySchema, { method: "DELETE" });
             onDone();
@@ -86,7 +87,7 @@ export function RevokeDialog(props: {
         <p>
           From the next request on, whoever uses this key is refused. <strong>This cannot be undone.</strong>
         </p>
-        <Field label={`Type “${key.label}” to confirm`}>
+        <Field label={`Type “${name}” to confirm`}>
           {(ids) => (
             <input
               {...ids}
@@ -102,7 +103,7 @@ export function RevokeDialog(props: {
           <button type="button" onClick={onClose}>
             Cancel
           </button>
-          <button type="submit" class="danger" disabled={typed !== key.label || doing.kind === "busy"}>
+          <button type="submit" class="danger" disabled={typed.trim() !== name || doing.kind === "busy"}>
             Revoke for ever
           </button>
         </footer>

@@ -1,4 +1,4 @@
-import type { NewKey } from "../answers.ts";
+import type { ConsoleConfig, NewKey } from "../answers.ts";
 import { CopyButton, Dialog } from "../parts/parts.tsx";
 import { useSession } from "../session.tsx";
 
@@ -21,7 +21,8 @@ export function SecretDialog({ of: key, onClose }: { readonly of: NewKey; readon
     );
   }
   const line = `FAREBOX_API_KEY=${key.key}`;
-  const curl = curlOf(config.public_url, key.key, key.models?.[0] ?? config.models[0]?.id);
+  const model = key.permissions.includes("chat:read") ? modelFor(key, config) : undefined;
+  const curl = curlOf(config.public_url, key.key, model);
   return (
     <Dialog title="Your new key" onClose={onClose} keepOpen>
       <p>
@@ -48,6 +49,14 @@ function Line({ name, text }: { readonly name: string; readonly text: string }) 
       <CopyButton text={text} label={`Copy ${name.charAt(0).toLowerCase()}${name.slice(1)}`} />
     </section>
   );
+}
+
+/** One that this key may use. */
+function modelFor({ models, providers }: NewKey, config: ConsoleConfig): string | undefined {
+  if (models !== null) return models[0];
+  return config.models.find(
+    ({ provider }) => providers === null || (provider !== null && providers.includes(provider)),
+  )?.id;
 }
 
 /** Works as it is printed. */

@@ -1,5 +1,5 @@
 import { useState } from "preact/hooks";
-import { type Key, keysSchema, type NewKey } from "../answers.ts";
+import { type Key, keysSchema, type NewKey, nameOf } from "../answers.ts";
 import { dollars, percentOf } from "../money.ts";
 import { Bar, Empty, ErrorNote, Loading, Money, TableBox, Time } from "../parts/parts.tsx";
 import { useAnswer } from "../parts/use-answer.ts";
@@ -108,10 +108,11 @@ function KeyTable(props: {
 }
 
 function KeyRow({ of: key, onOpen }: { readonly of: Key; readonly onOpen: (open: Open) => void }) {
+  const name = nameOf(key);
   return (
     <tr>
       <th scope="row" data-head="Label">
-        {key.label}
+        {name}
       </th>
       <td data-head="Key">
         <code>{`${key.prefix}…${key.last4}`}</code>
@@ -137,7 +138,7 @@ function KeyRow({ of: key, onOpen }: { readonly of: Key; readonly onOpen: (open:
             <button
               type="button"
               class="small"
-              aria-label={`Edit ${key.label}`}
+              aria-label={`Edit ${name}`}
               onClick={() => onOpen({ what: "form", key })}
             >
               Edit
@@ -145,7 +146,7 @@ function KeyRow({ of: key, onOpen }: { readonly of: Key; readonly onOpen: (open:
             <button
               type="button"
               class="small"
-              aria-label={`Rotate ${key.label}`}
+              aria-label={`Rotate ${name}`}
               onClick={() => onOpen({ what: "rotate", key })}
             >
               Rotate
@@ -153,7 +154,7 @@ function KeyRow({ of: key, onOpen }: { readonly of: Key; readonly onOpen: (open:
             <button
               type="button"
               class="small danger"
-              aria-label={`Revoke ${key.label}`}
+              aria-label={`Revoke ${name}`}
               onClick={() => onOpen({ what: "revoke", key })}
             >
               Revoke
@@ -172,7 +173,7 @@ function Spent({ of: key }: { readonly of: Key }) {
   return (
     <div class="spent">
       <span>{words}</span>
-      <Bar percent={percentOf(key.spent_micro_usd, limit)} label={`${key.label} has spent ${words}`} />
+      <Bar percent={percentOf(key.spent_micro_usd, limit)} label={`${nameOf(key)} has spent ${words}`} />
     </div>
   );
 }

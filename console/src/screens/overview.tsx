@@ -1,6 +1,6 @@
 import { useMemo } from "preact/hooks";
 import { type Account, accountSchema, type Spend, spendSchema } from "../answers.ts";
-import { BarChart } from "../parts/chart.tsx";
+import { BarChart, type Bars } from "../parts/chart.tsx";
 import { Empty, ErrorNote, Loading, Money } from "../parts/parts.tsx";
 import { useAnswer } from "../parts/use-answer.ts";
 import { useSession } from "../session.tsx";
@@ -84,18 +84,26 @@ function FirstSteps({ account }: { readonly account: Account }) {
 
 function Charts({ spend }: { readonly spend: Spend }) {
   const days = useMemo(
-    () => spend.days.map((day) => ({ name: showUtcDay(day.date), micro: spentOf(day) })),
+    () => spend.days.map((day) => ({ id: day.date, name: showUtcDay(day.date), micro: spentOf(day) })),
     [spend],
   );
   const models = useMemo(
-    () => largest(spend.models.map((one) => ({ name: one.model ?? "no model", micro: spentOf(one) }))),
+    () =>
+      largest(
+        spend.models.map((one) => ({
+          id: one.model ?? "",
+          name: one.model ?? "no model",
+          micro: spentOf(one),
+        })),
+      ),
     [spend],
   );
   const keys = useMemo(
     () =>
       largest(
         spend.keys.map((one) => ({
-          name: one.key_id === null ? "paid by wallet" : (one.key_label ?? one.key_id),
+          id: one.key_id ?? "",
+          name: one.key_id === null ? "paid by wallet" : one.key_label || one.key_id,
           micro: spentOf(one),
         })),
       ),
@@ -120,7 +128,7 @@ function spentOf(part: { readonly charged_micro_usd: string; readonly paid_micro
   return BigInt(part.charged_micro_usd) + BigInt(part.paid_micro_usd);
 }
 
-type Bar = { readonly name: string; readonly micro: bigint };
+type Bar = Bars["bars"][number];
 
 function largest(bars: readonly Bar[]): readonly Bar[] {
   return bars

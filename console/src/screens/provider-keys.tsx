@@ -12,15 +12,8 @@ export function ProviderKeys() {
   const { api, config } = useSession();
   const { asked, again } = useAnswer(() => api.call("/account/provider-keys", providerKeysSchema));
   const [setting, setSetting] = useState(false);
-  const { doing, run } = useAction();
+  const [deleting, setDeleting] = useState<ProviderKey | undefined>(undefined);
   const path = (provider: string) => `/account/provider-keys/${encodeURIComponent(provider)}`;
-
-  function remove({ provider }: ProviderKey): void {
-    run(async () => {
-      await api.call(path(provider), deletedSchema, { method: "DELETE" });
-      again();
-    });
-  }
 
   if (!config.provider_keys) {
     return <Empty>This service stores no provider keys.</Empty>;
@@ -38,7 +31,6 @@ export function ProviderKeys() {
       </div>
       {asked.kind === "loading" && <Loading what="your provider keys" />}
       {asked.kind === "failed" && <ErrorNote error={asked.error} retry={again} />}
-      {doing.kind === "failed" && <ErrorNote error={doing.error} />}
       {asked.kind === "here" && asked.answer.provider_keys.length === 0 && (
         <Empty>You have stored none.</Empty>
       )}
@@ -72,8 +64,7 @@ export function ProviderKeys() {
                       type="button"
                       class="small danger"
                       aria-label={`Delete the key at ${key.provider}`}
-                      disabled={doing.kind === "busy"}
-                      onClick={() => remove(key)}
+                      onClick={() => setDeleting(key)}
                     >
                       Delete
                     </button>
@@ -83,6 +74,17 @@ export function ProviderKeys() {
             </tbody>
           </table>
         </TableBox>
+      )}
+      {deleting !== undefined && (
+        <DeleteDialog
+          of={deleting}
+          path={path(deleting.provider)}
+          onClose={() => setDeleting(undefined)}
+          onDone={() => {
+            setDeleting(undefined);
+            again();
+          }}
+        />
       )}
       {setting && (
         <SetDialog
@@ -95,6 +97,41 @@ export function ProviderKeys() {
         />
       )}
     </>
+  );
+}
+
+function DeleteDialog(props: {
+  readonly of: ProviderKey;
+  readonly path: string;
+  readonly onClose: () => void;
+  readonly onDone: () => void;
+}) {
+  const { of: key, path, onClose, onDone } = props;
+  const { api } = useSession();
+  const { doing, run } = useAction();
+  return (
+    <Dialog title={`Delete the key at ${key.provider}`} onClose={onClose}>
+      <form
+        onSubmit={(event) => {
+          event.preventDefault();
+          run(async () => {
+            await api.call(path, deletedSchema, { method: "DELETE" });
+            onDone();
+          });
+        }}
+      >
+        <p>Calls then go out on this service's own key again, at the model's full price.</p>
+        {doing.kind === "failed" && <ErrorNote error={doing.error} />}
+        <footer class="dialog-foot">
+          <button type="button" onClick={onClose}>
+            Cancel
+          </button>
+          <button type="submit" class="danger" disabled={doing.kind === "busy"}>
+            Delete this key
+          </button>
+        </footer>
+      </form>
+    </Dialog>
   );
 }
 

@@ -7,6 +7,8 @@ import { Empty, ErrorNote, Field, Loading, Money, TableBox, Time, Transaction } 
 import { useAction, useAnswer } from "../parts/use-answer.ts";
 import {
   type Credited,
+  isDecided,
+  letGo,
   type Means,
   type Progress,
   quote,
@@ -14,6 +16,7 @@ import {
   topUp,
   unfinishedTopUp,
 } from "../pay-in.ts";
+import { saveFile } from "../save-file.ts";
 import { useSession } from "../session.tsx";
 import { WalletError } from "../wallet/wallets.ts";
 
@@ -53,13 +56,14 @@ interface PayInProps {
 }
 
 function PayIn({ wallet, least, most, usual, onCredited }: PayInProps) {
-  const { config, payingWallet } = useSession();
+  const { api, config, payingWallet } = useSession();
   const { doing, run } = useAction();
   const [text, setText] = useState(usual);
   const [mint, setMint] = useState("");
   const [quoted, setQuoted] = useState<bigint | undefined>(undefined);
   const [progress, setProgress] = useState<Progress | undefined>(undefined);
   const [credited, setCredited] = useState<Credited | undefined>(undefined);
+  const [, setLetGone] = useState(0);
   const unfinished = doing.kind === "busy" ? undefined : unfinishedTopUp(wallet);
   const problem = problemOf(text, least, most);
   const amount = parseDollars(text) ?? 0n;
@@ -79,13 +83,15 @@ function PayIn({ wallet, least, most, usual, onCredited }: PayInProps) {
   }
 
   async function payNow(means: Means): Promise<Credited> {
+    // The chain is asked by Solana's own client, which refreshes no session.
+    await api.call("/account", accountSchema);
     const connected = await payingWallet();
     if (connected === undefined) {
       throw new WalletError(
         "The wallet that you signed in with is not here, or shows another account. Switch it back, or sign in again.",
       );
     }
-    return topUp(connected, amount, means, setProgress);
+    return topUp({ connected, network: config.network }, amount, means, setProgress);
   }
 
   function submit(): void {
@@ -112,6 +118,23 @@ function PayIn({ wallet, least, most, usual, onCredited }: PayInProps) {
           >
             Finish that top-up
           </button>
+          {isDecided(unfinished) && (
+            <>
+              <p>
+                It is more than an hour old: if it was settled, it is in the list below, or soon will be. If
+                it still has no answer you may let it go.
+              </p>
+              <button
+                type="button"
+                onClick={() => {
+                  letGo(unfinished);
+                  setLetGone((before) => before + 1);
+                }}
+              >
+                Let it go
+              </button>
+            </>
+          )}
         </div>
       )}
       {unfinished === undefined && (
@@ -316,16 +339,12 @@ function History() {
 /** A signed receipt, as a file. */
 function Receipt({ jws, payment }: { readonly jws: string | null; readonly payment: string }) {
   if (jws === null) return <span class="muted">–</span>;
-  function save(text: string): void {
-    const url = URL.createObjectURL(new Blob([text], { type: "application/jose" }));
-    const link = document.createElement("a");
-    link.href = url;
-    link.download = `receipt-${payment}.jws`;
-    link.click();
-    URL.revokeObjectURL(url);
-  }
   return (
-    <button type="button" class="small" onClick={() => save(jws)}>
+    <button
+      type="button"
+      class="small"
+      onClick={() => saveFile(`receipt-${payment}.jws`, new Blob([jws], { type: "application/jose" }))}
+    >
       Save receipt
     </button>
   );

@@ -1,7 +1,9 @@
 import { useEffect, useState } from "preact/hooks";
 import { type Key, keysSchema, type UsageRecord, usageSchema } from "../answers.ts";
+import { wordsOfNotCharged } from "../not-charged.ts";
 import { Empty, ErrorNote, Field, Loading, Money, TableBox, Time, Transaction } from "../parts/parts.tsx";
 import { useAction, useAnswer } from "../parts/use-answer.ts";
+import { saveFile } from "../save-file.ts";
 import { useSession } from "../session.tsx";
 
 const PAGE = 50;
@@ -24,7 +26,13 @@ export function UsageScreen() {
   const { api, config } = useSession();
   const [filter, setFilter] = useState<Filter>({ key: "", model: "", since: "" });
   const { asked: keys } = useAnswer(() => api.call("/account/keys", keysSchema));
+  const { doing: saving, run } = useAction();
   const change = (part: Partial<Filter>) => setFilter((before) => ({ ...before, ...part }));
+  // A plain link would save the refusal of a session that has to be refreshed first.
+  const saveCsv = () =>
+    run(async () =>
+      saveFile("usage.csv", await api.file(`/account/usage?${queryOf(filter, { format: "csv" })}`)),
+    );
   return (
     <>
       <search class="filters">
@@ -71,10 +79,11 @@ export function UsageScreen() {
             </select>
           )}
         </Field>
-        <a class="button" href={`/account/usage?${queryOf(filter, { format: "csv" })}`} download="usage.csv">
+        <button type="button" disabled={saving.kind === "busy"} onClick={saveCsv}>
           Download CSV
-        </a>
+        </button>
       </search>
+      {saving.kind === "failed" && <ErrorNote error={saving.error} retry={saveCsv} />}
       <Pages key={JSON.stringify(filter)} filter={filter} />
     </>
   );
@@ -180,7 +189,7 @@ function UsageRow({ of: record }: { readonly of: UsageRecord }) {
       <td data-head="Charged" class="number">
         <Money micro={record.charged_micro_usd} />
         {record.not_charged !== null && (
-          <div class="hint">{`not charged: ${record.not_charged.replaceAll("_", " ")}`}</div>
+          <div class="hint">{`Not charged: ${wordsOfNotCharged(record.not_charged)}`}</div>
         )}
       </td>
       <td data-head="Paid from">{TIERS[record.tier] ?? record.tier}</td>

@@ -11,7 +11,7 @@ import { type Connected, signTransaction, WalletError } from "./wallets.ts";
  * A wallet of a browser as the signer that the official payment client takes. A wallet may add instructions that guard its owner
  * (x402 allows them); what it made of the payment is what is sent, and the server checks it.
  */
-export function createWalletSigner(connected: Connected): TransactionModifyingSigner {
+export function createWalletSigner(connected: Connected, network: string): TransactionModifyingSigner {
   const encoder = getTransactionEncoder();
   const decoder = getTransactionDecoder();
   return {
@@ -22,7 +22,7 @@ export function createWalletSigner(connected: Connected): TransactionModifyingSi
         // The bytes name the blockhash; until when it lives only what was asked to be signed tells.
         if (!("lifetimeConstraint" in asked))
           throw new WalletError("The payment has no end. Nothing was signed.");
-        const bytes = await signTransaction(connected, Uint8Array.from(encoder.encode(asked)));
+        const bytes = await signTransaction(connected, network, Uint8Array.from(encoder.encode(asked)));
         const signed = { ...decoder.decode(bytes), lifetimeConstraint: asked.lifetimeConstraint };
         assertIsTransactionWithinSizeLimit(signed);
         all.push(Object.freeze(signed));

@@ -46,11 +46,17 @@ export function watchWallets(tell: () => void): () => void {
   };
 }
 
-/** Asks the wallet for its account; `silent`: without a question, and undefined where one would be needed. */
-export async function connect(wallet: SolanaWallet, silent = false): Promise<Connected | undefined> {
+/**
+ * Asks the wallet for its account, `preferred` if it is among several; `silent`: without a question, and undefined where one would
+ * be needed.
+ */
+export async function connect(
+  wallet: SolanaWallet,
+  { silent = false, preferred }: { readonly silent?: boolean; readonly preferred?: string } = {},
+): Promise<Connected | undefined> {
   try {
     const { accounts } = await wallet.features[StandardConnect].connect(silent ? { silent } : undefined);
-    const account = accounts.find(({ chains }) => chains.some((chain) => chain.startsWith("solana:")));
+    const account = choose(accounts, preferred);
     if (account !== undefined) return { wallet, account };
   } catch (cause) {
     if (!silent) throw refusal("You did not connect the wallet.", cause);
@@ -71,12 +77,27 @@ export async function signText({ wallet, account }: Connected, text: string): Pr
   throw new WalletError(`${wallet.name} gave no signature.`);
 }
 
-/** Signs a serialized transaction and gives it back, perhaps with instructions of the wallet's own. */
+/** The names of Wallet Standard for what CAIP-2 names by its genesis. The local chain says that it is mainnet. */
+const CHAINS: Readonly<Record<string, `solana:${string}`>> = {
+  "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp": "solana:mainnet",
+  "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1": "solana:devnet",
+};
+
+/**
+ * Signs a serialized transaction for a network (CAIP-2) and gives it back, perhaps with instructions of the wallet's own. A wallet
+ * that is set to another network is told nothing: it would sign, or show, what means nothing there.
+ */
 export async function signTransaction(
   { wallet, account }: Connected,
+  network: string,
   transaction: Uint8Array,
 ): Promise<Uint8Array> {
-  const chain = account.chains.find((one) => one.startsWith("solana:")) ?? "solana:mainnet";
+  const chain = CHAINS[network];
+  if (chain === undefined || !account.chains.includes(chain)) {
+    throw new WalletError(
+      `${wallet.name} is not on ${chain ?? network}. Switch its network and connect it again. Nothing was signed.`,
+    );
+  }
   try {
     const [output] = await wallet.features[SolanaSignTransaction].signTransaction({
       account,
@@ -90,13 +111,25 @@ export async function signTransaction(
   throw new WalletError(`${wallet.name} gave no signature. Nothing was spent.`);
 }
 
-/** Tells when the wallet shows another account, or none; returns how to stop. */
-export function watchAccount(wallet: Wallet, tell: (account: WalletAccount | undefined) => void): () => void {
+/** Tells when the wallet shows other accounts: `preferred` if it is among them, else the first, or none. Returns how to stop. */
+export function watchAccount(
+  wallet: Wallet,
+  preferred: string,
+  tell: (account: WalletAccount | undefined) => void,
+): () => void {
   const events = wallet.features[StandardEvents];
   if (!isEvents(events)) return () => {};
   return events.on("change", ({ accounts }) => {
-    if (accounts !== undefined) tell(accounts[0]);
+    if (accounts !== undefined) tell(choose(accounts, preferred));
   });
+}
+
+function choose(
+  accounts: readonly WalletAccount[],
+  preferred: string | undefined,
+): WalletAccount | undefined {
+  const ours = accounts.filter(({ chains }) => chains.some((chain) => chain.startsWith("solana:")));
+  return ours.find(({ address }) => address === preferred) ?? ours[0];
 }
 
 function isSolanaWallet(wallet: Wallet): wallet is SolanaWallet {
