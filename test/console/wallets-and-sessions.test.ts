@@ -56,7 +56,9 @@ test("a session outlives a reload and a refresh, and ends everywhere at once", a
   await page.context().clearCookies({ name: session?.name ?? "" });
   await visitor.go("Keys");
   await page.getByText("You have no keys yet.").waitFor();
-  const other = await page.context().newPage();
+  // Another device, as far as this one can tell.
+  const elsewhere = await browser.newContext({ storageState: await page.context().storageState() });
+  const other = await elsewhere.newPage();
   await other.goto(`${shop.url}/console`);
   await other.getByRole("heading", { name: "Overview" }).waitFor();
   await other.locator("summary", { hasText: "Account" }).click();
@@ -67,6 +69,7 @@ test("a session outlives a reload and a refresh, and ends everywhere at once", a
     .waitFor();
   await visitor.go("Usage");
   await page.getByText("Your session has ended. Sign in again.").waitFor();
+  await elsewhere.close();
   await visitor.close();
 });
 

@@ -7,7 +7,8 @@ import { keyCommands } from "../../server/cli/key-commands.ts";
 import { tokenCommands } from "../../server/cli/token-commands.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
-const pages = ["README.md", ...readdirSync(join(root, "docs")).map((name) => join("docs", name))];
+const documents = readdirSync(join(root, "docs")).filter((name) => name.endsWith(".md"));
+const pages = ["README.md", ...documents.map((name) => join("docs", name))];
 
 const COMMAND_NAMES = [
   "serve",

@@ -43,7 +43,7 @@ async function openPage(browser: Browser, url: string): Promise<Page> {
     reducedMotion: "reduce",
   });
   const seed = Buffer.from(SEED).toString("base64");
-  await page.addInitScript((text) => localStorage.setItem("farebox-local-wallet", text), seed);
+  await page.addInitScript(`localStorage.setItem("farebox-local-wallet", ${JSON.stringify(seed)})`);
   await page.goto(`${url}/console`);
   await page.getByRole("button", { name: "Local wallet" }).waitFor();
   return page;
