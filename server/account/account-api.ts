@@ -11,9 +11,11 @@ import { errorBody, GatewayError } from "../errors.ts";
 import { type AuthRouteParts, authRoutes } from "./auth-routes.ts";
 import type { Callers } from "./caller.ts";
 import type { OwnAccount } from "./own-account.ts";
+import type { OwnAlerts } from "./own-alerts.ts";
 
 export interface AccountApiParts extends AuthRouteParts {
   readonly own: OwnAccount;
+  readonly alerts: OwnAlerts;
   readonly actions: Pick<Actions, "usage" | "usageCsv">;
   readonly onFault: (error: unknown) => void;
 }
@@ -81,7 +83,7 @@ function createWallets(callers: Callers): Wallets {
 
 function accountRoutes(
   router: Router,
-  { own, actions }: AccountApiParts,
+  { own, alerts, actions, clientAddress }: AccountApiParts,
   wallet: (req: Request) => string,
 ): void {
   const id = (req: Request) => param(req, "id");
@@ -126,6 +128,30 @@ function accountRoutes(
     .get(
       "/account/topups",
       told((req) => own.topUps(wallet(req), req.query)),
+    )
+    .get(
+      "/account/alerts",
+      told((req) => alerts.alerts(wallet(req))),
+    )
+    .put(
+      "/account/alerts",
+      told((req) => alerts.setAlerts(wallet(req), req.body)),
+    )
+    .delete(
+      "/account/alerts",
+      told((req) => alerts.deleteAlerts(wallet(req))),
+    )
+    .get(
+      "/account/alerts/recent",
+      told((req) => alerts.recentAlerts(wallet(req))),
+    )
+    .post(
+      "/account/alerts/test",
+      told((req) => alerts.testAlerts(wallet(req), clientAddress(req))),
+    )
+    .post(
+      "/account/alerts/webhook/rotate",
+      told((req) => alerts.rotateAlertSecret(wallet(req))),
     )
     .get(
       "/account/provider-keys",

@@ -1,16 +1,19 @@
 import type { Router } from "express";
 import { openActions } from "../admin/open-actions.ts";
+import { type AccountSenderOptions, createAccountSender } from "../alerts/account-webhook.ts";
 import { createClientAddress } from "../auth/client-address.ts";
 import { createFloodGuard } from "../auth/flood.ts";
 import type { Config } from "../config.ts";
 import { isLoopback } from "../config-values.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import type { Logger } from "../log.ts";
+import { createProviderKeyBox } from "../provider-keys.ts";
 import type { Receipts } from "../receipts/receipts.ts";
 import { createAccountApi } from "./account-api.ts";
 import { createCallers } from "./caller.ts";
 import { createCsrfGuard } from "./csrf.ts";
 import { createOwnAccount } from "./own-account.ts";
+import { createOwnAlerts, type OwnAlerts, TESTS_A_MINUTE } from "./own-alerts.ts";
 import { createSessions } from "./session.ts";
 import { deriveSessionKeys } from "./session-keys.ts";
 import { createSignIn } from "./sign-in.ts";
@@ -27,6 +30,8 @@ export interface AccountApiOptions {
   readonly log: Pick<Logger, "info" | "error">;
   /** Milliseconds since 1970; for tests. */
   readonly clock?: (() => number) | undefined;
+  /** How hosts of webhooks are resolved and judged; for tests. */
+  readonly webhookNetwork?: AccountSenderOptions["network"];
 }
 
 /**
@@ -35,8 +40,9 @@ export interface AccountApiOptions {
  */
 export async function openAccountApi(
   config: AccountSettings,
-  { ledger, receipts, log, clock = Date.now }: AccountApiOptions,
+  options: AccountApiOptions,
 ): Promise<Router | undefined> {
+  const { ledger, receipts, log, clock = Date.now } = options;
   if (config.sessionKeys.length === 0) {
     log.info("the account API is off: FAREBOX_SESSION_KEY is not set");
     return undefined;
@@ -65,8 +71,25 @@ export async function openAccountApi(
     challenges: createFloodGuard(flood),
     clientAddress,
     own: createOwnAccount({ actions, ledger, receipts, network: caip2 }),
+    alerts: openOwnAlerts(config, options),
     actions,
     onFault: (error) => log.error({ err: error }, "account request failed"),
+  });
+}
+
+function openOwnAlerts(
+  { network, ownKeys }: AccountSettings,
+  { ledger, clock = Date.now, webhookNetwork }: AccountApiOptions,
+): OwnAlerts {
+  const { masterKeys } = ownKeys;
+  const isLocalMode = network === "local";
+  return createOwnAlerts({
+    ledger,
+    box: masterKeys.length === 0 ? undefined : createProviderKeyBox(masterKeys),
+    isLocal: isLocalMode,
+    send: createAccountSender({ isLocal: isLocalMode, now: clock, network: webhookNetwork }),
+    tests: createFloodGuard({ badCredentialsPerMinute: TESTS_A_MINUTE }),
+    clock,
   });
 }
 
