@@ -1,4 +1,7 @@
+import { createAccountSender } from "./alerts/account-webhook.ts";
+import { createAccountAlertDelivery } from "./alerts/deliver-account-alerts.ts";
 import { createAlertDelivery } from "./alerts/deliver-alerts.ts";
+import type { Rounds } from "./alerts/rounds.ts";
 import { type Authenticator, createAuthenticator } from "./auth/authenticate.ts";
 import { createClientAddress } from "./auth/client-address.ts";
 import { createFloodGuard } from "./auth/flood.ts";
@@ -15,7 +18,16 @@ import { createProviderKeyBox } from "./provider-keys.ts";
 
 export type KeyedTierSettings = Pick<
   Config,
-  "keys" | "jwt" | "ownKeys" | "alerts" | "flood" | "payment" | "topUp" | "topUpTokens"
+  | "network"
+  | "keys"
+  | "jwt"
+  | "ownKeys"
+  | "sessionKeys"
+  | "alerts"
+  | "flood"
+  | "payment"
+  | "topUp"
+  | "topUpTokens"
 >;
 
 /** What keys and first-party tokens need beside the payments. */
@@ -53,6 +65,8 @@ export function openKeyedTier(settings: KeyedTierSettings, ledger: Ledger, log: 
       log.warn({ alert: id, kind, attempt, reason, givenUp }, "alert webhook failed"),
   });
   delivery?.start();
+  const accountDelivery = openAccountDelivery(settings, ledger, onFault);
+  accountDelivery?.start();
   // After a stall or a sleep our own calls come first: a sweep must not take what is only late to be renewed.
   const sweepOnce = async (): Promise<void> => {
     await holds.renew();
@@ -82,9 +96,20 @@ export function openKeyedTier(settings: KeyedTierSettings, ledger: Ledger, log: 
     async close() {
       clearInterval(sweep);
       holds.close();
-      await delivery?.close();
+      await Promise.all([delivery?.close(), accountDelivery?.close()]);
     },
   };
+}
+
+/** Undefined: no account can have a webhook, for there is no account API or no key to keep its secret under. */
+function openAccountDelivery(
+  { network, ownKeys, sessionKeys }: KeyedTierSettings,
+  ledger: Ledger,
+  onFault: (error: unknown) => void,
+): Rounds | undefined {
+  if (sessionKeys.length === 0 || ownKeys.masterKeys.length === 0) return undefined;
+  const send = createAccountSender({ isLocal: network === "local", now: Date.now });
+  return createAccountAlertDelivery({ ledger, box: createProviderKeyBox(ownKeys.masterKeys), send, onFault });
 }
 
 function feeOf(fee: Config["ownKeys"]["fee"]): (metered: MicroUsd) => MicroUsd {

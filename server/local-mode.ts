@@ -36,6 +36,10 @@ export async function startLocalMode(config: Config): Promise<LocalMode> {
     memoSecrets:
       config.memoSecrets.length > 0 ? config.memoSecrets : [localSecret(config.dataDir, "memo-secret")],
     sessionKeys: orLocal(config.sessionKeys, config.dataDir, "session-key"),
+    ownKeys: {
+      ...config.ownKeys,
+      masterKeys: orLocal(config.ownKeys.masterKeys, config.dataDir, "master-key"),
+    },
     receipts: { ...config.receipts, keys: orLocal(config.receipts.keys, config.dataDir, "receipt-key") },
   };
   if (config.payTo !== undefined) {

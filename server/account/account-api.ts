@@ -11,11 +11,13 @@ import { errorBody, GatewayError } from "../errors.ts";
 import { type AuthRouteParts, authRoutes } from "./auth-routes.ts";
 import type { Callers } from "./caller.ts";
 import type { OwnAccount } from "./own-account.ts";
+import type { OwnAlerts } from "./own-alerts.ts";
 import type { SigningRpc } from "./signing-rpc.ts";
 import type { Spend } from "./spend.ts";
 
 export interface AccountApiParts extends AuthRouteParts {
   readonly own: OwnAccount;
+  readonly alerts: OwnAlerts;
   readonly spend: Spend;
   readonly rpc: SigningRpc;
   readonly actions: Pick<Actions, "usage" | "usageCsv">;
@@ -88,7 +90,7 @@ function createWallets(callers: Callers): Wallets {
 
 function accountRoutes(
   router: Router,
-  { own, spend, rpc, actions }: AccountApiParts,
+  { own, alerts, spend, rpc, actions, clientAddress }: AccountApiParts,
   wallet: (req: Request) => string,
 ): void {
   const id = (req: Request) => param(req, "id");
@@ -141,6 +143,30 @@ function accountRoutes(
     .get(
       "/account/topups",
       told((req) => own.topUps(wallet(req), req.query)),
+    )
+    .get(
+      "/account/alerts",
+      told((req) => alerts.alerts(wallet(req))),
+    )
+    .put(
+      "/account/alerts",
+      told((req) => alerts.setAlerts(wallet(req), req.body)),
+    )
+    .delete(
+      "/account/alerts",
+      told((req) => alerts.deleteAlerts(wallet(req))),
+    )
+    .get(
+      "/account/alerts/recent",
+      told((req) => alerts.recentAlerts(wallet(req))),
+    )
+    .post(
+      "/account/alerts/test",
+      told((req) => alerts.testAlerts(wallet(req), clientAddress(req))),
+    )
+    .post(
+      "/account/alerts/webhook/rotate",
+      told((req) => alerts.rotateAlertSecret(wallet(req))),
     )
     .get(
       "/account/provider-keys",

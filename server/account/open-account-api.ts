@@ -1,5 +1,6 @@
 import type { Router } from "express";
 import { openActions } from "../admin/open-actions.ts";
+import { type AccountSenderOptions, createAccountSender } from "../alerts/account-webhook.ts";
 import { createClientAddress } from "../auth/client-address.ts";
 import { createFloodGuard } from "../auth/flood.ts";
 import type { Config } from "../config.ts";
@@ -7,11 +8,13 @@ import { isLoopback } from "../config-values.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import type { Logger } from "../log.ts";
 import type { NodePool } from "../payment/node-pool.ts";
+import { createProviderKeyBox } from "../provider-keys.ts";
 import type { Receipts } from "../receipts/receipts.ts";
 import { createAccountApi } from "./account-api.ts";
 import { createCallers } from "./caller.ts";
 import { createCsrfGuard } from "./csrf.ts";
 import { createOwnAccount } from "./own-account.ts";
+import { createOwnAlerts, type OwnAlerts, TESTS_A_MINUTE } from "./own-alerts.ts";
 import { createSessions } from "./session.ts";
 import { deriveSessionKeys } from "./session-keys.ts";
 import { createSignIn } from "./sign-in.ts";
@@ -42,6 +45,8 @@ export interface AccountApiOptions {
   readonly log: Pick<Logger, "info" | "error">;
   /** Milliseconds since 1970; for tests. */
   readonly clock?: (() => number) | undefined;
+  /** How hosts of webhooks are resolved and judged; for tests. */
+  readonly webhookNetwork?: AccountSenderOptions["network"];
 }
 
 /**
@@ -50,8 +55,9 @@ export interface AccountApiOptions {
  */
 export async function openAccountApi(
   config: AccountSettings,
-  { ledger, nodes, receipts, log, clock = Date.now }: AccountApiOptions,
+  options: AccountApiOptions,
 ): Promise<Router | undefined> {
+  const { ledger, nodes, receipts, log, clock = Date.now } = options;
   if (config.sessionKeys.length === 0) {
     log.info("the account API is off: FAREBOX_SESSION_KEY is not set");
     return undefined;
@@ -82,8 +88,25 @@ export async function openAccountApi(
     own: createOwnAccount({ actions, ledger, receipts, network: caip2 }),
     spend: createSpend({ ledger, routes: config.routes, clock }),
     rpc: createSigningRpc({ nodes, mints: [config.asset, ...config.topUpTokens.map(({ mint }) => mint)] }),
+    alerts: openOwnAlerts(config, options),
     actions,
     onFault: (error) => log.error({ err: error }, "account request failed"),
+  });
+}
+
+function openOwnAlerts(
+  { network, ownKeys }: AccountSettings,
+  { ledger, clock = Date.now, webhookNetwork }: AccountApiOptions,
+): OwnAlerts {
+  const { masterKeys } = ownKeys;
+  const isLocalMode = network === "local";
+  return createOwnAlerts({
+    ledger,
+    box: masterKeys.length === 0 ? undefined : createProviderKeyBox(masterKeys),
+    isLocal: isLocalMode,
+    send: createAccountSender({ isLocal: isLocalMode, now: clock, network: webhookNetwork }),
+    tests: createFloodGuard({ badCredentialsPerMinute: TESTS_A_MINUTE }),
+    clock,
   });
 }
 

@@ -114,6 +114,15 @@ export const providerKeyInput = z.strictObject({
     .regex(/^[\x21-\x7e]{8,1024}$/, { error: "needs 8 to 1024 visible ASCII characters" }),
 });
 
+/** What an account wants to be told. `webhookUrl` says which URLs may be told. */
+export const alertSettingsInput = <Url extends z.ZodType<string>>(webhookUrl: Url) =>
+  z.strictObject({
+    low_balance: amount(1n).nullable(),
+    key_limit_80: z.boolean(),
+    key_limit_100: z.boolean(),
+    webhook: z.strictObject({ url: webhookUrl }).nullable().optional(),
+  });
+
 const usageInput = (now: number) =>
   z.strictObject({
     account: z.string().min(1).max(100).optional(),

@@ -1,3 +1,4 @@
+import type { AccountAlert } from "../ledger/account-alerts.ts";
 import type {
   AccountRecord,
   Discrepancy,
@@ -119,6 +120,20 @@ export function topUpView(
     asset: record?.asset ?? null,
     transaction: record?.transaction ?? null,
     receipt: receipt ?? null,
+  };
+}
+
+/** A threshold that an account asked to be told of, and what became of telling it. */
+export function accountAlertView(alert: AccountAlert): View {
+  const { id, kind, keyId, keyLabel, amount, threshold, at, delivery } = alert;
+  return {
+    id: `account_alert_${id}`,
+    kind,
+    key: keyId === undefined ? null : { id: keyId, label: keyLabel ?? "" },
+    ...money("amount", amount),
+    ...money("threshold", threshold),
+    at: iso(at),
+    delivery,
   };
 }
 

@@ -1,4 +1,5 @@
 import type { MicroUsd } from "../money.ts";
+import type { AccountAlertLedger } from "./account-alerts.ts";
 import type { AccountLedger } from "./account-ledger.ts";
 import type { CallLedger, UsageFacts } from "./call-ledger.ts";
 import type { ExportLedger } from "./export-ledger.ts";
@@ -194,7 +195,7 @@ export interface PaymentPage {
 export type Step = "ok" | "lost";
 
 /** Keyless payments, accounts and keys, keyed calls, and sign-ins: one store, so that what belongs together is one step. */
-export interface Ledger extends AccountLedger, CallLedger, ExportLedger, SessionLedger {
+export interface Ledger extends AccountLedger, AccountAlertLedger, CallLedger, ExportLedger, SessionLedger {
   /** Looks up and claims; see {@link ClaimOutcome}. Not durable. */
   claim(request: ClaimRequest): Promise<ClaimOutcome>;
   /** Takes over one named record that is `settled` with a dead lease and this fingerprint (a twin that settled). */

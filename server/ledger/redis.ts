@@ -1,5 +1,6 @@
 import { Cluster } from "ioredis";
 import { type Ledger, LedgerFault } from "./ledger.ts";
+import { createRedisAccountAlerts } from "./redis-account-alerts.ts";
 import { createRedisAccounts } from "./redis-accounts.ts";
 import { createRedisAlerts } from "./redis-alerts.ts";
 import { createRedisCalls } from "./redis-calls.ts";
@@ -52,6 +53,7 @@ export async function openRedisLedger(options: RedisLedgerOptions): Promise<Ledg
     ...createRedisCalls(store, homes),
     ...createRedisProviderKeys(store),
     ...createRedisAlerts(store),
+    ...createRedisAccountAlerts(store),
     ...createRedisExport(store),
     ...createRedisTrim(store),
     ...createRedisSessions(store),

@@ -1,6 +1,7 @@
 import type Database from "better-sqlite3";
 import type { CaptureRequest, CaptureResult } from "./call-ledger.ts";
 import { limitPeriod } from "./limit-period.ts";
+import { createAccountAlertWriter } from "./sqlite-account-alerts.ts";
 import { createAlertWriter } from "./sqlite-alerts.ts";
 import { createFreeing, createHoldRemoval } from "./sqlite-holds.ts";
 import { createIdempotency } from "./sqlite-idempotency.ts";
@@ -98,6 +99,7 @@ function createDebit(
   db: Database.Database,
 ): (now: number, request: CaptureRequest, amount: bigint, held: bigint | undefined) => void {
   const alert = createAlertWriter(db);
+  const own = createAccountAlertWriter(db);
   const take = db
     .prepare<[bigint, bigint, string], string>(
       "UPDATE account SET held = held - ?, balance = balance - ? WHERE id = ? RETURNING CAST(balance AS TEXT)",
@@ -111,17 +113,26 @@ function createDebit(
     const balance = BigInt(take.get(held ?? 0n, amount, account) ?? 0);
     if (amount > 0n) write.run(account, `hold:${id}`, keyId ?? null, -amount, balance, now);
     const facts = { account, keyId: undefined, keyLabel: undefined, at: now };
-    if (lowBalance !== undefined && balance < lowBalance && balance + amount >= lowBalance) {
-      alert({ ...facts, kind: "low_balance", amount: balance, threshold: lowBalance });
-    }
+    const fellBelow = (threshold: bigint | undefined): threshold is bigint =>
+      threshold !== undefined && balance < threshold && balance + amount >= threshold;
+    const low = { ...facts, kind: "low_balance", amount: balance } as const;
+    if (fellBelow(lowBalance)) alert({ ...low, threshold: lowBalance });
+    const wishes = amount > 0n ? own.wishesOf(account) : undefined;
+    if (fellBelow(wishes?.lowBalance)) own.write({ ...low, threshold: wishes.lowBalance });
     const key = keyId === undefined ? undefined : spend(now, keyId, amount, held);
     if (key?.limit === undefined) return;
     const { label, limit, spent } = key;
     const crossed = (percent: bigint) =>
       (spent - amount) * 100n < limit * percent && spent * 100n >= limit * percent;
     const ofKey = { ...facts, keyId, keyLabel: label, amount: spent, threshold: limit };
-    if (crossed(80n)) alert({ ...ofKey, kind: "key_limit_80" });
-    if (crossed(100n)) alert({ ...ofKey, kind: "key_limit_100" });
+    if (crossed(80n)) {
+      alert({ ...ofKey, kind: "key_limit_80" });
+      if (wishes?.keyLimit80 === true) own.write({ ...ofKey, kind: "key_limit_80" });
+    }
+    if (crossed(100n)) {
+      alert({ ...ofKey, kind: "key_limit_100" });
+      if (wishes?.keyLimit100 === true) own.write({ ...ofKey, kind: "key_limit_100" });
+    }
   };
 }
 

@@ -1,4 +1,5 @@
 import type Database from "better-sqlite3";
+import { createAccountAlerts } from "./sqlite-account-alerts.ts";
 import { createAccounts } from "./sqlite-accounts.ts";
 import { createAlerts } from "./sqlite-alerts.ts";
 import { createCaptures } from "./sqlite-captures.ts";
@@ -42,6 +43,7 @@ export function createHandlers(db: Database.Database): Handlers {
     ...createCaptures(db),
     ...createProviderKeys(db),
     ...createAlerts(db),
+    ...createAccountAlerts(db),
     ...createSessions(db),
     ...createCheck(db),
     ...createExport(db),

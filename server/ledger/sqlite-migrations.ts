@@ -276,4 +276,34 @@ export const MIGRATIONS: readonly string[] = [
   CREATE INDEX journal_account ON journal (account, seq);
   `,
   "CREATE INDEX journal_paid_in ON journal (account, seq) WHERE kind IN ('owed_credit', 'topup')",
+  `
+  CREATE TABLE alert_settings (
+    account TEXT PRIMARY KEY REFERENCES account (id),
+    low_balance INTEGER,
+    key_80 INTEGER NOT NULL CHECK (key_80 IN (0, 1)),
+    key_100 INTEGER NOT NULL CHECK (key_100 IN (0, 1)),
+    url TEXT,
+    master_key TEXT,
+    sealed BLOB,
+    webhook_at INTEGER,
+    failures INTEGER NOT NULL DEFAULT 0
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE account_alert (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind TEXT NOT NULL,
+    account TEXT NOT NULL,
+    key TEXT,
+    key_label TEXT,
+    amount INTEGER NOT NULL,
+    threshold INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    attempt INTEGER NOT NULL DEFAULT 0,
+    delivery TEXT NOT NULL CHECK (delivery IN ('none', 'pending', 'delivered', 'failed', 'skipped')),
+    due_at INTEGER,
+    CHECK ((delivery = 'pending') = (due_at IS NOT NULL))
+  ) STRICT;
+  CREATE INDEX account_alert_account ON account_alert (account, id);
+  CREATE INDEX account_alert_due ON account_alert (due_at) WHERE due_at IS NOT NULL;
+  `,
 ];

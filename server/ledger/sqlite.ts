@@ -1,3 +1,4 @@
+import type { AccountAlertLedger } from "./account-alerts.ts";
 import type { AccountLedger } from "./account-ledger.ts";
 import type { CallLedger } from "./call-ledger.ts";
 import type { ExportLedger } from "./export-ledger.ts";
@@ -50,6 +51,7 @@ export async function openSqliteLedger(options: SqliteLedgerOptions): Promise<Le
     payments: (after, limit) => link.call({ method: "payments", args: [after, limit] }),
     creditTransfer: (transfer) => link.call({ method: "creditTransfer", args: [transfer] }),
     ...accountCalls(link),
+    ...alertCalls(link),
     ...callCalls(link),
     ...exportCalls(link),
     ...sessionCalls(link),
@@ -90,6 +92,21 @@ function accountCalls(link: Link): AccountLedger {
     endAlert: (id) => link.call({ method: "endAlert", args: [id] }),
     postponeAlert: (id, delayMs) => link.call({ method: "postponeAlert", args: [id, delayMs] }),
     checkAccounts: () => link.call({ method: "checkAccounts", args: [] }),
+  };
+}
+
+function alertCalls(link: Link): AccountAlertLedger {
+  return {
+    setAlertSettings: (account, wishes, webhook) =>
+      link.call({ method: "setAlertSettings", args: [account, wishes, webhook] }),
+    alertSettings: (account) => link.call({ method: "alertSettings", args: [account] }),
+    deleteAlertSettings: (account) => link.call({ method: "deleteAlertSettings", args: [account] }),
+    replaceAlertSecret: (account, secret) =>
+      link.call({ method: "replaceAlertSecret", args: [account, secret] }),
+    accountAlerts: (account) => link.call({ method: "accountAlerts", args: [account] }),
+    takeAccountAlerts: (limit, leaseMs) => link.call({ method: "takeAccountAlerts", args: [limit, leaseMs] }),
+    endAccountAlert: (id, outcome) => link.call({ method: "endAccountAlert", args: [id, outcome] }),
+    postponeAccountAlert: (id, delayMs) => link.call({ method: "postponeAccountAlert", args: [id, delayMs] }),
   };
 }
 

@@ -7,6 +7,7 @@ import { generateKeyPairSigner, type KeyPairSigner } from "@solana/kit";
 import { createSIWxPayload, encodeSIWxHeader, type SIWxPayload } from "@x402/extensions/sign-in-with-x";
 import express from "express";
 import { openAccountApi } from "../../server/account/open-account-api.ts";
+import type { AccountSenderOptions } from "../../server/alerts/account-webhook.ts";
 import type { Config } from "../../server/config.ts";
 import type { Ledger } from "../../server/ledger/ledger.ts";
 import { openSqliteLedger } from "../../server/ledger/sqlite.ts";
@@ -73,7 +74,12 @@ export interface AccountWorld {
   readonly ledger: Ledger;
   readonly gate: Gate;
   /** Another gateway on the same ledger. */
-  open(env?: Record<string, string>, clock?: () => number, perMinute?: number): Promise<Gate>;
+  open(
+    env?: Record<string, string>,
+    clock?: () => number,
+    perMinute?: number,
+    webhookNetwork?: AccountSenderOptions["network"],
+  ): Promise<Gate>;
   close(): Promise<void>;
 }
 
@@ -94,8 +100,12 @@ export const SHOP_ENV = {
   FAREBOX_MASTER_KEY: Buffer.alloc(32, 7).toString("hex"),
 };
 
+/** A gateway of local mode, where webhooks may lead to this machine. */
+export const LOCAL_ENV = { NETWORK: "local", PUBLIC_URL: "http://127.0.0.1:4020" };
+
 function configOf(env: Record<string, string> = {}, perMinute = 1_000_000): Config {
-  const yaml = `models: { gpt: {} }\nlimits: { badCredentialsPerMinute: ${perMinute} }`;
+  // What the operator allows for his own webhook must open nothing to accounts.
+  const yaml = `models: { gpt: {} }\nlimits: { badCredentialsPerMinute: ${perMinute} }\nalerts: { allowPrivate: true }`;
   const loaded = loadConfig({ env: { ...SHOP_ENV, ...env }, cwd: "/", readFile: () => yaml });
   if ("problems" in loaded) throw new Error(JSON.stringify(loaded.problems));
   return loaded.config;
@@ -114,11 +124,11 @@ export async function openAccountWorld(given?: Ledger): Promise<AccountWorld> {
       },
     }));
   const servers: Server[] = [];
-  async function open(env?: Record<string, string>, clock?: () => number, perMinute?: number): Promise<Gate> {
-    const { gate, server } = await openGate(configOf(env, perMinute), ledger, clock);
+  const open: AccountWorld["open"] = async (env, clock, perMinute, webhookNetwork) => {
+    const { gate, server } = await openGate(configOf(env, perMinute), ledger, clock, webhookNetwork);
     servers.push(server);
     return gate;
-  }
+  };
   return {
     directory,
     ledger,
@@ -139,11 +149,19 @@ async function openGate(
   config: Config,
   ledger: Ledger,
   clock?: () => number,
+  webhookNetwork?: AccountSenderOptions["network"],
 ): Promise<{ gate: Gate; server: Server }> {
   const faults: unknown[] = [];
   const log = { info: () => {}, error: (fields: object | string) => void faults.push(fields) };
   const { receipts } = await openReceipts(config, { issued: (error) => void (error && faults.push(error)) });
-  const router = await openAccountApi(config, { ledger, nodes: undefined, receipts, log, clock });
+  const router = await openAccountApi(config, {
+    ledger,
+    nodes: undefined,
+    receipts,
+    log,
+    clock,
+    webhookNetwork,
+  });
   if (router === undefined) throw new Error("The account API is off.");
   const server = createServer(express().use(router)).listen(0, "127.0.0.1");
   await once(server, "listening");

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Ledger, LedgerFault } from "../../server/ledger/ledger.ts";
+import { accountAlertContract } from "./contract-account-alerts.ts";
 import { accountContract } from "./contract-accounts.ts";
 import { admissionContract } from "./contract-admission.ts";
 import { alertContract } from "./contract-alerts.ts";
@@ -53,6 +54,7 @@ export function ledgerContract(name: string, open: OpenLedger, share = 1): void 
     idempotencyContract(world);
     captureContract(world);
     alertContract(world);
+    accountAlertContract(world);
     exportContract(world);
     sessionContract(world);
     moneyModelContract(world);

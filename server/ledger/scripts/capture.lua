@@ -1,10 +1,11 @@
--- @include lib money responses account key hold-row idempotency usage alert
+-- @include lib money responses account key hold-row idempotency usage alert account-alert
 -- @flags allow-oom
 -- See CallLedger.capture. Returns outcome, charged, shortfall.
 local id, account, key_id, cost, held_amount, facts, sealed, ttl, budget, low_balance, call_hash, fingerprint = unpack(ARGV, 2)
 
--- Adds to a key's spending, in the period of this moment, and writes the alerts that this crosses.
-local function spend(key_id_, amount, held)
+-- Adds to a key's spending, in the period of this moment, and writes the alerts that this crosses: the operator's, and those that its
+-- account wishes (nil: none).
+local function spend(key_id_, amount, held, wishes)
   local key = load_key(key_id_)
   if not key then return end
   local earlier = spent_now(key)
@@ -16,8 +17,12 @@ local function spend(key_id_, amount, held)
   local function crossed(threshold)
     return is_below(earlier, threshold) and not is_below(spent, threshold)
   end
-  if crossed(key.limit_80) then write_alert("key_limit_80", key.account, key_id_, key.label, spent, key.spend_limit) end
-  if crossed(key.spend_limit) then write_alert("key_limit_100", key.account, key_id_, key.label, spent, key.spend_limit) end
+  local function tell(kind, wished)
+    write_alert(kind, key.account, key_id_, key.label, spent, key.spend_limit)
+    if wished == "1" then write_account_alert(wishes, kind, key.account, key_id_, key.label, spent, key.spend_limit) end
+  end
+  if crossed(key.limit_80) then tell("key_limit_80", wishes and wishes.key_80) end
+  if crossed(key.spend_limit) then tell("key_limit_100", wishes and wishes.key_100) end
 end
 
 -- Takes money from the account, and with it what was held for it (nil: nothing is any more).
@@ -29,10 +34,15 @@ local function debit(owner, key, amount, held)
     redis.call("HSET", account_key(owner), "balance", balance, "held", subtract(purse[2], held or "0"))
   end
   if amount ~= "0" then journal(owner, "hold:" .. id, "capture", key, negated(amount), balance) end
-  if low_balance ~= "" and is_below(balance, low_balance) and not is_below(before, low_balance) then
-    write_alert("low_balance", owner, "", "", balance, low_balance)
+  local function fell_below(threshold)
+    return threshold ~= "" and is_below(balance, threshold) and not is_below(before, threshold)
   end
-  if key ~= "" then spend(key, amount, held) end
+  if fell_below(low_balance) then write_alert("low_balance", owner, "", "", balance, low_balance) end
+  local wishes = amount ~= "0" and wishes_of(owner) or nil
+  if wishes and fell_below(wishes.low_balance) then
+    write_account_alert(wishes, "low_balance", owner, "", "", balance, wishes.low_balance)
+  end
+  if key ~= "" then spend(key, amount, held, wishes) end
 end
 
 local function mark_captured(call)
