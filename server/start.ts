@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import type { Server } from "node:http";
 import type { Clock } from "../facilitator-client/clock.ts";
-import { openAccountApi } from "./account/open-account-api.ts";
+import { accountCookies, openAccountApi } from "./account/open-account-api.ts";
 import { createAdminApi } from "./admin/admin-api.ts";
 import { type AdminServer, createAdminServer } from "./admin/admin-server.ts";
 import { openActions } from "./admin/open-actions.ts";
@@ -66,6 +66,7 @@ export async function startGateway({ config, log, onFatal, clock }: StartOptions
       routes: publishedRoutes(config, payments.terms, merchant),
       freeRoutes: FREE_ROUTES,
       fixed: documents,
+      account: accountCookies(config),
     },
     routes: config.routes,
     models: () => proxy.models(callPrices(config.routes)),
