@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { type NextFunction, type Request, type Response, Router } from "express";
+import type { SessionCookies } from "../well-known/account-operations.ts";
 import { API_CATALOG_PATH, API_CATALOG_TYPE, apiCatalog } from "../well-known/api-catalog.ts";
 import { llmsTxt } from "../well-known/llms-txt.ts";
 import { openApiDocument } from "../well-known/openapi.ts";
@@ -32,6 +33,8 @@ export interface DiscoveryOptions {
   /** The priced routes with today's terms; asked once per request, so it must be cheap. */
   readonly routes: () => readonly PublishedRoute[];
   readonly freeRoutes: readonly FreeRoute[];
+  /** Sign-in and the account API are on; undefined: off. */
+  readonly account?: SessionCookies | undefined;
   /** Documents that do not change while the process runs, by path. */
   readonly fixed?: Readonly<Record<string, FixedDocument>>;
 }
@@ -143,12 +146,12 @@ function refuse(_req: Request, _res: Response, next: NextFunction): void {
   next(new GatewayError("method_not_allowed", { headers: { Allow: METHODS } }));
 }
 
-function memoised({ service, routes, freeRoutes }: DiscoveryOptions): () => Documents {
+function memoised({ service, routes, freeRoutes, account }: DiscoveryOptions): () => Documents {
   let rendered: { readonly routes: readonly PublishedRoute[]; readonly documents: Documents } | undefined;
   return () => {
     const current = routes();
     if (rendered === undefined || !sameRoutes(rendered.routes, current)) {
-      rendered = { routes: current, documents: render(service, current, freeRoutes) };
+      rendered = { routes: current, documents: render(service, current, freeRoutes, account) };
     }
     return rendered.documents;
   };
@@ -176,6 +179,7 @@ function render(
   service: Service,
   routes: readonly PublishedRoute[],
   freeRoutes: readonly FreeRoute[],
+  account: SessionCookies | undefined,
 ): Documents {
   const x402 = json(x402Document(service, routes));
   const catalogUrl = urlOf(service, API_CATALOG_PATH);
@@ -185,7 +189,7 @@ function render(
     [API_CATALOG_PATH]: document(API_CATALOG_TYPE, JSON.stringify(apiCatalog(service)), {
       Link: `<${catalogUrl}>; rel="api-catalog"`,
     }),
-    "/openapi.json": json(openApiDocument(service, routes, freeRoutes)),
+    "/openapi.json": json(openApiDocument(service, routes, freeRoutes, account)),
     "/llms.txt": document("text/plain; charset=utf-8", llmsTxt(service, routes, freeRoutes)),
     "/robots.txt": document("text/plain; charset=utf-8", robotsTxt()),
   };

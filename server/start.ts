@@ -2,7 +2,7 @@ import { once } from "node:events";
 import type { Server } from "node:http";
 import type { Clock } from "../facilitator-client/clock.ts";
 import type { OtherOffer } from "../well-known/types.ts";
-import { openAccountApi } from "./account/open-account-api.ts";
+import { accountCookies, openAccountApi } from "./account/open-account-api.ts";
 import { createAdminApi } from "./admin/admin-api.ts";
 import { type AdminServer, createAdminServer } from "./admin/admin-server.ts";
 import { openActions } from "./admin/open-actions.ts";
@@ -74,6 +74,7 @@ export async function startGateway(options: StartOptions): Promise<RunningGatewa
       routes: publishedRoutes(config, opened),
       freeRoutes: FREE_ROUTES,
       fixed: documents,
+      account: accountCookies(config),
     },
     routes: config.routes,
     models: () => proxy.models(callPrices(config.routes)),

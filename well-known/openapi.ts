@@ -1,3 +1,10 @@
+import {
+  ACCOUNT_OPERATIONS,
+  accountOperation,
+  accountSchemas,
+  accountSecuritySchemes,
+  type SessionCookies,
+} from "./account-operations.ts";
 import { hasBody, inputSchema, jsonType } from "./bazaar.ts";
 import { type Detail, DOCUMENT_MAX_BYTES, firstWithin } from "./fit.ts";
 import { isObject, shallow } from "./json-schema.ts";
@@ -20,25 +27,51 @@ const KEY_SCHEME = "apiKey";
  * `/openapi.json` (OpenAPI 3.1), the document x402scan and `@agentcash/discovery` read. Every operation a wallet can pay for
  * has `security: []` and an `x-payment-info` whose amount is a decimal string in USD; one that takes only keys names the
  * bearer scheme and has no price, for a caller without a key cannot buy it. Falls back to a brief form beyond 256 KiB.
+ * `cookies`: sign-in and the account API are on, and these are the names of a session's.
  */
 export function openApiDocument(
   service: Service,
   routes: readonly PublishedRoute[],
   freeRoutes: readonly FreeRoute[],
+  cookies?: SessionCookies,
 ): JsonObject {
-  const brief = () => build(service, routes, freeRoutes, "brief");
-  return firstWithin(DOCUMENT_MAX_BYTES, [() => build(service, routes, freeRoutes, "full")]) ?? brief();
+  const operations = cookies === undefined ? [] : accountOperationsFor(routes.length + freeRoutes.length);
+  const paths = (detail: Detail) => [
+    ...routes.map((route) => pricedOperation(route, detail)),
+    ...freeRoutes.map(freeOperation),
+    ...operations,
+  ];
+  const components = componentsOf(routes, cookies);
+  const brief = () => build(service, paths("brief"), components);
+  return firstWithin(DOCUMENT_MAX_BYTES, [() => build(service, paths("full"), components)]) ?? brief();
 }
 
-function build(
-  service: Service,
-  routes: readonly PublishedRoute[],
-  freeRoutes: readonly FreeRoute[],
-  detail: Detail,
-): JsonObject {
+/** Crawlers warn agents of a document that has more. What is sold comes first; the account API has what room is left. */
+const MOST_OPERATIONS = 40;
+
+function accountOperationsFor(others: number): readonly Operation[] {
+  return ACCOUNT_OPERATIONS.slice(0, Math.max(0, MOST_OPERATIONS - others)).map((each) => {
+    const path = bracePath(each.path);
+    const operation = { operationId: operationId(each.method, path), ...accountOperation(each) };
+    return { path, method: each.method, operation };
+  });
+}
+
+function componentsOf(routes: readonly PublishedRoute[], cookies: SessionCookies | undefined): JsonObject {
+  const keyed = routes.some((route) => !takesX402(route));
+  if (!keyed && cookies === undefined) return {};
+  const bearer = { [KEY_SCHEME]: { type: "http", scheme: "bearer" } };
+  const securitySchemes = {
+    ...(keyed ? bearer : {}),
+    ...(cookies === undefined ? {} : accountSecuritySchemes(cookies)),
+  };
+  const schemas = cookies === undefined ? {} : { schemas: accountSchemas() };
+  return { components: { securitySchemes, ...schemas } };
+}
+
+function build(service: Service, operations: readonly Operation[], components: JsonObject): JsonObject {
   const { contactEmail, docsUrl } = service;
   const llms = urlOf(service, "/llms.txt");
-  const keyed = routes.some((route) => !takesX402(route));
   return {
     openapi: "3.1.0",
     info: {
@@ -59,13 +92,8 @@ function build(
       },
     },
     "x-agentcash-guidance": { llmsTxtUrl: llms },
-    paths: pathItems([
-      ...routes.map((route) => pricedOperation(route, detail)),
-      ...freeRoutes.map(freeOperation),
-    ]),
-    ...(keyed
-      ? { components: { securitySchemes: { [KEY_SCHEME]: { type: "http", scheme: "bearer" } } } }
-      : {}),
+    paths: pathItems(operations),
+    ...components,
   };
 }
 

@@ -132,24 +132,29 @@ export const providerKeysSchema = z.object({ provider_keys: z.array(providerKeyS
 
 export const alertsSchema = z.object({
   low_balance_micro_usd: micro.nullable(),
-  key_limits: z.boolean(),
-  webhook_url: z.string().nullable(),
-  webhook_secret_last4: z.string().nullable(),
+  key_limit_80: z.boolean(),
+  key_limit_100: z.boolean(),
+  webhook: z
+    .object({
+      url: z.string(),
+      status: z.enum(["active", "suspended", "unusable"]),
+      created_at: time,
+      /** In the answer that made it, and never again. */
+      secret: z.string().optional(),
+    })
+    .nullable(),
 });
-export const changedAlertsSchema = alertsSchema.extend({ webhook_secret: z.string().optional() });
-export const alertTestSchema = z.object({
-  delivered: z.boolean(),
-  status: z.number().nullish(),
-  reason: z.string().nullish(),
-});
+export const alertTestSchema = z.object({ delivered: z.boolean(), result: z.string() });
 export const recentAlertsSchema = z.object({
   alerts: z.array(
     z.object({
+      id: z.union([z.number(), z.string()]),
       kind: z.string(),
       key: z.object({ id: z.string(), label: z.string() }).nullable(),
-      amount_usd: usd,
-      threshold_usd: usd,
+      amount_micro_usd: micro,
+      threshold_micro_usd: micro,
       at: time,
+      delivery: z.string(),
     }),
   ),
 });

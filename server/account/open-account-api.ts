@@ -15,7 +15,7 @@ import { createCallers } from "./caller.ts";
 import { createCsrfGuard } from "./csrf.ts";
 import { createOwnAccount } from "./own-account.ts";
 import { createOwnAlerts, type OwnAlerts, TESTS_A_MINUTE } from "./own-alerts.ts";
-import { createSessions } from "./session.ts";
+import { cookieNames, createSessions } from "./session.ts";
 import { deriveSessionKeys } from "./session-keys.ts";
 import { createSignIn } from "./sign-in.ts";
 import { createSigningRpc } from "./signing-rpc.ts";
@@ -110,8 +110,15 @@ function openOwnAlerts(
   });
 }
 
+/** Names of a session's cookies, where this configuration has an account API. */
+export function accountCookies(
+  config: Pick<AccountSettings, "sessionKeys" | "network" | "publicUrl">,
+): ReturnType<typeof cookieNames> | undefined {
+  return config.sessionKeys.length === 0 ? undefined : cookieNames(!isLocal(config));
+}
+
 /** Plain http on this machine, and no real money: browsers would not keep a Secure cookie there. */
-function isLocal({ network, publicUrl }: AccountSettings): boolean {
+function isLocal({ network, publicUrl }: Pick<AccountSettings, "network" | "publicUrl">): boolean {
   const { protocol, hostname } = new URL(publicUrl);
   return network === "local" && protocol === "http:" && isLoopback(hostname);
 }

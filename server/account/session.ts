@@ -108,7 +108,7 @@ export function createSessions(parts: SessionParts) {
 }
 
 /** The prefix makes browsers refuse one that another host of the domain, or plain http, has set. */
-function cookieNames(secure: boolean): { readonly session: string; readonly refresh: string } {
+export function cookieNames(secure: boolean): { readonly session: string; readonly refresh: string } {
   const prefix = secure ? "__Host-" : "";
   return { session: `${prefix}farebox_session`, refresh: `${prefix}farebox_refresh` };
 }

@@ -3,19 +3,19 @@ import {
   type Alerts as AlertSettings,
   alertsSchema,
   alertTestSchema,
-  changedAlertsSchema,
   recentAlertsSchema,
 } from "../answers.ts";
 import { ApiError } from "../api.ts";
-import { parseDollars, plainDollars } from "../money.ts";
+import { dollars, parseDollars, plainDollars } from "../money.ts";
 import { CopyButton, Dialog, Empty, ErrorNote, Field, Loading, TableBox, Time } from "../parts/parts.tsx";
 import { useAction, useAnswer } from "../parts/use-answer.ts";
 import { useSession } from "../session.tsx";
 
 const KINDS: Readonly<Record<string, string>> = {
   low_balance: "The balance is low",
-  limit_80: "A key has spent 80 % of its limit",
-  limit_100: "A key has reached its limit",
+  key_limit_80: "A key has spent 80 % of its limit",
+  key_limit_100: "A key has reached its limit",
+  test: "A test",
 };
 
 /** Of what the account's owner wants to be told, and where. */
@@ -37,41 +37,45 @@ export function Alerts() {
   );
 }
 
+interface Draft {
+  readonly balance: string;
+  readonly at80: boolean;
+  readonly at100: boolean;
+  readonly url: string;
+}
+
 function Settings({ settings, onSaved }: { readonly settings: AlertSettings; readonly onSaved: () => void }) {
   const { api } = useSession();
   const { doing, run } = useAction();
-  const low = settings.low_balance_micro_usd;
-  const [balance, setBalance] = useState(low === null ? "" : plainDollars(BigInt(low)));
-  const [keyLimits, setKeyLimits] = useState(settings.key_limits);
-  const [url, setUrl] = useState(settings.webhook_url ?? "");
+  const [draft, setDraft] = useState(() => draftOf(settings));
   const [secret, setSecret] = useState<string | undefined>(undefined);
   const [told, setTold] = useState("");
-  const isBalanceWrong = balance.trim() !== "" && parseDollars(balance) === undefined;
+  const change = (part: Partial<Draft>) => setDraft((before) => ({ ...before, ...part }));
+  const { webhook } = settings;
+  const isBalanceWrong = draft.balance.trim() !== "" && parseDollars(draft.balance) === undefined;
+
+  /** A secret is shown before the screen is asked for anew. */
+  function keep(saved: AlertSettings): void {
+    if (saved.webhook?.secret === undefined) onSaved();
+    else setSecret(saved.webhook.secret);
+  }
 
   async function save(): Promise<void> {
     setTold("");
-    const amount = parseDollars(balance);
-    const saved = await api.call("/account/alerts", changedAlertsSchema, {
-      method: "PUT",
-      body: {
-        low_balance: amount === undefined ? null : plainDollars(amount),
-        key_limits: keyLimits,
-        webhook_url: url.trim() === "" ? null : url.trim(),
-      },
-    });
+    const saved = await api.call("/account/alerts", alertsSchema, { method: "PUT", body: orderOf(draft) });
     setTold("Saved.");
-    if (saved.webhook_secret === undefined) onSaved();
-    else setSecret(saved.webhook_secret);
+    keep(saved);
+  }
+
+  async function rotate(): Promise<void> {
+    setTold("");
+    keep(await api.call("/account/alerts/webhook/rotate", alertsSchema, { method: "POST" }));
   }
 
   async function test(): Promise<void> {
     setTold("");
-    const result = await api.call("/account/alerts/test", alertTestSchema, { method: "POST" });
-    setTold(
-      result.delivered
-        ? "The test event arrived."
-        : `The test event did not arrive: ${result.reason ?? result.status}.`,
-    );
+    const { delivered, result } = await api.call("/account/alerts/test", alertTestSchema, { method: "POST" });
+    setTold(delivered ? "The test event arrived." : `The test event did not arrive: ${words(result)}.`);
   }
 
   return (
@@ -84,7 +88,7 @@ function Settings({ settings, onSaved }: { readonly settings: AlertSettings; rea
       }}
     >
       <Field
-        label="Tell me when the balance is below (USD)"
+        label="Tell me when a call brings the balance below (USD)"
         hint="Empty: never."
         problem={isBalanceWrong ? "Write dollars, such as 5.00." : undefined}
       >
@@ -93,19 +97,30 @@ function Settings({ settings, onSaved }: { readonly settings: AlertSettings; rea
             {...ids}
             type="text"
             inputMode="decimal"
-            value={balance}
-            onInput={({ currentTarget }) => setBalance(currentTarget.value)}
+            value={draft.balance}
+            onInput={({ currentTarget }) => change({ balance: currentTarget.value })}
           />
         )}
       </Field>
-      <label class="check">
-        <input
-          type="checkbox"
-          checked={keyLimits}
-          onChange={({ currentTarget }) => setKeyLimits(currentTarget.checked)}
-        />{" "}
-        Tell me when a key has spent 80 % and 100 % of its limit
-      </label>
+      <fieldset>
+        <legend>Tell me when a key has spent</legend>
+        <label class="check">
+          <input
+            type="checkbox"
+            checked={draft.at80}
+            onChange={({ currentTarget }) => change({ at80: currentTarget.checked })}
+          />{" "}
+          80 % of its limit
+        </label>
+        <label class="check">
+          <input
+            type="checkbox"
+            checked={draft.at100}
+            onChange={({ currentTarget }) => change({ at100: currentTarget.checked })}
+          />{" "}
+          all of its limit
+        </label>
+      </fieldset>
       <Field
         label="Webhook"
         hint="An https address that gets each alert, signed. Empty: alerts are shown here only."
@@ -115,63 +130,89 @@ function Settings({ settings, onSaved }: { readonly settings: AlertSettings; rea
             {...ids}
             type="url"
             placeholder="https://example.com/alerts"
-            value={url}
-            onInput={({ currentTarget }) => setUrl(currentTarget.value)}
+            value={draft.url}
+            onInput={({ currentTarget }) => change({ url: currentTarget.value })}
           />
         )}
       </Field>
-      {settings.webhook_secret_last4 !== null && (
-        <p class="hint">
-          Events are signed with the secret that ends in <code>{settings.webhook_secret_last4}</code>.
-        </p>
-      )}
+      {webhook !== null && webhook.status !== "active" && <p class="problem">{STATUSES[webhook.status]}</p>}
       {doing.kind === "failed" && <ErrorNote error={doing.error} />}
       <div class="actions">
         <button type="submit" class="primary" disabled={doing.kind === "busy"}>
           Save
         </button>
-        <button
-          type="button"
-          disabled={doing.kind === "busy" || settings.webhook_url === null}
-          onClick={() => run(test)}
-        >
-          Send a test event
-        </button>
+        {webhook !== null && (
+          <>
+            <button type="button" disabled={doing.kind === "busy"} onClick={() => run(test)}>
+              Send a test event
+            </button>
+            <button type="button" disabled={doing.kind === "busy"} onClick={() => run(rotate)}>
+              New secret
+            </button>
+          </>
+        )}
         <span role="status" class="said">
           {told}
         </span>
       </div>
       {secret !== undefined && (
-        <Dialog
-          title="Your webhook's secret"
-          keepOpen
+        <WebhookSecret
+          secret={secret}
           onClose={() => {
             setSecret(undefined);
             onSaved();
           }}
-        >
-          <p>
-            <strong>Copy it now: it is shown this once.</strong> Check the signature of each event with it.
-          </p>
-          <section class="secret" aria-label="Secret">
-            <pre>{secret}</pre>
-            <CopyButton text={secret} label="Copy secret" />
-          </section>
-          <footer class="dialog-foot">
-            <button
-              type="button"
-              class="primary"
-              onClick={() => {
-                setSecret(undefined);
-                onSaved();
-              }}
-            >
-              I have copied it
-            </button>
-          </footer>
-        </Dialog>
+        />
       )}
     </form>
+  );
+}
+
+const STATUSES = {
+  suspended: "Nothing is sent there now: three alerts in a row did not arrive. Save to let it try again.",
+  unusable: "Its secret cannot be read any more. Make a new secret.",
+} as const;
+
+function draftOf({ low_balance_micro_usd: low, key_limit_80, key_limit_100, webhook }: AlertSettings): Draft {
+  return {
+    balance: low === null ? "" : plainDollars(BigInt(low)),
+    at80: key_limit_80,
+    at100: key_limit_100,
+    url: webhook?.url ?? "",
+  };
+}
+
+function orderOf({ balance, at80, at100, url }: Draft): Readonly<Record<string, unknown>> {
+  const amount = parseDollars(balance);
+  return {
+    low_balance: amount === undefined ? null : plainDollars(amount),
+    key_limit_80: at80,
+    key_limit_100: at100,
+    webhook: url.trim() === "" ? null : { url: url.trim() },
+  };
+}
+
+/** A stable word of the service, for people. */
+function words(code: string): string {
+  return code.replaceAll("_", " ");
+}
+
+function WebhookSecret({ secret, onClose }: { readonly secret: string; readonly onClose: () => void }) {
+  return (
+    <Dialog title="Your webhook's secret" keepOpen onClose={onClose}>
+      <p>
+        <strong>Copy it now: it is shown this once.</strong> Check the signature of each event with it.
+      </p>
+      <section class="secret" aria-label="Secret">
+        <pre>{secret}</pre>
+        <CopyButton text={secret} label="Copy secret" />
+      </section>
+      <footer class="dialog-foot">
+        <button type="button" class="primary" onClick={onClose}>
+          I have copied it
+        </button>
+      </footer>
+    </Dialog>
   );
 }
 
@@ -199,16 +240,16 @@ function Recent() {
             </thead>
             <tbody>
               {asked.answer.alerts.map((alert) => (
-                <tr key={`${alert.at}${alert.kind}${alert.key?.id ?? ""}`}>
+                <tr key={alert.id}>
                   <td data-head="Time">
                     <Time iso={alert.at} />
                   </td>
-                  <td data-head="What">{KINDS[alert.kind] ?? alert.kind.replaceAll("_", " ")}</td>
+                  <td data-head="What">{KINDS[alert.kind] ?? words(alert.kind)}</td>
                   <td data-head="Key">{alert.key?.label ?? "–"}</td>
                   <td
                     data-head="Amount"
                     class="number"
-                  >{`$${alert.amount_usd} (at $${alert.threshold_usd})`}</td>
+                  >{`${dollars(alert.amount_micro_usd)} (at ${dollars(alert.threshold_micro_usd)})`}</td>
                 </tr>
               ))}
             </tbody>

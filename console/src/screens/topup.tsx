@@ -284,6 +284,12 @@ function Faucet({ wallet }: { readonly wallet: string }) {
   );
 }
 
+const WHAT: Readonly<Record<string, string>> = {
+  top_up: "Top-up",
+  key_purchase: "Key purchase",
+  owed_credit: "Credit for a call that was not served",
+};
+
 /** What was paid in before. */
 function History() {
   const { api, config } = useSession();
@@ -314,9 +320,7 @@ function History() {
                   <td data-head="Time">
                     <Time iso={one.at} />
                   </td>
-                  <td data-head="What">
-                    {one.kind === "owed_credit" ? "Credit for a call that was not served" : "Top-up"}
-                  </td>
+                  <td data-head="What">{WHAT[one.kind] ?? one.kind}</td>
                   <td data-head="Amount" class="number">
                     <Money micro={one.amount_micro_usd} />
                   </td>
