@@ -145,10 +145,11 @@ export const ACCOUNT_SCHEMAS = {
   RpcCall: object(
     {
       jsonrpc: oneOf("2.0"),
+      id: { type: ["string", "integer", "null"] },
       method: oneOf("getLatestBlockhash", "getAccountInfo"),
       params: { type: "array" },
     },
-    ["jsonrpc", "method"],
+    ["jsonrpc", "id", "method"],
   ),
   TopUp: object({
     payment: text,

@@ -211,7 +211,10 @@ describe("of a live gateway", () => {
       expect(list, path).not.toEqual([]);
     }
     const { keys, models } = await expectTrue("GET", "/account/spend");
-    expect([keys, models]).toMatchObject([[{}, {}], [{}, {}]]);
+    expect([keys, models]).toMatchObject([
+      [{}, {}],
+      [{}, {}],
+    ]);
     await expectTrue("POST", "/account/rpc", {
       body: { jsonrpc: "2.0", id: 1, method: "getLatestBlockhash", params: [] },
     });
