@@ -10,8 +10,10 @@ const SECRET_KEY =
 const CREDENTIALS = /\b(bearer|basic) +[\w.~+/=-]+/gi;
 const URL_USER = /(:\/\/)[^\s/@]+(?=@)/g;
 const URL_QUERY = /([?&](?:api[-_]?key|key|secret|(?:access[-_]?)?token)=)[^&\s"']+/gi;
-/** A webhook's secret; a key of any prefix that can be configured, whose tail is longer than that of any id of ours. */
-const API_KEY = /whsec_[\w-]{30,}|[\w-]{2,31}[_-][0-9A-Za-z]{30,}/g;
+/** Of an account's webhook. */
+const WEBHOOK_SECRET = /whsec_[\w-]{30,}/g;
+/** A key of any prefix that can be configured, whose tail is longer than that of any id of ours. */
+const API_KEY = /[\w-]{2,31}[_-][0-9A-Za-z]{30,}/g;
 /** Three base64url parts, of which the first is the beginning of a JSON object. */
 const JWT = /ey[JA][\w-]{5,}\.[\w-]+\.[\w-]*/g;
 const MAX_DEPTH = 6;
@@ -45,6 +47,7 @@ export function redactText(text: string): string {
   return text
     .replace(CREDENTIALS, `$1 ${REDACTED}`)
     .replace(JWT, REDACTED)
+    .replace(WEBHOOK_SECRET, REDACTED)
     .replace(API_KEY, REDACTED)
     .replace(URL_USER, `$1${REDACTED}`)
     .replace(URL_QUERY, `$1${REDACTED}`);

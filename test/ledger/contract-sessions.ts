@@ -183,6 +183,29 @@ export function sessionContract(world: World): void {
       });
     });
 
+    test("a payment is found behind more entries than a store looks through at a time", async () => {
+      const asked = request();
+      await bring(world.ledger, asked, "credited");
+      const id = `wallet:${asked.payer}`;
+      for (let done = 0; done < 5_100; done += 300) {
+        const some = Array.from({ length: 300 }, (_, nth) =>
+          world.ledger.creditAccount(id, 1n, `r${done + nth}`),
+        );
+        await Promise.all(some);
+      }
+      const found: string[] = [];
+      let next: string | undefined;
+      let asks = 0;
+      do {
+        const page = await world.ledger.paidInPage(id, next, 10);
+        found.push(...page.entries.map(({ reference }) => reference));
+        next = page.next;
+        asks += 1;
+      } while (next !== undefined);
+      expect(found).toEqual([`payment:${asked.id}`]);
+      expect(asks).toBeLessThan(4);
+    });
+
     test("usage of one model, and no other", async () => {
       const buyer = await customer(world.ledger, 1_000n);
       const facts = usageOf(await held(world.ledger, buyer, 0n));

@@ -76,6 +76,7 @@ test.each([
   `sk_solrouter_${TAIL}`,
   `sk-srt-${TAIL}`,
   `sk-sr-${TAIL}`,
+  `whsec_${TAIL.slice(0, 21)}-${TAIL.slice(0, 21)}`,
   JWT,
 ])("a credential by its look alone is in no line: %s", (credential) => {
   const { logger, lines } = capture();
