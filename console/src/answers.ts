@@ -81,7 +81,7 @@ export const newKeySchema = keySchema.extend({ key: z.string().nullable() });
 export const usageSchema = z.object({
   usage: z.array(
     z.object({
-      id: z.string(),
+      id: z.union([z.number(), z.string()]),
       at: time,
       tier: z.string(),
       key_id: z.string().nullable(),

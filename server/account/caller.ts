@@ -1,7 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import type { FloodGuard } from "../auth/flood.ts";
 import { GatewayError } from "../errors.ts";
-import { pathOf } from "../route-table.ts";
 import type { CsrfGuard } from "./csrf.ts";
 import type { Session, Sessions } from "./session.ts";
 import type { Proof, SignIn } from "./sign-in.ts";
@@ -32,9 +31,6 @@ function isSafe(method: string | undefined): boolean {
 
 export type Callers = ReturnType<typeof createCallers>;
 
-/** It changes nothing, though it is a POST: Solana's clients send no headers of a page's own, so its `Origin` must do. */
-const RPC_PATH = "/account/rpc";
-
 /** Tells whose account a request is about: by its `SIGN-IN-WITH-X` header, else by its session. Never by a bearer credential. */
 export function createCallers(parts: CallerParts) {
   const { signIn, sessions, csrf, failures, clientAddress, challengeUrl } = parts;
@@ -54,28 +50,31 @@ export function createCallers(parts: CallerParts) {
     });
   }
 
-  /** The session that a cookie names, as it may be used for this request. Throws `sign_in_required` and `csrf_refused`. */
-  async function inSession(req: IncomingMessage): Promise<Session> {
+  /**
+   * The session that a cookie names, as it may be used for this request. `reads`: it changes nothing, though it may be a POST.
+   * Throws `sign_in_required` and `csrf_refused`.
+   */
+  async function inSession(req: IncomingMessage, reads = isSafe(req.method)): Promise<Session> {
     if (!isSafe(req.method)) csrf.checkOrigin(req);
     const session = await sessions.read(req.headers.cookie);
     if (session === undefined) {
       throw new GatewayError("sign_in_required", { details: { challenge: challengeUrl } });
     }
-    if (!isSafe(req.method) && pathOf(req) !== RPC_PATH) csrf.checkToken(req, session.id);
+    if (!reads) csrf.checkToken(req, session.id);
     return session;
   }
 
   return {
     proven: (req: IncomingMessage, proof: unknown) => proven(req, () => signIn.verify(proof)),
-    inSession,
-    async of(req: IncomingMessage): Promise<Caller> {
+    inSession: (req: IncomingMessage) => inSession(req),
+    async of(req: IncomingMessage, reads?: boolean): Promise<Caller> {
       if (req.headers.authorization !== undefined) throw new GatewayError("tier_not_accepted");
       const header = req.headers["sign-in-with-x"];
       if (header !== undefined) {
         const wallet = await proven(req, () => signIn.verifyHeader(String(header)));
         return { wallet, session: undefined };
       }
-      const session = await inSession(req);
+      const session = await inSession(req, reads);
       return { wallet: session.wallet, session };
     },
   };

@@ -253,25 +253,26 @@ describe("what it does not", () => {
     ]);
   });
 
-  test("nobody asks who is not signed in, has no token, comes from another site or has a key", async () => {
+  test("nobody asks who is not signed in, comes from another site or has a key; a token is not needed", async () => {
     const { cookie = "", origin = "" } = browser.headers;
     const ask = (headers: Record<string, string>) =>
       gate.call("POST", "/account/rpc", { body: good, headers });
     const replies = [
       await ask({}),
-      await ask({ cookie, origin }),
+      await ask({ origin }),
       await ask({ ...browser.headers, origin: "https://evil.example" }),
       await ask({ authorization: "Bearer sk_farebox_0000000000000000000000000000000000" }),
       await gate.call("GET", "/account/rpc", { headers: { cookie } }),
     ];
     expect(replies.map((reply) => refusal(reply).slice(0, 2))).toEqual([
       [403, "csrf_refused"],
-      [403, "csrf_refused"],
+      [401, "sign_in_required"],
       [403, "csrf_refused"],
       [401, "tier_not_accepted"],
       [404, "not_found"],
     ]);
     expect(reached()).toEqual([]);
+    expect((await ask({ cookie, origin })).status).toBe(200);
   });
 });
 
@@ -310,6 +311,35 @@ test.each<[string, () => Promise<{ status: number; text: string }>]>([
     { jsonrpc: "2.0", id: "7", error: { code: -32603, message } },
   ]);
   expect((await rpc("getLatestBlockhash")).json).toHaveProperty("result");
+});
+
+test("of what a node says only the known fields go out, and only in bounded size", async () => {
+  const working = node.forward;
+  const account = {
+    executable: false,
+    lamports: 1,
+    owner: USDC,
+    space: 3,
+    rentEpoch: 0,
+    note: "secret of the node",
+  };
+  const stored = (data: Buffer) =>
+    answer({
+      result: {
+        context: { slot: 9, apiVersion: "4.0" },
+        value: { ...account, data: [data.toString("base64"), "base64"] },
+      },
+    });
+  node.forward = async () => stored(Buffer.alloc(3));
+  const small = await rpc("getAccountInfo", [own, base64]);
+  node.forward = async () => stored(Buffer.alloc(8_194));
+  const large = await rpc("getAccountInfo", [own, base64]);
+  node.forward = working;
+  expect(small.json["result"]).toEqual({
+    context: { slot: 9 },
+    value: { data: ["AAAA", "base64"], executable: false, lamports: 1, owner: USDC, space: 3 },
+  });
+  expect(large.json["error"]).toMatchObject({ code: -32603 });
 });
 
 function answer(body: object): { status: number; text: string } {

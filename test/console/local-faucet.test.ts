@@ -105,20 +105,22 @@ test.each<[string, (ours: string) => Record<string, string>]>([
   expect(await balance(address)).toBeUndefined();
 });
 
-test.each<[string, (address: string) => unknown]>([
-  ["too much", (owner) => ({ address: owner, usdc: "1000.000001" })],
-  ["nothing", (owner) => ({ address: owner, usdc: "0" })],
-  ["less than nothing", (owner) => ({ address: owner, usdc: "-1" })],
-  ["more decimals than USDC has", (owner) => ({ address: owner, usdc: "1.0000001" })],
-  ["a number", (owner) => ({ address: owner, usdc: 5 })],
-  ["an amount of another form", (owner) => ({ address: owner, usdc: "5e2" })],
-  ["no amount", (owner) => ({ address: owner })],
-  ["no address", () => ({ usdc: "5" })],
-  ["a wrong address", () => ({ address: "0x5", usdc: "5" })],
-  ["a field more", (owner) => ({ address: owner, usdc: "5", again: true })],
-  ["a list", (owner) => [{ address: owner, usdc: "5" }]],
-])("%s is refused", async (_, body) => {
-  expect(refusal(await ask(body(address))).slice(0, 2)).toEqual([400, "invalid_request"]);
+test.each<[string, (address: string) => unknown, field: string]>([
+  ["too much", (owner) => ({ address: owner, usdc: "1000.000001" }), "usdc"],
+  ["nothing", (owner) => ({ address: owner, usdc: "0" }), "usdc"],
+  ["less than nothing", (owner) => ({ address: owner, usdc: "-1" }), "usdc"],
+  ["more decimals than USDC has", (owner) => ({ address: owner, usdc: "1.0000001" }), "usdc"],
+  ["a number", (owner) => ({ address: owner, usdc: 5 }), "usdc"],
+  ["an amount of another form", (owner) => ({ address: owner, usdc: "5e2" }), "usdc"],
+  ["no amount", (owner) => ({ address: owner }), "usdc"],
+  ["no address", () => ({ usdc: "5" }), "address"],
+  ["a wrong address", () => ({ address: "0x5", usdc: "5" }), "address"],
+  ["a field more", (owner) => ({ address: owner, usdc: "5", again: true }), '"again"'],
+  ["a list", (owner) => [{ address: owner, usdc: "5" }], "body"],
+])("%s is refused", async (_, body, field) => {
+  const reply = await ask(body(address));
+  expect(refusal(reply).slice(0, 2)).toEqual([400, "invalid_request"]);
+  expect(reply.json).toMatchObject({ error: { message: expect.stringMatching(new RegExp(`^${field}: `)) } });
   expect(await balance(address)).toBeUndefined();
 });
 

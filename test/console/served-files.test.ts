@@ -1,4 +1,7 @@
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
+import { builtConsole } from "../../server/console/console-files.ts";
 import { SESSION_KEY } from "../account/account-world.ts";
 import { openShop, type Shop } from "../support/shop.ts";
 import { ask, type BuiltConsole, buildConsole, INDEX, NAVIGATION, SECRET } from "./console-stand.ts";
@@ -138,6 +141,13 @@ test.each([
   for (const none of ["set-cookie", "access-control-allow-origin", "x-powered-by", "location"]) {
     expect(headers).not.toHaveProperty(none);
   }
+});
+
+test("the compiled program and the sources look for the page where the build puts it", async () => {
+  const dist = dirname(dirname(inject("main")));
+  const compiled = await import(join(dist, "server/console/console-files.js"));
+  expect(compiled.builtConsole()).toBe(join(dist, "console"));
+  expect(builtConsole()).toBe(fileURLToPath(new URL("../../dist/console", import.meta.url)));
 });
 
 test("a page that was not built is 404 with the command that builds it, and the rest works", async () => {

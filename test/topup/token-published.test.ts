@@ -6,9 +6,9 @@ import {
   isOpenApiParseFailure,
   validatePaymentRequiredDetailed,
 } from "@agentcash/discovery";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { post, termsOf } from "../support/buyer.ts";
-import { hoursAgo, openTokenShop, type TokenShop, yamlOf } from "./token-shop.ts";
+import { openTokenShop, type TokenShop, yamlOf } from "./token-shop.ts";
 
 let shop: TokenShop;
 beforeAll(async () => {
@@ -99,12 +99,21 @@ test("/llms.txt says what else can be paid in", async () => {
   expect(text.split(words)).toHaveLength(3);
 });
 
-test("a token whose price is too old is in no document", async () => {
-  await shop.restart(yamlOf([shop.classic, { ...shop.play, pricedAt: hoursAgo(25) }]));
-  expect((await published("/topup"))?.accepts).toEqual(await live("/topup"));
-  for (const path of ["/.well-known/x402", "/openapi.json", "/llms.txt"]) {
-    const text = await (await fetch(shop.url + path)).text();
-    expect(text).not.toContain(shop.play.mint);
-    expect(text).toContain(shop.classic.mint);
+test("a token whose price goes stale while the gateway runs is in no document any more", async () => {
+  const minute = 60_000;
+  const pricedAt = new Date(Date.now() - 59 * minute).toISOString();
+  await shop.restart(yamlOf([shop.classic, { ...shop.play, pricedAt, maxAgeHours: 1 }]));
+  const documents = ["/.well-known/x402", "/openapi.json", "/llms.txt"];
+  const text = async (path: string) => (await fetch(shop.url + path)).text();
+  for (const path of documents) expect(await text(path)).toContain(shop.play.mint);
+  vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 2 * minute });
+  try {
+    for (const path of documents) {
+      expect(await text(path)).not.toContain(shop.play.mint);
+      expect(await text(path)).toContain(shop.classic.mint);
+    }
+    expect((await published("/topup"))?.accepts).toEqual(await live("/topup"));
+  } finally {
+    vi.useRealTimers();
   }
 });
