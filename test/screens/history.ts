@@ -7,6 +7,9 @@ import { openSqliteLedger } from "../../server/ledger/sqlite.ts";
 
 const DAY_MS = 86_400_000;
 const DAYS = 29;
+const PREFIX = "sk_farebox_";
+
+type Ledger = Awaited<ReturnType<typeof openSqliteLedger>>;
 
 interface Customer {
   readonly label: string;
@@ -45,30 +48,37 @@ export async function writeHistory(dataDir: string, wallet: string): Promise<voi
   const account = `wallet:${wallet}`;
   await ledger.createAccount(account, wallet);
   await ledger.creditAccount(account, 25_000_000n, "invoice-2026-10");
-  for (const customer of KEYS) {
-    const { secret, last4 } = mintKey("sk_farebox_");
-    const hash = hashSecret(secret, undefined);
-    const { label, limit, rpm, expiresInDays } = customer;
-    const settings = {
-      ...UNRESTRICTED,
-      label,
-      limit,
-      limitReset: limit === undefined ? ("never" as const) : ("monthly" as const),
-      rpm,
-      expiresAt: expiresInDays === undefined ? undefined : Date.now() + expiresInDays * DAY_MS,
-    };
-    const keyId = `key_${randomBytes(8).toString("hex")}`;
-    await ledger.createKey(keyId, account, { hash, prefix: "sk_farebox_", last4 }, settings, undefined);
-    now = Date.now() - DAYS * DAY_MS;
-    for (let day = 0; day <= DAYS; day += 1) {
-      for (let call = 0; call < callsOn(day, customer); call += 1) {
-        now = Date.now() - (DAYS - day) * DAY_MS - (call + 1) * 61_000;
-        await spend(ledger, { account, keyId, hash, customer, step: day * 7 + call });
+  const keys = [];
+  for (const customer of KEYS) keys.push(await createKey(ledger, account, customer));
+  for (let day = 0; day <= DAYS; day += 1) {
+    for (let call = 12; call > 0; call -= 1) {
+      now = Date.now() - (DAYS - day) * DAY_MS - call * 61_000;
+      for (const key of keys) {
+        if (call <= callsOn(day, key.customer))
+          await spend(ledger, { account, ...key, step: day * 7 + call });
       }
     }
-    if (customer.revoked === true) await ledger.revokeKey(keyId);
   }
+  now = Date.now() - DAY_MS;
+  for (const { keyId, customer } of keys) if (customer.revoked === true) await ledger.revokeKey(keyId);
   await ledger.close();
+}
+
+async function createKey(ledger: Ledger, account: string, customer: Customer) {
+  const { secret, last4 } = mintKey(PREFIX);
+  const hash = hashSecret(secret, undefined);
+  const { label, limit, rpm, expiresInDays } = customer;
+  const settings = {
+    ...UNRESTRICTED,
+    label,
+    limit,
+    limitReset: limit === undefined ? ("never" as const) : ("monthly" as const),
+    rpm,
+    expiresAt: expiresInDays === undefined ? undefined : Date.now() + expiresInDays * DAY_MS,
+  };
+  const keyId = `key_${randomBytes(8).toString("hex")}`;
+  await ledger.createKey(keyId, account, { hash, prefix: PREFIX, last4 }, settings, undefined);
+  return { keyId, hash, customer };
 }
 
 /** Fewer at weekends, and slowly more. */
@@ -85,10 +95,7 @@ interface Spending {
   readonly step: number;
 }
 
-async function spend(
-  ledger: Awaited<ReturnType<typeof openSqliteLedger>>,
-  { account, keyId, hash, customer, step }: Spending,
-): Promise<void> {
+async function spend(ledger: Ledger, { account, keyId, hash, customer, step }: Spending): Promise<void> {
   const { label, model, cost: usual } = customer;
   const cost = (usual * BigInt(60 + ((step * 37) % 80))) / 100n;
   const id = randomBytes(16).toString("hex");

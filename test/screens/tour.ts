@@ -66,9 +66,10 @@ export const STOPS: readonly Stop[] = [
     name: "overview",
     async show(page) {
       await go(page, "Overview");
-      await page.getByText("Spent by key").waitFor();
+      await page.getByRole("figure", { name: "Spent by key" }).waitFor();
       // The chart's code comes by itself, later than the numbers.
-      await page.waitForFunction(
+      await becomes(
+        page,
         "[...document.querySelectorAll('canvas')].every((one) => one.style.display === 'block')",
       );
     },
@@ -141,4 +142,15 @@ async function go(page: Page, screen: string): Promise<void> {
 
 function heading(page: Page, name: string): Promise<void> {
   return page.getByRole("heading", { name, level: 1 }).waitFor();
+}
+
+const PATIENCE_MS = 15_000;
+
+/** Waits, frame by frame, until an expression is true in the page. Its own way: the page's policy forbids what playwright evaluates. */
+export async function becomes(page: Page, expression: string): Promise<void> {
+  const until = Date.now() + PATIENCE_MS;
+  while ((await page.evaluate(expression)) !== true) {
+    if (Date.now() > until) throw new Error(`This did not become true: ${expression}`);
+    await page.evaluate("new Promise(requestAnimationFrame)");
+  }
 }
