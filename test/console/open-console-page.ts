@@ -34,11 +34,18 @@ export interface Visitor {
 
 export const WALLET_NAME = "Test Wallet";
 
-/** `usdc`: what the wallet holds, in micro-USD. */
+interface VisitOptions {
+  /** What the wallet holds, in micro-USD. */
+  readonly usdc?: bigint;
+  readonly context?: BrowserContextOptions;
+  /** What the wallet is set to, as Wallet Standard names it. */
+  readonly chains?: readonly string[];
+}
+
 export async function visit(
   browser: Browser,
   shop: KeyedShop,
-  { usdc = 0n, context }: { readonly usdc?: bigint; readonly context?: BrowserContextOptions } = {},
+  { usdc = 0n, context, chains }: VisitOptions = {},
 ): Promise<Visitor> {
   const signer = await generateKeyPairSigner();
   if (usdc > 0n) await shop.localnet.fund(signer.address, usdc);
@@ -54,7 +61,7 @@ export async function visit(
   page.on("console", (message) => {
     if (/Content Security Policy/i.test(message.text())) faults.push(message.text());
   });
-  const wallet = await injectWallet(page, WALLET_NAME, signer);
+  const wallet = await injectWallet(page, WALLET_NAME, signer, chains);
   await page.goto(`${shop.url}/console`);
   return {
     page,
@@ -73,4 +80,12 @@ export async function visit(
     },
     close: () => tabs.close(),
   };
+}
+
+/** As it is after 15 minutes: the session's own cookie is gone, the refresh token is there. */
+export async function letSessionLapse({ page }: Pick<Visitor, "page">): Promise<void> {
+  const cookies = await page.context().cookies();
+  const session = cookies.find(({ name }) => name.endsWith("farebox_session"));
+  if (session === undefined) throw new Error("There is no session to lapse.");
+  await page.context().clearCookies({ name: session.name });
 }

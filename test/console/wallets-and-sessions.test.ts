@@ -3,7 +3,7 @@ import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { KeyedShop } from "../keyed/keyed-shop.ts";
 import { openBrowser } from "../support/browser.ts";
-import { openConsoleShop, visit, WALLET_NAME } from "./open-console-page.ts";
+import { letSessionLapse, openConsoleShop, visit, WALLET_NAME } from "./open-console-page.ts";
 
 let shop: KeyedShop;
 let browser: Browser;
@@ -51,9 +51,7 @@ test("a session outlives a reload and a refresh, and ends everywhere at once", a
   await visitor.signIn();
   await page.reload();
   await page.getByRole("heading", { name: "Overview" }).waitFor();
-  // As it is after 15 minutes: the session's own cookie is gone, the refresh token is there.
-  const [session] = (await page.context().cookies()).filter(({ name }) => name.endsWith("farebox_session"));
-  await page.context().clearCookies({ name: session?.name ?? "" });
+  await letSessionLapse(visitor);
   await visitor.go("Keys");
   await page.getByText("You have no keys yet.").waitFor();
   // Another device, as far as this one can tell.

@@ -27,7 +27,12 @@ export interface TestWallet {
 const BINDING = "askTestWallet";
 
 /** Gives each page that is opened in it a wallet of this name. Call before the page is opened. */
-export async function injectWallet(page: Page, name: string, first: KeyPairSigner): Promise<TestWallet> {
+export async function injectWallet(
+  page: Page,
+  name: string,
+  first: KeyPairSigner,
+  chains: readonly string[] = ["solana:mainnet"],
+): Promise<TestWallet> {
   const asked: Asked[] = [];
   let signer = first;
   let declined = false;
@@ -40,7 +45,7 @@ export async function injectWallet(page: Page, name: string, first: KeyPairSigne
     const signed = what === "message" ? await signWith(signer, bytes) : await signTransaction(signer, bytes);
     return signed.toString("base64");
   });
-  await page.addInitScript(registerWallet, { name, binding: BINDING });
+  await page.addInitScript(registerWallet, { name, binding: BINDING, chains });
   return {
     asked,
     decline: () => {
@@ -72,7 +77,15 @@ async function signTransaction(signer: KeyPairSigner, bytes: Uint8Array): Promis
 }
 
 /** Runs in the page, before its own scripts: so it can use nothing from here but its arguments. */
-function registerWallet({ name, binding }: { readonly name: string; readonly binding: string }): void {
+function registerWallet({
+  name,
+  binding,
+  chains,
+}: {
+  readonly name: string;
+  readonly binding: string;
+  readonly chains: readonly string[];
+}): void {
   type Ask = (what: string, base64: string) => Promise<string | null>;
   interface Account {
     readonly address: string;
@@ -91,7 +104,6 @@ function registerWallet({ name, binding }: { readonly name: string; readonly bin
   const fromBase64 = (text: string) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
   const toBase64 = (bytes: Uint8Array) =>
     btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
-  const chains = ["solana:mainnet"];
   const listeners = new Set<Listener>();
   let accounts: readonly Account[] = [];
 
