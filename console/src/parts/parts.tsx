@@ -1,5 +1,5 @@
 import type { ComponentChildren } from "preact";
-import { useEffect, useId, useRef, useState } from "preact/hooks";
+import { useId, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { FareboxError } from "../../../client/farebox-error.ts";
 import { ApiError } from "../api.ts";
 import { dollars } from "../money.ts";
@@ -143,14 +143,29 @@ export function Dialog(props: {
 }) {
   const { title, onClose, children, keepOpen = false } = props;
   const box = useRef<HTMLDialogElement>(null);
+  const isGone = useRef(false);
   const id = useId();
-  useEffect(() => {
+  // Not after the next paint: by then the focus has gone elsewhere.
+  useLayoutEffect(() => {
+    const dialog = box.current;
     const before = document.activeElement;
-    box.current?.showModal();
+    dialog?.showModal();
     return () => {
+      isGone.current = true;
+      // While it is open, nothing else takes the focus.
+      dialog?.close();
       if (before instanceof HTMLElement) before.focus();
     };
   }, []);
+
+  /** Told after it has closed, which may be after another took its place. */
+  function closed(): void {
+    if (isGone.current) return;
+    // A browser lets a page refuse one Escape, not the next.
+    if (keepOpen) box.current?.showModal();
+    else onClose();
+  }
+
   return (
     <dialog
       ref={box}
@@ -159,8 +174,7 @@ export function Dialog(props: {
         event.preventDefault();
         if (!keepOpen) onClose();
       }}
-      // A browser lets a page refuse one Escape, not the next.
-      onClose={() => (keepOpen ? box.current?.showModal() : onClose())}
+      onClose={closed}
     >
       <header class="dialog-head">
         <h2 id={id}>{title}</h2>
