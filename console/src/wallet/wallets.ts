@@ -111,7 +111,7 @@ export async function signTransaction(
   throw new WalletError(`${wallet.name} gave no signature. Nothing was spent.`);
 }
 
-/** Tells when the wallet shows other accounts: `preferred` if it is among them, else the first, or none. Returns how to stop. */
+/** Tells what the wallet shows now, and when it shows other accounts: `preferred` if it is among them, else the first, or none. Returns how to stop. */
 export function watchAccount(
   wallet: Wallet,
   preferred: string,
@@ -119,6 +119,8 @@ export function watchAccount(
 ): () => void {
   const events = wallet.features[StandardEvents];
   if (!isEvents(events)) return () => {};
+  // It may have changed between its connection and now.
+  tell(choose(wallet.accounts, preferred));
   return events.on("change", ({ accounts }) => {
     if (accounts !== undefined) tell(choose(accounts, preferred));
   });
