@@ -186,6 +186,12 @@ function follow(event: PaymentEvent, tell: (progress: Progress) => void): void {
   if (event.type === "resend") tell({ step: "settling", attempt: event.attempt });
 }
 
+/** What the wallet holds of a mint of the classic token program, in its atomic units; undefined: the chain cannot be read now. */
+export function readFunds(wallet: string, mint: string): Promise<bigint | undefined> {
+  const rpc = new URL(RPC_PATH, location.origin).href;
+  return readTokenBalance(rpc, address(wallet), mint).catch(() => undefined);
+}
+
 async function checkFunds(wallet: string, terms: Terms): Promise<void> {
   const rpc = new URL(RPC_PATH, location.origin).href;
   const has = await readTokenBalance(rpc, address(wallet), terms.asset, terms.token?.program);

@@ -1,5 +1,12 @@
 const moment = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 
+const date = new Intl.DateTimeFormat(undefined, { dateStyle: "medium" });
+
+/** The day in the reader's own zone, where a table has no room for the hour. */
+export function showDate(iso: string): string {
+  return date.format(new Date(iso));
+}
+
 /** In the reader's own zone. */
 export function showTime(iso: string): string {
   return moment.format(new Date(iso));

@@ -3,7 +3,7 @@ import { useId, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { FareboxError } from "../../../client/farebox-error.ts";
 import { ApiError } from "../api.ts";
 import { dollars } from "../money.ts";
-import { showTime } from "../times.ts";
+import { showDate, showTime } from "../times.ts";
 import { WalletError } from "../wallet/wallets.ts";
 
 export function Money({ micro }: { readonly micro: string | bigint | null }) {
@@ -12,6 +12,16 @@ export function Money({ micro }: { readonly micro: string | bigint | null }) {
 
 export function Time({ iso, never = "never" }: { readonly iso: string | null; readonly never?: string }) {
   return iso === null ? <span class="muted">{never}</span> : <time dateTime={iso}>{showTime(iso)}</time>;
+}
+
+/** A time as its day alone; the rest is in its title. */
+export function Day({ iso, never = "never" }: { readonly iso: string | null; readonly never?: string }) {
+  if (iso === null) return <span class="muted">{never}</span>;
+  return (
+    <time dateTime={iso} title={showTime(iso)}>
+      {showDate(iso)}
+    </time>
+  );
 }
 
 /** A wallet's address, short for the eye, whole for copying and for screen readers. */

@@ -1,7 +1,7 @@
 import { useState } from "preact/hooks";
 import { type Key, keysSchema, type NewKey, nameOf } from "../answers.ts";
 import { dollars, percentOf } from "../money.ts";
-import { Bar, Empty, ErrorNote, Loading, Money, TableBox, Time } from "../parts/parts.tsx";
+import { Bar, Day, Empty, ErrorNote, Loading, Money, TableBox, Time } from "../parts/parts.tsx";
 import { useAnswer } from "../parts/use-answer.ts";
 import { useSession } from "../session.tsx";
 import { RevokeDialog, RotateDialog } from "./key-ends.tsx";
@@ -124,13 +124,13 @@ function KeyRow({ of: key, onOpen }: { readonly of: Key; readonly onOpen: (open:
         <Spent of={key} />
       </td>
       <td data-head="Created">
-        <Time iso={key.created_at} />
+        <Day iso={key.created_at} />
       </td>
       <td data-head="Last used">
         <Time iso={key.last_used_at} />
       </td>
       <td data-head="Expires">
-        <Time iso={key.expires_at} />
+        <Day iso={key.expires_at} />
       </td>
       <td class="row-actions">
         {key.status === "active" && (

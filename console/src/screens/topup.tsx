@@ -12,6 +12,7 @@ import {
   type Means,
   type Progress,
   quote,
+  readFunds,
   resumeTopUp,
   topUp,
   unfinishedTopUp,
@@ -23,15 +24,27 @@ import { WalletError } from "../wallet/wallets.ts";
 /** Pays into the account from the wallet; the fee of the transaction is the facilitator's. */
 export function TopUpScreen({ wallet }: { readonly wallet: string }) {
   const { api, config } = useSession();
-  const { asked: account, again } = useAnswer(() => api.call("/account", accountSchema));
+  // One after the other: the first refreshes the session where that is due.
+  const { asked, again } = useAnswer(async () => {
+    const account = await api.call("/account", accountSchema);
+    return { account, usdc: await readFunds(wallet, config.asset) };
+  });
   const [rounds, setRounds] = useState(0);
   if (config.topup === null) return <Empty>This service takes no top-ups.</Empty>;
   return (
     <>
+      {asked.kind === "failed" && <ErrorNote error={asked.error} retry={again} />}
       <p class="lead" aria-live="polite">
-        Available: {account.kind === "here" ? <Money micro={account.answer.available_micro_usd} /> : "…"}
+        Available here:{" "}
+        {asked.kind === "here" ? <Money micro={asked.answer.account.available_micro_usd} /> : "…"}
+        {asked.kind === "here" && asked.answer.usdc !== undefined && (
+          <>
+            {" "}
+            · USDC in your wallet: <Money micro={asked.answer.usdc} />
+          </>
+        )}
       </p>
-      {config.local && <Faucet wallet={wallet} />}
+      {config.local && <Faucet wallet={wallet} onFunded={again} />}
       <PayIn
         wallet={wallet}
         least={config.topup.least_usd}
@@ -252,14 +265,14 @@ function problemOf(text: string, least: string, most: string): string | undefine
 const minted = z.object({}).loose();
 
 /** Local mode only: play money from nowhere. */
-function Faucet({ wallet }: { readonly wallet: string }) {
+function Faucet({ wallet, onFunded }: { readonly wallet: string; readonly onFunded: () => void }) {
   const { api } = useSession();
   const { doing, run } = useAction();
   const [told, setTold] = useState("");
   const amount = plainDollars(25_000_000n);
   return (
     <div class="note">
-      <p>Your wallet needs play USDC before it can pay.</p>
+      <p>Play money: your wallet pays with USDC of this machine’s own chain.</p>
       <button
         type="button"
         disabled={doing.kind === "busy"}
@@ -271,6 +284,7 @@ function Faucet({ wallet }: { readonly wallet: string }) {
               body: { address: wallet, usdc: amount },
             });
             setTold(`Your wallet has ${amount} play USDC more.`);
+            onFunded();
           })
         }
       >

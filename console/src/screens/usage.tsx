@@ -15,6 +15,9 @@ const SPANS = [
 ] as const;
 const TIERS: Readonly<Record<string, string>> = { x402: "wallet", key: "balance", internal: "first party" };
 
+/** What is bought without a model. */
+const SOLD: Readonly<Record<string, string>> = { "POST /topup": "Top-up", "POST /keys": "Key with credit" };
+
 interface Filter {
   readonly key: string;
   readonly model: string;
@@ -26,6 +29,7 @@ export function UsageScreen() {
   const { api, config } = useSession();
   const [filter, setFilter] = useState<Filter>({ key: "", model: "", since: "" });
   const { asked: keys } = useAnswer(() => api.call("/account/keys", keysSchema));
+  const [round, setRound] = useState(0);
   const { doing: saving, run } = useAction();
   const change = (part: Partial<Filter>) => setFilter((before) => ({ ...before, ...part }));
   // A plain link would save the refusal of a session that has to be refreshed first.
@@ -43,7 +47,7 @@ export function UsageScreen() {
               value={filter.key}
               onChange={({ currentTarget }) => change({ key: currentTarget.value })}
             >
-              <option value="">All keys and wallet payments</option>
+              <option value="">All, wallet payments too</option>
               {keys.kind === "here" && keys.answer.keys.map((key) => <KeyOption key={key.id} of={key} />)}
             </select>
           )}
@@ -79,12 +83,17 @@ export function UsageScreen() {
             </select>
           )}
         </Field>
-        <button type="button" disabled={saving.kind === "busy"} onClick={saveCsv}>
-          Download CSV
-        </button>
+        <div class="actions">
+          <button type="button" onClick={() => setRound((before) => before + 1)}>
+            Refresh
+          </button>
+          <button type="button" disabled={saving.kind === "busy"} onClick={saveCsv}>
+            Download CSV
+          </button>
+        </div>
       </search>
       {saving.kind === "failed" && <ErrorNote error={saving.error} retry={saveCsv} />}
-      <Pages key={JSON.stringify(filter)} filter={filter} />
+      <Pages key={JSON.stringify([filter, round])} filter={filter} />
     </>
   );
 }
@@ -116,11 +125,6 @@ function Pages({ filter }: { readonly filter: Filter }) {
   const isFirst = next === undefined;
   return (
     <>
-      <div class="actions">
-        <button type="button" onClick={() => load(undefined)} disabled={doing.kind === "busy"}>
-          Refresh
-        </button>
-      </div>
       {records.length > 0 && <UsageTable records={records} />}
       {!isFirst && records.length === 0 && <Empty>No calls that fit.</Empty>}
       {doing.kind === "busy" && <Loading what="calls" />}
@@ -176,7 +180,7 @@ function UsageRow({ of: record }: { readonly of: UsageRecord }) {
         <Time iso={record.at} />
       </td>
       <td data-head="Key">{record.key_label ?? record.key_id ?? <span class="muted">–</span>}</td>
-      <td data-head="Model">{record.model ?? record.route}</td>
+      <td data-head="Model">{record.model ?? SOLD[record.route] ?? record.route}</td>
       <td data-head="Tokens in / out" class="number">
         {record.prompt_tokens ?? "–"} / {record.completion_tokens ?? "–"}
         {record.estimated && (
@@ -189,7 +193,7 @@ function UsageRow({ of: record }: { readonly of: UsageRecord }) {
       <td data-head="Charged" class="number">
         <Money micro={record.charged_micro_usd} />
         {record.not_charged !== null && (
-          <div class="hint">{`Not charged: ${wordsOfNotCharged(record.not_charged)}`}</div>
+          <div class="hint reason">{`Not charged: ${wordsOfNotCharged(record.not_charged)}`}</div>
         )}
       </td>
       <td data-head="Paid from">{TIERS[record.tier] ?? record.tier}</td>
