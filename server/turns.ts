@@ -2,9 +2,9 @@
 export interface Turns {
   /**
    * Runs the work now if this turn still has room, else in a later one; first come, first served.
-   * False: so much waits already that this was not taken.
+   * False: so much waits already that this was not taken. Work that returns false had nothing to do, and takes nobody's turn.
    */
-  run(work: () => void): boolean;
+  run(work: () => unknown): boolean;
 }
 
 export interface TurnsOptions {
@@ -21,14 +21,16 @@ export interface TurnsOptions {
 /** None of the work may throw. */
 export function createTurns(options: TurnsOptions): Turns {
   const { budgetMs, everyMs, most = Number.POSITIVE_INFINITY, now = () => performance.now() } = options;
-  const waiting: (() => void)[] = [];
+  const waiting: (() => unknown)[] = [];
   let spentMs = 0;
   let scheduled = false;
 
-  function execute(work: () => void): void {
+  /** Whether there was something to do. */
+  function execute(work: () => unknown): boolean {
     const started = now();
-    work();
+    const done = work() !== false;
     spentMs += now() - started;
+    return done;
   }
 
   function nextTurn(): void {
@@ -41,10 +43,13 @@ export function createTurns(options: TurnsOptions): Turns {
   function turn(): void {
     scheduled = false;
     spentMs = 0;
-    let work = waiting.shift();
-    if (work === undefined) return;
+    if (waiting.length === 0) return;
     nextTurn();
-    for (; work !== undefined; work = spentMs < budgetMs ? waiting.shift() : undefined) execute(work);
+    for (let hasRoom = true; hasRoom; ) {
+      const work = waiting.shift();
+      if (work === undefined) return;
+      if (execute(work)) hasRoom = spentMs < budgetMs;
+    }
   }
 
   return {

@@ -19,7 +19,6 @@ export function judgeKeyed({ calls, streamStart, streamsGrowth, flood, loopDelay
       1.5,
       "ms",
     ),
-    atLeast("bad keys: gateway (429 by the guard) / bare node:http 401", floodOf(farebox.name), 0.5),
     atLeast("bad keys: gateway (401 each) / bare node:http 401", floodOf(fareboxUnguarded.name), 0.5),
     below("memory for 1,000 streams, gateway", streamsGrowth[farebox.name], 150, "MiB"),
     below("event loop delay p99, gateway, keyed", loopDelay[farebox.name]?.p99, 5, "ms"),

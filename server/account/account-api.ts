@@ -12,6 +12,7 @@ import { type AuthRouteParts, authRoutes } from "./auth-routes.ts";
 import type { Callers } from "./caller.ts";
 import type { OwnAccount } from "./own-account.ts";
 import type { OwnAlerts } from "./own-alerts.ts";
+import { createReadLimit } from "./read-limit.ts";
 import type { SigningRpc } from "./signing-rpc.ts";
 import type { Spend } from "./spend.ts";
 
@@ -27,6 +28,8 @@ export interface AccountApiParts extends AuthRouteParts {
 const BODY_LIMIT = "64kb";
 /** Changes nothing, though it is a POST: Solana's clients send no headers of a page's own, so its `Origin` must do. */
 const RPC_PATH = "/account/rpc";
+/** They may look through many records of the ledger. */
+const SEARCHES = ["/account/usage", "/account/spend", "/account/journal", "/account/topups"];
 const MOUNTS = ["/account", "/auth"];
 /** JSON and CSV only, for this origin only: nothing here may be shown as a page, framed, kept or read by another site. */
 const HEADERS = {
@@ -50,6 +53,9 @@ export function createAccountApi(parts: AccountApiParts): Router {
   const wallets = createWallets(parts.callers);
   // Who it is comes before the body: nobody else's is read.
   router.use("/account", wallets.require, ...json);
+  const limit = createReadLimit({ wallet: wallets.of, clientAddress: parts.clientAddress });
+  router.use(SEARCHES, limit.searches);
+  router.use(RPC_PATH, limit.asks);
   accountRoutes(router, parts, wallets.of);
   router.use(MOUNTS, () => {
     throw new GatewayError("not_found");

@@ -130,7 +130,9 @@ function ownTopUps({ ledger, receipts }: OwnAccountParts) {
     async topUps(wallet: string, query: unknown): Promise<Answer> {
       const { before, limit = MAX_TOPUPS } = parse(topUpQuery, query);
       const { entries, next } = await ledger.paidInPage(accountOf(wallet), before, limit);
-      const shown = await Promise.all(entries.map((entry) => show(wallet, entry)));
+      const shown = [];
+      // One after the other: where another wallet paid, each asks every part of the ledger.
+      for (const entry of entries) shown.push(await show(wallet, entry));
       return { topups: shown, next_before: next ?? null };
     },
   };

@@ -121,8 +121,9 @@ export function createPaywall(parts: PaywallParts): Paywall {
       const isSuspect = parts.payments.refusals.isSuspect(parts.clientAddress(req));
       const taken = (isSuspect ? heldBack : turns).run(() => {
         // Nothing is claimed yet, so whoever has left while it was held back has lost nothing.
-        if (res.closed) return;
+        if (res.closed) return false;
         void follow(visit, desk === undefined ? payByWallet(wallet, visit) : buyCredit(desk, visit));
+        return true;
       });
       if (!taken) refuse(visit, notLookedAt());
     } else if (desk !== undefined) {

@@ -75,3 +75,20 @@ test("what is held back runs one by one, each a timer's tick after the other, an
   expect(done).toEqual([0, 1, 2, 3]);
   expect(turns.run(() => done.push(6))).toBe(true);
 });
+
+test("what has nothing to do any more takes nobody's turn", async () => {
+  const turns = createTurns({ budgetMs: 0, everyMs: 1, now: () => 0 });
+  const done: string[] = [];
+  const finished = new Promise<void>((resolve) => {
+    turns.run(() => done.push("first"));
+    for (let index = 0; index < 1_000; index += 1) turns.run(() => false);
+    turns.run(() => {
+      done.push("second");
+      setImmediate(resolve);
+    });
+    turns.run(() => done.push("third"));
+  });
+  await finished;
+  // One tick for all who left and the second; the third is for the next.
+  expect(done).toEqual(["first", "second"]);
+});
