@@ -13,6 +13,7 @@ import type { Receipts } from "../receipts/receipts.ts";
 import { createAccountApi } from "./account-api.ts";
 import { createCallers } from "./caller.ts";
 import { createCsrfGuard } from "./csrf.ts";
+import { withFewSearches } from "./few-searches.ts";
 import { createOwnAccount } from "./own-account.ts";
 import { createOwnAlerts, type OwnAlerts, TESTS_A_MINUTE } from "./own-alerts.ts";
 import { cookieNames, createSessions } from "./session.ts";
@@ -57,7 +58,8 @@ export async function openAccountApi(
   config: AccountSettings,
   options: AccountApiOptions,
 ): Promise<Router | undefined> {
-  const { ledger, nodes, receipts, log, clock = Date.now } = options;
+  const { nodes, receipts, log, clock = Date.now } = options;
+  const ledger = withFewSearches(options.ledger);
   if (config.sessionKeys.length === 0) {
     log.info("the account API is off: FAREBOX_SESSION_KEY is not set");
     return undefined;

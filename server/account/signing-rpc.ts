@@ -1,14 +1,13 @@
-import { RateLimiterMemory, RateLimiterRes } from "rate-limiter-flexible";
+import { RateLimiterMemory } from "rate-limiter-flexible";
 import { z } from "zod";
 import { parse } from "../admin/inputs.ts";
 import { address } from "../config-values.ts";
-import { GatewayError } from "../errors.ts";
 import { ChainError } from "../payment/chain.ts";
 import { TOKEN_PROGRAMS } from "../payment/mint-account.ts";
 import type { NodePool } from "../payment/node-pool.ts";
-import { wholeSeconds } from "../payment/rate-headers.ts";
 import { associatedTokenAccount } from "../payment/rpc-chain.ts";
 import { type AtSlot, COMMITMENTS, type SigningReads } from "../payment/signing-reads.ts";
+import { take } from "./read-limit.ts";
 
 export interface SigningRpcParts {
   /** Undefined: there is no node to ask. */
@@ -93,7 +92,7 @@ export function createSigningRpc({ nodes, mints }: SigningRpcParts): SigningRpc 
   }
 
   return async (wallet, body) => {
-    await takeTurn(limiter, wallet);
+    await take(limiter, wallet);
     const { id, method, params } = parse(request, body);
     try {
       const { slot, value } = await answer(wallet, method, params);
@@ -114,15 +113,4 @@ function errorOf(error: unknown): { readonly code: number; readonly message: str
   if (error instanceof Refusal) return { code: error.code, message: error.message };
   if (!(error instanceof ChainError)) throw error;
   return { code: INTERNAL_ERROR, message: "No Solana node answers now. Nothing was spent; try again." };
-}
-
-async function takeTurn(limiter: RateLimiterMemory, wallet: string): Promise<void> {
-  try {
-    await limiter.consume(wallet);
-  } catch (refused) {
-    if (!(refused instanceof RateLimiterRes)) throw refused;
-    throw new GatewayError("rate_limit_exceeded", {
-      retryAfterSeconds: wholeSeconds(refused.msBeforeNext),
-    });
-  }
 }

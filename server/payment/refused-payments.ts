@@ -2,6 +2,7 @@ import type { VerifyResult } from "../../facilitator-client/types.ts";
 import { networkOf } from "../auth/client-address.ts";
 import { createRefusalCount } from "../auth/refusal-count.ts";
 import { GatewayError } from "../errors.ts";
+import { createPlaces } from "../places.ts";
 import { rateHeaders, wholeSeconds } from "./rate-headers.ts";
 
 /** Whom a payment's refusal is counted against. */
@@ -46,7 +47,7 @@ export function createRefusedPayments(perMinute: number): RefusedPayments {
   const byNetwork = createRefusalCount(perMinute);
   const byPayer = createRefusalCount(perMinute);
   const bogusByNetwork = createRefusalCount(perMinute);
-  const asking = createPlaces(perMinute);
+  const asking = createPlaces({ atOnce: perMinute });
 
   function limit({ address, payer }: PaymentSource): GatewayError | undefined {
     const blockedMs = Math.max(byNetwork.blockedForMs(networkOf(address)), byPayer.blockedForMs(payer));
@@ -88,34 +89,4 @@ export function createRefusedPayments(perMinute: number): RefusedPayments {
 /** The facilitator changed its fee payer since we offered terms: no wallet can help that. */
 function isOurDoing(reason: string): boolean {
   return /fee_payer_(?:not_managed|mismatch)/.test(reason);
-}
-
-interface Places {
-  enter(key: string): Promise<void> | undefined;
-  leave(key: string): void;
-}
-
-/** So many at a time of each key, first come, first served. Holds nothing for a key that nobody is in. */
-function createPlaces(atOnce: number): Places {
-  const taken = new Map<string, { count: number; readonly waiting: (() => void)[] }>();
-  return {
-    enter(key) {
-      const places = taken.get(key) ?? { count: 0, waiting: [] };
-      taken.set(key, places);
-      if (places.count < atOnce) {
-        places.count += 1;
-        return undefined;
-      }
-      return new Promise((resolve) => places.waiting.push(resolve));
-    },
-    leave(key) {
-      const places = taken.get(key);
-      if (places === undefined) return;
-      const next = places.waiting.shift();
-      // Whoever waits takes over the place.
-      if (next !== undefined) next();
-      else if (places.count > 1) places.count -= 1;
-      else taken.delete(key);
-    },
-  };
 }
