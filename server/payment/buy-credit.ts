@@ -103,24 +103,25 @@ async function pay(
   if (visit.res.closed) return undefined;
   const answer = await order.answer({ record, fingerprint, repeated: ended.repeated });
   if (answer instanceof GatewayError) return answer;
-  const path = resourcePath(visit.match.route, visit.match.path);
-  // The protocol's amount is in units of the asset.
-  const proven = { ...record, amount: record.assetAmount, path };
-  const proof = await parts.payments.proof(proven, record.transaction ?? "");
-  write(visit, answer, proof);
+  write(visit, answer, ended.proof ?? (await proofOf(parts, visit, record)));
   return undefined;
 }
 
-/** Resolves when the credit is durable: which payment it is, and whether it was credited before. */
-async function endAsCredit(
-  visit: Visit,
-  opening: Opening,
-): Promise<{ readonly id: string; readonly repeated: boolean } | GatewayError> {
+interface Ended {
+  readonly id: string;
+  /** It was credited before. */
+  readonly repeated: boolean;
+  /** Of the settlement, where it was made now. */
+  readonly proof: Readonly<Record<string, string>> | undefined;
+}
+
+/** Resolves when the credit is durable. */
+async function endAsCredit(visit: Visit, opening: Opening): Promise<Ended | GatewayError> {
   switch (opening.kind) {
     case "error":
       return opening.error;
     case "credited":
-      return { id: opening.record.id, repeated: true };
+      return { id: opening.record.id, repeated: true, proof: undefined };
     case "replay":
       return new GatewayError("payment_already_used");
     case "charge":
@@ -128,10 +129,7 @@ async function endAsCredit(
   }
 }
 
-async function settleAndCredit(
-  visit: Visit,
-  charge: WalletCharge,
-): Promise<{ readonly id: string; readonly repeated: boolean } | GatewayError> {
+async function settleAndCredit(visit: Visit, charge: WalletCharge): Promise<Ended | GatewayError> {
   const { res } = visit;
   visit.charge = charge;
   const orphan = (): void => charge.orphan();
@@ -142,7 +140,13 @@ async function settleAndCredit(
   // Also for a client that has left: its money is here.
   const credited = await charge.credit(REASON);
   if (!credited) return new GatewayError("ledger_unavailable", { retryAfterSeconds: 2 });
-  return { id: charge.paymentId, repeated: false };
+  return { id: charge.paymentId, repeated: false, proof: settled.headers };
+}
+
+/** The same bytes as when it was settled. */
+function proofOf({ payments }: CreditParts, { match }: Visit, record: PaymentRecord) {
+  const path = resourcePath(match.route, match.path);
+  return payments.proof({ ...record, path }, record.transaction ?? "");
 }
 
 function write(

@@ -182,6 +182,7 @@ async function verifyClaim(
   const terms = {
     id,
     amount: payment.amount,
+    assetAmount: payment.transfer.amount,
     fence,
     upfront,
     facilitator,
@@ -273,6 +274,7 @@ async function serveSettled(
   const opened = charge(parts, payment, request, {
     id,
     amount,
+    assetAmount: record.assetAmount,
     fence,
     upfront: true,
     facilitator: undefined,

@@ -1,10 +1,12 @@
 import type { OFFER_RECEIPT, SignedReceipt } from "@x402/extensions/offer-receipt";
-import type { MicroUsd } from "../money.ts";
 import type { ReceiptFacts, Receipts } from "../receipts/receipts.ts";
 import { encodePaymentResponse } from "./wire.ts";
 
 /** A settled payment, as its proof names it. */
-export type ProvenPayment = Omit<ReceiptFacts, "transaction"> & { readonly amount: MicroUsd };
+export type ProvenPayment = Omit<ReceiptFacts, "transaction"> & {
+  /** Atomic units of the asset, which is what the protocol's amount is in. */
+  readonly assetAmount: bigint;
+};
 
 /** The headers that prove a settlement: `PAYMENT-RESPONSE`, with a receipt where there are any, and its v1 name. Never rejects. */
 export type Proof = (
@@ -32,7 +34,7 @@ const SCHEMA = {
 export function createProof(receipts: Receipts | undefined): Proof {
   return async (payment, transaction) => {
     const { network, payer } = payment;
-    const facts = { success: true, transaction, network, payer, amount: payment.amount.toString() };
+    const facts = { success: true, transaction, network, payer, amount: payment.assetAmount.toString() };
     const plain = encodePaymentResponse(facts);
     const signature = await receipts?.issue({ ...payment, transaction });
     if (signature === undefined) return { "PAYMENT-RESPONSE": plain, "X-PAYMENT-RESPONSE": plain };

@@ -32,6 +32,7 @@ export interface X402ChargeParts {
 /** One claimed payment, as its charge needs it. */
 export interface X402Payment extends ProvenPayment {
   readonly id: string;
+  readonly amount: MicroUsd;
   readonly fence: number;
   readonly request: FacilitatorRequest;
   /** The one that verified it settles it. Undefined if it is settled already. */

@@ -164,8 +164,8 @@ test("a receipt that cannot be signed is left out, logged and counted; the proof
       observer: observeReceipts(createLogger({ level: "info", destination }), metrics),
     },
   );
-  const failing = await createProof(receipts)({ ...FACTS, amount: 20_000n }, "tx");
-  expect(failing).toEqual(await createProof(undefined)({ ...FACTS, amount: 20_000n }, "tx"));
+  const failing = await createProof(receipts)({ ...FACTS, assetAmount: 20_000n }, "tx");
+  expect(failing).toEqual(await createProof(undefined)({ ...FACTS, assetAmount: 20_000n }, "tx"));
   expect(failing["PAYMENT-RESPONSE"]).toBeDefined();
   expect(lines).toMatchObject([{ msg: "a receipt could not be signed: answered without one" }]);
   expect(await metrics.text()).toContain('farebox_receipts_total{outcome="failed"} 1');
