@@ -116,7 +116,7 @@ export function createOwnAlerts(parts: OwnAlertsParts) {
       return { alerts: (await ledger.accountAlerts(accountOf(wallet))).map(accountAlertView) };
     },
 
-    /** Sends an event of the kind `test` now; `from` is the client's address. */
+    /** Sends an event of the kind `test` now, which makes a suspended webhook active again if it arrives; `from` is the client's address. */
     testAlerts: test,
   };
 }
@@ -148,8 +148,9 @@ function createTest({ ledger, box, send, tests, clock }: OwnAlertsParts) {
     running += 1;
     try {
       const sent = await send({ url: webhook.url, secret }, event, new AbortController().signal);
-      if (sent.kind === "delivered") return { delivered: true, result: "delivered" };
-      return { delivered: false, result: resultOf(sent.reason) };
+      if (sent.kind === "failed") return { delivered: false, result: resultOf(sent.reason) };
+      await ledger.resumeAlerts(account);
+      return { delivered: true, result: "delivered" };
     } finally {
       running -= 1;
     }

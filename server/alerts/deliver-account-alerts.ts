@@ -16,6 +16,8 @@ export interface AccountAlertDeliveryOptions {
 const EVERY_MS = 10_000;
 /** Longer than a try can take. */
 const LEASE_MS = 30_000;
+/** One of each account; a dead receiver takes its place for as long as a try may take. */
+const AT_ONCE = 32;
 const FIRST_DELAY_MS = 5_000;
 const DELAY_FACTOR = 4;
 /** After 5 s, 20 s, 80 s, 320 s; then it is given up. */
@@ -39,5 +41,5 @@ export function createAccountAlertDelivery(options: AccountAlertDeliveryOptions)
   }
 
   const take = (limit: number) => ledger.takeAccountAlerts(limit, LEASE_MS);
-  return createRounds({ take, tell, onFault, everyMs });
+  return createRounds({ take, tell, onFault, everyMs, atOnce: AT_ONCE });
 }

@@ -23,6 +23,7 @@ const EVERY_MS = 5_000;
 const TIMEOUT_MS = 10_000;
 /** Longer than a try can take: a second gateway must not send what the first is sending. */
 const LEASE_AFTER_TIMEOUT_MS = 20_000;
+const AT_ONCE = 8;
 const MAX_TRIES = 10;
 const FIRST_DELAY_MS = 5_000;
 const LONGEST_DELAY_MS = 3_600_000;
@@ -51,7 +52,7 @@ export function createAlertDelivery(options: AlertDeliveryOptions): Rounds | und
   }
 
   const take = (limit: number) => ledger.takeAlerts(limit, timeoutMs + LEASE_AFTER_TIMEOUT_MS);
-  const rounds = createRounds({ take, tell, onFault, everyMs });
+  const rounds = createRounds({ take, tell, onFault, everyMs, atOnce: AT_ONCE });
   return {
     ...rounds,
     async close() {

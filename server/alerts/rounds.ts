@@ -9,26 +9,26 @@ export interface Rounds {
 }
 
 export interface RoundsOptions<T> {
-  /** At most {@link BATCH}; nobody else gets them for a while. */
+  /** At most so many; nobody else gets them for a while. */
   readonly take: (limit: number) => Promise<readonly T[]>;
   readonly tell: (item: T, signal: AbortSignal) => Promise<void>;
   readonly onFault: (error: unknown) => void;
   readonly everyMs: number;
+  /** So many are told at once. */
+  readonly atOnce: number;
 }
 
-const BATCH = 8;
-
-export function createRounds<T>({ take, tell, onFault, everyMs }: RoundsOptions<T>): Rounds {
+export function createRounds<T>({ take, tell, onFault, everyMs, atOnce }: RoundsOptions<T>): Rounds {
   const closing = new AbortController();
   let timer: NodeJS.Timeout | undefined;
   let running: Promise<void> | undefined;
 
   async function round(): Promise<void> {
     try {
-      for (let taken = BATCH; taken === BATCH && !closing.signal.aborted; ) {
-        const items = await take(BATCH);
+      for (let isOver = false; !isOver && !closing.signal.aborted; ) {
+        const items = await take(atOnce);
         await Promise.all(items.map((item) => tell(item, closing.signal).catch(onFault)));
-        taken = items.length;
+        isOver = items.length === 0;
       }
     } catch (error) {
       onFault(error);

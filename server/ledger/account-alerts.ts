@@ -54,7 +54,7 @@ export const MAX_FAILURES = 3;
  * crosses, for accounts that have settings; everything an account can make us keep or send is bounded. Rejects only with `LedgerFault`.
  */
 export interface AccountAlertLedger {
-  /** In the place of earlier ones. `keep` leaves the webhook that is there, and lets a suspended one try again. Durable. */
+  /** In the place of earlier ones. `keep` leaves the webhook that is there as it is, also a suspended one. Durable. */
   setAlertSettings(
     account: string,
     wishes: AlertWishes,
@@ -63,14 +63,20 @@ export interface AccountAlertLedger {
   alertSettings(account: string): Promise<AlertSettings | undefined>;
   /** False: there are none. What was recorded stays. Durable. */
   deleteAlertSettings(account: string): Promise<boolean>;
-  /** Another secret for the webhook that is there; false: there is none. Durable. */
+  /** Another secret for the webhook that is there, which is active then; false: there is none. Durable. */
   replaceAlertSecret(account: string, secret: Omit<AccountWebhook, "url">): Promise<boolean>;
+  /** The webhook was reached: a suspended one is active again. */
+  resumeAlerts(account: string): Promise<void>;
   /** What was recorded, newest first. */
   accountAlerts(account: string): Promise<readonly AccountAlert[]>;
-  /** Leases alerts that are due, each with the webhook as it is now: nobody else gets them for `leaseMs`. Those without one are skipped. */
+  /**
+   * Leases the oldest alert of each of so many accounts whose turn it is, with the webhook as it is now. An account is told of one after
+   * the other, so a receiver that is slow or dead holds up nobody else's: its next is not due before this one has ended or was put off, or
+   * `leaseMs` have passed. Where there is no webhook, or a suspended one, all that wait are skipped.
+   */
   takeAccountAlerts(limit: number, leaseMs: number): Promise<readonly DueAccountAlert[]>;
   /** Told, or given up. One that has ended, or was dropped, stays as it is. */
   endAccountAlert(id: number, outcome: "delivered" | "failed"): Promise<void>;
-  /** Due again in `delayMs`. */
+  /** Due again in `delayMs`, and the account's later ones after it. */
   postponeAccountAlert(id: number, delayMs: number): Promise<void>;
 }

@@ -51,6 +51,9 @@ export function createRedisAccountAlerts(store: RedisStore): AccountAlertLedger 
       const reply = await link.run("replace-alert-secret", shards.ofAccount(account), account, ...secret);
       return z.number().parse(reply) === 1;
     },
+    async resumeAlerts(account) {
+      await link.run("resume-alerts", shards.ofAccount(account), account);
+    },
     async accountAlerts(account) {
       const reply = await link.run("list-account-alerts", shards.ofAccount(account), account);
       return z
@@ -62,8 +65,8 @@ export function createRedisAccountAlerts(store: RedisStore): AccountAlertLedger 
         });
     },
     takeAccountAlerts: (limit, leaseMs) =>
-      takeLowest(store, "account_alerts_due", { ageMs: 0, limit }, async (shard, members) => {
-        const reply = await link.sweep("take-account-alerts", shard, leaseMs, ...members);
+      takeLowest(store, "account_alert_turns", { ageMs: 0, limit }, async (shard, accounts) => {
+        const reply = await link.sweep("take-account-alerts", shard, leaseMs, ...accounts);
         return z
           .array(due)
           .parse(reply)

@@ -57,11 +57,13 @@ export interface AccountAlertWriter {
 
 export function createAccountAlertWriter(db: Database.Database): AccountAlertWriter {
   const settingsOf = selectSettings(db);
-  const insert = db.prepare<
-    [string, string, string | null, string | null, bigint, bigint, number, number | null, string]
-  >(
-    `INSERT INTO account_alert (kind, account, key, key_label, amount, threshold, at, due_at, delivery)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+  const insert = db.prepare<[string, string, string | null, string | null, bigint, bigint, number, string]>(
+    `INSERT INTO account_alert (kind, account, key, key_label, amount, threshold, at, delivery)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+  );
+  // Whose turn is set already is telling another, or waits to.
+  const queue = db.prepare<[string, number]>(
+    "INSERT OR IGNORE INTO account_alert_turn (account, at) VALUES (?, ?)",
   );
   const nth = db
     .prepare<[string], number>(
@@ -82,8 +84,8 @@ export function createAccountAlertWriter(db: Database.Database): AccountAlertWri
       const hasMany = (nth.get(account) ?? Number.NEGATIVE_INFINITY) > at - HOUR_MS;
       const isHeld = hasMany || (row?.failures ?? 0) >= MAX_FAILURES;
       const delivery = row?.url == null ? "none" : isHeld ? "skipped" : "pending";
-      const due = delivery === "pending" ? at : null;
-      insert.run(kind, account, keyId ?? null, keyLabel ?? null, amount, threshold, at, due, delivery);
+      insert.run(kind, account, keyId ?? null, keyLabel ?? null, amount, threshold, at, delivery);
+      if (delivery === "pending") queue.run(account, at);
       drop.run({ account });
     },
   };
@@ -98,21 +100,27 @@ function createSettings(
   db: Database.Database,
 ): Pick<
   Handlers,
-  "setAlertSettings" | "alertSettings" | "deleteAlertSettings" | "replaceAlertSecret" | "accountAlerts"
+  | "setAlertSettings"
+  | "alertSettings"
+  | "deleteAlertSettings"
+  | "replaceAlertSecret"
+  | "resumeAlerts"
+  | "accountAlerts"
 > {
   const settingsOf = selectSettings(db);
   const hasAccount = db.prepare<[string], number>("SELECT 1 FROM account WHERE id = ?").pluck();
   const setWishes = db.prepare<[string, bigint | null, number, number]>(
     `INSERT INTO alert_settings (account, low_balance, key_80, key_100) VALUES (?, ?, ?, ?)
      ON CONFLICT (account) DO UPDATE SET low_balance = excluded.low_balance, key_80 = excluded.key_80,
-       key_100 = excluded.key_100, failures = 0`,
+       key_100 = excluded.key_100`,
   );
   const setWebhook = db.prepare<[string | null, string | null, Uint8Array | null, number | null, string]>(
-    "UPDATE alert_settings SET url = ?, master_key = ?, sealed = ?, webhook_at = ? WHERE account = ?",
+    "UPDATE alert_settings SET url = ?, master_key = ?, sealed = ?, webhook_at = ?, failures = 0 WHERE account = ?",
   );
   const setSecret = db.prepare<[string, Uint8Array, string]>(
     "UPDATE alert_settings SET master_key = ?, sealed = ?, failures = 0 WHERE account = ? AND url IS NOT NULL",
   );
+  const resume = db.prepare<[string]>("UPDATE alert_settings SET failures = 0 WHERE account = ?");
   const remove = db.prepare<[string]>("DELETE FROM alert_settings WHERE account = ?");
   const list = db.prepare<[string], AlertRow>(
     `SELECT ${ALERT_COLUMNS} FROM account_alert WHERE account = ? ORDER BY id DESC`,
@@ -133,6 +141,9 @@ function createSettings(
     deleteAlertSettings: (_now, account) => remove.run(account).changes === 1,
     replaceAlertSecret: (_now, account, { masterKeyId, sealed }) =>
       setSecret.run(masterKeyId, sealed, account).changes === 1,
+    resumeAlerts(_now, account) {
+      resume.run(account);
+    },
     accountAlerts: (_now, account) =>
       list.all(account).map((row) => ({ ...toAlert(row), delivery: row.delivery })),
   };
@@ -142,41 +153,55 @@ function createDeliveries(
   db: Database.Database,
 ): Pick<Handlers, "takeAccountAlerts" | "endAccountAlert" | "postponeAccountAlert"> {
   const settingsOf = selectSettings(db);
-  const due = db.prepare<[number, number], AlertRow>(
-    `SELECT ${ALERT_COLUMNS} FROM account_alert WHERE due_at <= ? ORDER BY due_at, id LIMIT ?`,
+  const due = db
+    .prepare<[number, number], string>(
+      "SELECT account FROM account_alert_turn WHERE at <= ? ORDER BY at, account LIMIT ?",
+    )
+    .pluck();
+  const oldest = db.prepare<[string], AlertRow>(
+    `SELECT ${ALERT_COLUMNS} FROM account_alert WHERE account = ? AND delivery = 'pending' ORDER BY id LIMIT 1`,
   );
-  const lease = db.prepare<[number, number]>(
-    "UPDATE account_alert SET due_at = ?, attempt = attempt + 1 WHERE id = ?",
+  const skip = db.prepare<[string]>(
+    "UPDATE account_alert SET delivery = 'skipped' WHERE account = ? AND delivery = 'pending'",
   );
+  const delay = db.prepare<[number, string]>("UPDATE account_alert_turn SET at = ? WHERE account = ?");
+  const leave = db.prepare<[string]>("DELETE FROM account_alert_turn WHERE account = ?");
+  const countTry = db.prepare<[number]>("UPDATE account_alert SET attempt = attempt + 1 WHERE id = ?");
   const end = db
     .prepare<[string, number], string>(
-      "UPDATE account_alert SET due_at = NULL, delivery = ? WHERE id = ? AND delivery = 'pending' RETURNING account",
+      "UPDATE account_alert SET delivery = ? WHERE id = ? AND delivery = 'pending' RETURNING account",
     )
+    .pluck();
+  const accountOf = db
+    .prepare<[number], string>("SELECT account FROM account_alert WHERE id = ? AND delivery = 'pending'")
     .pluck();
   const succeed = db.prepare<[string]>("UPDATE alert_settings SET failures = 0 WHERE account = ?");
   const fail = db.prepare<[string]>("UPDATE alert_settings SET failures = failures + 1 WHERE account = ?");
-  const postpone = db.prepare<[number, number]>(
-    "UPDATE account_alert SET due_at = ? WHERE id = ? AND delivery = 'pending'",
-  );
   return {
     takeAccountAlerts: (now, limit, leaseMs) =>
-      due.all(now, limit).flatMap((row) => {
-        const settings = settingsOf(row.account);
+      due.all(now, limit).flatMap((account) => {
+        const row = oldest.get(account);
+        const settings = settingsOf(account);
         const webhook = settings === undefined ? undefined : toSettings(settings).webhook;
-        if (webhook === undefined || webhook.failures >= MAX_FAILURES) {
-          end.get("skipped", row.id);
+        if (row === undefined || webhook === undefined || webhook.failures >= MAX_FAILURES) {
+          skip.run(account);
+          leave.run(account);
           return [];
         }
-        lease.run(now + leaseMs, row.id);
+        delay.run(now + leaseMs, account);
+        countTry.run(row.id);
         const { url, masterKeyId, sealed } = webhook;
         return [{ ...toAlert(row), attempt: row.attempt + 1, webhook: { url, masterKeyId, sealed } }];
       }),
-    endAccountAlert(_now, id, outcome) {
+    endAccountAlert(now, id, outcome) {
       const account = end.get(outcome, id);
-      if (account !== undefined) (outcome === "delivered" ? succeed : fail).run(account);
+      if (account === undefined) return;
+      (outcome === "delivered" ? succeed : fail).run(account);
+      delay.run(now, account);
     },
     postponeAccountAlert(now, id, delayMs) {
-      postpone.run(now + delayMs, id);
+      const account = accountOf.get(id);
+      if (account !== undefined) delay.run(now + delayMs, account);
     },
   };
 }

@@ -66,6 +66,7 @@ const DURABLE: ReadonlySet<Method> = new Set<Method>([
   "setAlertSettings",
   "deleteAlertSettings",
   "replaceAlertSecret",
+  "resumeAlerts",
   "endAccountAlert",
   "markExported",
   "trimExported",

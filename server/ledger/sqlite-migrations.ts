@@ -306,4 +306,33 @@ export const MIGRATIONS: readonly string[] = [
   CREATE INDEX account_alert_account ON account_alert (account, id);
   CREATE INDEX account_alert_due ON account_alert (due_at) WHERE due_at IS NOT NULL;
   `,
+  // Each account has its turn to be told, and is told of one after the other.
+  `
+  CREATE TABLE account_alert_turn (
+    account TEXT PRIMARY KEY,
+    at INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX account_alert_turn_at ON account_alert_turn (at);
+  INSERT INTO account_alert_turn (account, at)
+    SELECT account, min(due_at) FROM account_alert WHERE due_at IS NOT NULL GROUP BY account;
+
+  CREATE TABLE account_alert_2 (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind TEXT NOT NULL,
+    account TEXT NOT NULL,
+    key TEXT,
+    key_label TEXT,
+    amount INTEGER NOT NULL,
+    threshold INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    attempt INTEGER NOT NULL DEFAULT 0,
+    delivery TEXT NOT NULL CHECK (delivery IN ('none', 'pending', 'delivered', 'failed', 'skipped'))
+  ) STRICT;
+  INSERT INTO sqlite_sequence (name, seq) SELECT 'account_alert_2', seq FROM sqlite_sequence WHERE name = 'account_alert';
+  INSERT INTO account_alert_2 (id, kind, account, key, key_label, amount, threshold, at, attempt, delivery)
+    SELECT id, kind, account, key, key_label, amount, threshold, at, attempt, delivery FROM account_alert;
+  DROP TABLE account_alert;
+  ALTER TABLE account_alert_2 RENAME TO account_alert;
+  CREATE INDEX account_alert_account ON account_alert (account, id);
+  `,
 ];

@@ -101,6 +101,7 @@ function alertCalls(link: Link): AccountAlertLedger {
       link.call({ method: "setAlertSettings", args: [account, wishes, webhook] }),
     alertSettings: (account) => link.call({ method: "alertSettings", args: [account] }),
     deleteAlertSettings: (account) => link.call({ method: "deleteAlertSettings", args: [account] }),
+    resumeAlerts: (account) => link.call({ method: "resumeAlerts", args: [account] }),
     replaceAlertSecret: (account, secret) =>
       link.call({ method: "replaceAlertSecret", args: [account, secret] }),
     accountAlerts: (account) => link.call({ method: "accountAlerts", args: [account] }),

@@ -1,4 +1,5 @@
 import { createHmac, randomUUID } from "node:crypto";
+import type { ServerResponse } from "node:http";
 import { join } from "node:path";
 import type { KeyPairSigner } from "@solana/kit";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
@@ -151,7 +152,7 @@ describe("a ledger, a gateway of local mode and a receiver", () => {
     expect(await recent()).toMatchObject([{ delivery: "delivered" }]);
   });
 
-  test("after five tries it is given up; after three that were given up nothing is sent until it is set again", async () => {
+  test("after five tries it is given up; after three that were given up nothing is sent until a test arrives", async () => {
     receiver.onEvent((res) => res.writeHead(500).end());
     for (let count = 0; count < MAX_FAILURES; count += 1) {
       await fall();
@@ -174,10 +175,50 @@ describe("a ledger, a gateway of local mode and a receiver", () => {
     ]);
     expect(events()).toHaveLength(5 * MAX_FAILURES);
     await call("PUT", "/account/alerts", SETTINGS);
+    expect(await status()).toBe("suspended");
+    expect((await call("POST", "/account/alerts/test")).json).toMatchObject({ delivered: true });
     expect(await status()).toBe("active");
     await fall();
     await delivery.runOnce();
     expect((await recent())[0]).toMatchObject({ delivery: "delivered" });
+  });
+
+  test("a test that does not arrive leaves a suspended webhook as it is", async () => {
+    for (let count = 0; count < MAX_FAILURES; count += 1) {
+      await fall();
+      const [alert] = await world.ledger.accountAlerts(account);
+      await world.ledger.endAccountAlert(alert?.id ?? 0, "failed");
+    }
+    receiver.onEvent((res) => res.writeHead(500).end());
+    expect((await call("POST", "/account/alerts/test")).json).toMatchObject({ delivered: false });
+    expect(await status()).toBe("suspended");
+  });
+
+  test("a receiver that does not answer holds up only its own account's", async () => {
+    const silentPath = path;
+    for (let count = 0; count < 20; count += 1) await fall();
+    wallet = await newWallet();
+    account = `wallet:${wallet.address}`;
+    path = `/${wallet.address}`;
+    await setHook();
+    await fall();
+    const silent: ServerResponse[] = [];
+    receiver.onEvent((res, nth) => {
+      if (receiver.events[nth - 1]?.path === `POST ${silentPath}`) silent.push(res);
+      else res.writeHead(204).end();
+    });
+    const round = delivery.runOnce();
+    await expect.poll(events).toHaveLength(1);
+    await expect.poll(() => silent).toHaveLength(1);
+    receiver.onEvent((res) => res.writeHead(204).end());
+    silent[0]?.writeHead(204).end();
+    await round;
+    const told = receiver.events.filter((event) => event.path === `POST ${silentPath}`);
+    expect(told).toHaveLength(20);
+    const times = told.map(({ body }) => JSON.parse(body).id);
+    expect(times).toEqual(
+      times.toSorted((a: string, b: string) => a.localeCompare(b, "en", { numeric: true })),
+    );
   });
 
   test("nobody is told who was taken away meanwhile, nor by a secret that cannot be opened", async () => {

@@ -146,3 +146,49 @@ describe("a ledger from before top-ups had a kind of their own", () => {
     db.close();
   });
 });
+
+describe("a ledger from before accounts had turns to be told of their alerts", () => {
+  const BEFORE = 8;
+
+  test("goes on telling what was due, each account of its oldest, and numbers new ones onwards", async () => {
+    mkdirSync(dirname(file.path), { recursive: true });
+    const db = new Database(file.path);
+    db.pragma("journal_mode = WAL");
+    for (const migration of MIGRATIONS.slice(0, BEFORE)) db.exec(migration);
+    db.exec(`
+      PRAGMA application_id = ${0x46415245};
+      PRAGMA user_version = ${BEFORE};
+      INSERT INTO meta VALUES ('network', 'local');
+      INSERT INTO account (id, balance) VALUES ('wallet:ann', 500), ('wallet:bob', 500);
+      INSERT INTO alert_settings (account, low_balance, key_80, key_100, url, master_key, sealed, webhook_at) VALUES
+        ('wallet:ann', 100, 1, 1, 'https://hooks.example.com/a', 'm', x'01', 1000),
+        ('wallet:bob', 100, 1, 1, 'https://hooks.example.com/b', 'm', x'02', 1000);
+      INSERT INTO account_alert (id, kind, account, amount, threshold, at, attempt, delivery, due_at) VALUES
+        (3, 'low_balance', 'wallet:ann', 90, 100, 2000, 0, 'delivered', NULL),
+        (4, 'low_balance', 'wallet:ann', 80, 100, 3000, 2, 'pending', 9000),
+        (5, 'low_balance', 'wallet:ann', 70, 100, 4000, 0, 'pending', 4000),
+        (6, 'low_balance', 'wallet:bob', 60, 100, 5000, 0, 'pending', 5000),
+        (9, 'low_balance', 'wallet:bob', 50, 100, 6000, 0, 'none', NULL);
+      DELETE FROM account_alert WHERE id = 9;
+    `);
+    db.close();
+    const ledger = await file.open();
+    expect(await ledger.takeAccountAlerts(10, 1_000)).toMatchObject([
+      {
+        id: 4,
+        account: "wallet:ann",
+        attempt: 3,
+        amount: 80n,
+        webhook: { url: "https://hooks.example.com/a" },
+      },
+      { id: 6, account: "wallet:bob", attempt: 1, amount: 60n },
+    ]);
+    await spend(ledger, await anotherKey(ledger, "wallet:bob"), 450n);
+    expect((await ledger.accountAlerts("wallet:bob")).map(({ id }) => id)).toEqual([10, 6]);
+    expect((await ledger.accountAlerts("wallet:ann")).map(({ delivery }) => delivery)).toEqual([
+      "pending",
+      "pending",
+      "delivered",
+    ]);
+  });
+});

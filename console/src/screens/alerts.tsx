@@ -169,7 +169,8 @@ function Settings({ settings, onSaved }: { readonly settings: AlertSettings; rea
 }
 
 const STATUSES = {
-  suspended: "Nothing is sent there now: three alerts in a row did not arrive. Save to let it try again.",
+  suspended:
+    "Nothing is sent there now: three alerts in a row did not arrive. Send a test: if it arrives, alerts are sent again.",
   unusable: "Its secret cannot be read any more. Make a new secret.",
 } as const;
 

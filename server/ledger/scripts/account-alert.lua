@@ -1,5 +1,6 @@
 -- Alerts that accounts ask for themselves (account-alerts.ts): their settings, what was recorded, what is to be told.
-local ACCOUNT_ALERTS_DUE = name("account_alerts_due")
+-- Accounts, by when it is their turn to be told of their oldest that is pending.
+local ACCOUNT_ALERTS_DUE = name("account_alert_turns")
 local MAX_ACCOUNT_ALERTS = 50
 local ALERTS_AN_HOUR = 30
 local MAX_FAILURES = 3
@@ -38,11 +39,20 @@ local function write_account_alert(wishes, kind, account, key, label, amount, th
   if wishes.url == "" then delivery = "none" elseif is_suspended(wishes) or told_enough(log) then delivery = "skipped" end
   redis.call("HSET", account_alert_key(id), "id", id, "kind", kind, "account", account, "key", key, "key_label", label,
     "amount", amount, "threshold", threshold, "at", NOW_TEXT, "attempt", "0", "delivery", delivery)
-  if delivery == "pending" then redis.call("ZADD", ACCOUNT_ALERTS_DUE, NOW, id) end
+  if delivery == "pending" then redis.call("ZADD", ACCOUNT_ALERTS_DUE, "NX", NOW, account) end
   redis.call("LPUSH", log, id)
   for _, old in ipairs(redis.call("LRANGE", log, MAX_ACCOUNT_ALERTS, -1)) do
     redis.call("DEL", account_alert_key(old))
-    redis.call("ZREM", ACCOUNT_ALERTS_DUE, old)
   end
   redis.call("LTRIM", log, 0, MAX_ACCOUNT_ALERTS - 1)
+end
+
+-- Ids of those that wait to be told, oldest first.
+local function pending_alerts(account)
+  local found = {}
+  local log = redis.call("LRANGE", name("account_alert_log", account), 0, -1)
+  for i = #log, 1, -1 do
+    if redis.call("HGET", account_alert_key(log[i]), "delivery") == "pending" then found[#found + 1] = log[i] end
+  end
+  return found
 end

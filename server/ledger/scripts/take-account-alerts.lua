@@ -1,22 +1,25 @@
 -- @include lib account-alert
 -- @flags allow-oom
--- Leases those of these alerts that are due: each with the webhook's URL, master key and sealed secret. Without a webhook, or with a
--- suspended one, they are skipped.
+-- Leases the oldest alert of those of these accounts whose turn it is: each with the webhook's URL, master key and sealed secret. Without
+-- a webhook, or with a suspended one, all are skipped.
 local lease_ms = tonumber(ARGV[2])
 local found = {}
 for i = 3, #ARGV do
-  local id = ARGV[i]
-  local due = redis.call("ZSCORE", ACCOUNT_ALERTS_DUE, id)
-  local row = due and tonumber(due) <= NOW and read_hash(account_alert_key(id))
-  if row then
-    local settings = read_hash(alert_settings_key(row.account))
-    if not settings or settings.url == "" or is_suspended(settings) then
-      redis.call("ZREM", ACCOUNT_ALERTS_DUE, id)
-      redis.call("HSET", account_alert_key(id), "delivery", "skipped")
+  local account = ARGV[i]
+  local turn = redis.call("ZSCORE", ACCOUNT_ALERTS_DUE, account)
+  if turn and tonumber(turn) <= NOW then
+    local pending = pending_alerts(account)
+    local settings = read_hash(alert_settings_key(account))
+    if #pending == 0 or not settings or settings.url == "" or is_suspended(settings) then
+      for _, id in ipairs(pending) do
+        redis.call("HSET", account_alert_key(id), "delivery", "skipped")
+      end
+      redis.call("ZREM", ACCOUNT_ALERTS_DUE, account)
     else
-      row.attempt = text(redis.call("HINCRBY", account_alert_key(id), "attempt", 1))
-      redis.call("ZADD", ACCOUNT_ALERTS_DUE, NOW + lease_ms, id)
-      found[#found + 1] = { flatten(row), settings.url, settings.master_key, settings.sealed }
+      local row = account_alert_key(pending[1])
+      redis.call("HINCRBY", row, "attempt", 1)
+      redis.call("ZADD", ACCOUNT_ALERTS_DUE, NOW + lease_ms, account)
+      found[#found + 1] = { flatten(read_hash(row)), settings.url, settings.master_key, settings.sealed }
     end
   end
 end
