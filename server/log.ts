@@ -41,6 +41,8 @@ export interface RequestLine {
   readonly transaction?: string | undefined;
   /** The code of the error that was answered. */
   readonly code?: string | undefined;
+  /** The payment was checked after everybody else's. */
+  readonly heldBack?: true | undefined;
 }
 
 /** Each write wakes a thread of the pool, and the main thread pays for that. */

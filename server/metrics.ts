@@ -26,6 +26,8 @@ export interface Metrics {
   /** A payer was credited for a call that was settled and not served. */
   owed(amount: MicroUsd): void;
   receipt(outcome: "signed" | "failed"): void;
+  /** A payment waited until everybody else's was checked. */
+  heldBack(): void;
   /** The exposition format, and its media type. */
   text(): Promise<string>;
   readonly contentType: string;
@@ -83,6 +85,11 @@ export function createMetrics(): Metrics {
     help: "Micro-dollars credited to payers that were settled and not served.",
     registers,
   });
+  const heldBack = new Counter({
+    name: "farebox_held_back_total",
+    help: "Payments of addresses past their limit, which are checked after everybody else's.",
+    registers,
+  });
   const receipts = new Counter({
     name: "farebox_receipts_total",
     help: "Receipts by whether they could be signed.",
@@ -118,6 +125,7 @@ export function createMetrics(): Metrics {
     },
     // Prometheus counts in floating point; the ledger is what says how much is owed.
     owed: (amount) => owed.inc(Number(amount)),
+    heldBack: () => heldBack.inc(),
     receipt: (outcome) => receipts.labels(outcome).inc(),
     text: () => registry.metrics(),
     contentType: registry.contentType,

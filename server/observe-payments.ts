@@ -11,7 +11,7 @@ export function observePayments(log: Logger, metrics: Metrics): PaymentObserver 
   const price = rememberPrices();
   return {
     request(facts) {
-      const { route, tier, status, ms, payer, account, transaction, code } = facts;
+      const { route, tier, status, ms, payer, account, transaction, code, heldBack } = facts;
       metrics.request(route, tier, status, ms / 1000);
       requestLine(log, {
         method: route.slice(0, route.indexOf(" ")),
@@ -24,7 +24,9 @@ export function observePayments(log: Logger, metrics: Metrics): PaymentObserver 
         account,
         transaction,
         code,
+        heldBack: heldBack || undefined,
       });
+      if (heldBack) metrics.heldBack();
     },
     state: (state) => metrics.payment(state),
     undecided: (count) => metrics.undecided(count),

@@ -10,8 +10,8 @@ export interface Turns {
 export interface TurnsOptions {
   /** About how long the work of one turn may take; one piece is never divided, and each turn has room for one. */
   readonly budgetMs: number;
-  /** A turn comes so often; undefined: with each turn of the event loop. */
-  readonly everyMs?: number;
+  /** The work takes about this share of the time at most, and a turn comes each millisecond at most; undefined: with each turn of the event loop. */
+  readonly share?: number;
   /** So many may wait. */
   readonly most?: number;
   /** A clock in ms that never goes back. */
@@ -20,7 +20,7 @@ export interface TurnsOptions {
 
 /** None of the work may throw. */
 export function createTurns(options: TurnsOptions): Turns {
-  const { budgetMs, everyMs, most = Number.POSITIVE_INFINITY, now = () => performance.now() } = options;
+  const { budgetMs, share, most = Number.POSITIVE_INFINITY, now = () => performance.now() } = options;
   const waiting: (() => unknown)[] = [];
   let spentMs = 0;
   let scheduled = false;
@@ -33,23 +33,22 @@ export function createTurns(options: TurnsOptions): Turns {
     return done;
   }
 
-  function nextTurn(): void {
-    if (scheduled) return;
+  function schedule(): void {
     scheduled = true;
-    if (everyMs === undefined) setImmediate(turn);
-    else setTimeout(turn, everyMs);
+    if (share === undefined) setImmediate(turn);
+    else setTimeout(turn, Math.max(1, spentMs / share - spentMs));
   }
 
   function turn(): void {
-    scheduled = false;
     spentMs = 0;
-    if (waiting.length === 0) return;
-    nextTurn();
+    scheduled = waiting.length > 0;
+    if (!scheduled) return;
     for (let hasRoom = true; hasRoom; ) {
       const work = waiting.shift();
-      if (work === undefined) return;
+      if (work === undefined) break;
       if (execute(work)) hasRoom = spentMs < budgetMs;
     }
+    schedule();
   }
 
   return {
@@ -57,7 +56,7 @@ export function createTurns(options: TurnsOptions): Turns {
       if (waiting.length >= most) return false;
       if (waiting.length === 0 && (!scheduled || spentMs < budgetMs)) execute(work);
       else waiting.push(work);
-      nextTurn();
+      if (!scheduled) schedule();
       return true;
     },
   };
@@ -66,10 +65,13 @@ export function createTurns(options: TurnsOptions): Turns {
 /** So many that are held back wait at a time; each holds a connection. */
 const MOST_HELD_BACK = 10_000;
 
+/** What is held back takes no more of a core. */
+const HELD_BACK_SHARE = 0.1;
+
 /**
- * Turns for what is most likely a flood: one each millisecond, so that floods from however many connections take little of a core,
- * and whoever sends the next when the last was answered is slowed down with it.
+ * Turns for what is most likely a flood: one at a time and at most one each millisecond, so that floods from however many connections take
+ * little of a core, and whoever sends the next when the last was answered is slowed down with it.
  */
 export function createHeldBackTurns(): Turns {
-  return createTurns({ budgetMs: 0, everyMs: 1, most: MOST_HELD_BACK });
+  return createTurns({ budgetMs: 0, share: HELD_BACK_SHARE, most: MOST_HELD_BACK });
 }

@@ -36,10 +36,7 @@ export interface CreditedPayment {
 export type CreditDesk = (route: Route, req: IncomingMessage, body: Buffer) => CreditOrder | GatewayError;
 
 export interface CreditParts
-  extends Pick<
-    WalletParts,
-    "reader" | "payments" | "bodyLimitBytes" | "priced" | "clientAddress" | "usage" | "onEnd"
-  > {
+  extends Pick<WalletParts, "reader" | "payments" | "bodyLimitBytes" | "priced" | "usage" | "onEnd"> {
   readonly desk: CreditDesk;
 }
 

@@ -1,4 +1,3 @@
-import type { IncomingMessage } from "node:http";
 import { GatewayError } from "../errors.ts";
 import type { UsageFacts } from "../ledger/call-ledger.ts";
 import { creditedAccount, type PaymentRecord } from "../ledger/ledger.ts";
@@ -36,7 +35,6 @@ export interface WalletParts {
   readonly priced: (match: RouteMatch, sale: Pick<Sale, "range">) => RouteMatch;
   readonly check: (visit: Visit, body: Buffer) => GatewayError | Sale;
   readonly deliveries: Deliveries;
-  readonly clientAddress: (req: IncomingMessage) => string;
   /** A call is over: what its payer bears, or why nothing. */
   readonly onEnd: (visit: Visit, charged: MicroUsd, notCharged: string | undefined) => void;
   /** What is recorded of a call that is delivered. */
@@ -99,14 +97,13 @@ async function readQuoted(parts: WalletParts, visit: Visit): Promise<Arrived | G
   return payment instanceof GatewayError ? payment : { payment, body, sale };
 }
 
-/** Decodes the payment of a request at the price it was given. A bogus one counts against the client's address. */
+/** Decodes the payment of a request at the price it was given. */
 export function readPayment(
-  parts: Pick<WalletParts, "reader" | "payments" | "clientAddress">,
+  { reader }: Pick<WalletParts, "reader">,
   visit: Visit,
 ): ArrivedPayment | GatewayError {
-  const payment = parts.reader.read(visit.req.headers, visit.match);
+  const payment = reader.read(visit.req.headers, visit.match);
   if (!(payment instanceof GatewayError)) visit.payer = payment.transfer.payer;
-  else if (payment.status < 500) parts.payments.refusals.bogus(parts.clientAddress(visit.req));
   return payment;
 }
 
@@ -118,7 +115,7 @@ function refuseCredited(record: PaymentRecord): GatewayError {
 
 /** Opens the payment of a request, for as long as its client stays. Rejects with LedgerFault. */
 export async function openingOf(
-  parts: Pick<WalletParts, "payments" | "clientAddress" | "usage" | "onEnd">,
+  parts: Pick<WalletParts, "payments" | "usage" | "onEnd">,
   visit: Visit,
   payment: ArrivedPayment,
   body: Buffer,
@@ -137,7 +134,7 @@ export async function openingOf(
       path: resourcePath(route, path),
       fingerprint: requestPrint,
       beneficiary,
-      address: parts.clientAddress(req),
+      address: visit.paysFrom,
       signal: left.signal,
       usage: () => parts.usage(visit, undefined),
       onEnd: (charged, notCharged) => parts.onEnd(visit, charged, notCharged),

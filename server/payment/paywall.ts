@@ -30,6 +30,7 @@ export interface RequestFacts {
   readonly payer: string | undefined;
   readonly account: string | undefined;
   readonly transaction: string | undefined;
+  readonly heldBack: boolean;
 }
 
 export interface PaywallParts {
@@ -42,7 +43,7 @@ export interface PaywallParts {
   readonly desk: CreditDesk | undefined;
   readonly gate: Pick<GateOptions, "streamingTypes" | "gateBytes" | "keepBytes">;
   readonly bodyLimitBytes: number;
-  readonly clientAddress: WalletParts["clientAddress"];
+  readonly clientAddress: (req: IncomingMessage) => string;
   /** Whether a call's price depends on its body. */
   readonly isQuoted: (match: RouteMatch) => boolean;
   /** The facilitator settles nothing smaller, MicroUsd. */
@@ -92,7 +93,6 @@ export function createPaywall(parts: PaywallParts): Paywall {
     priced,
     check,
     deliveries,
-    clientAddress: parts.clientAddress,
     usage: parts.usageOf,
     onEnd: parts.onWalletCall,
   };
@@ -117,9 +117,10 @@ export function createPaywall(parts: PaywallParts): Paywall {
     const desk = match.route.target.kind === "credit" ? credits : undefined;
     if (reader.carries(headers)) {
       visit.tier = "x402";
+      visit.paysFrom = parts.clientAddress(req);
       res.once("close", () => report(visit));
-      const isSuspect = parts.payments.refusals.isSuspect(parts.clientAddress(req));
-      const taken = (isSuspect ? heldBack : turns).run(() => {
+      visit.heldBack = parts.payments.refusals.isSuspect(visit.paysFrom);
+      const taken = (visit.heldBack ? heldBack : turns).run(() => {
         // Nothing is claimed yet, so whoever has left while it was held back has lost nothing.
         if (res.closed) return false;
         void follow(visit, desk === undefined ? payByWallet(wallet, visit) : buyCredit(desk, visit));
@@ -176,7 +177,7 @@ export function createPaywall(parts: PaywallParts): Paywall {
   }
 
   function report(visit: Visit): void {
-    const { res, match, tier, code, payer, account, charge, started } = visit;
+    const { res, match, tier, code, payer, account, charge, started, heldBack } = visit;
     const { route } = match;
     observe({
       route: `${route.method} ${route.path}`,
@@ -188,6 +189,7 @@ export function createPaywall(parts: PaywallParts): Paywall {
       payer,
       account,
       transaction: charge?.receipt.transaction,
+      heldBack,
     });
   }
 
@@ -206,6 +208,7 @@ export function createPaywall(parts: PaywallParts): Paywall {
   function refuse(visit: Visit, error: GatewayError): void {
     const { res } = visit;
     visit.code = error.code;
+    if (visit.paysFrom !== "" && isClientsDoing(error)) parts.payments.refusals.bogus(visit.paysFrom);
     if (res.headersSent || res.closed) return;
     // What this very request costs, once that is known.
     const { route, path } = visit.sale === undefined ? visit.match : priced(visit.match, visit.sale);
@@ -239,6 +242,11 @@ export function createPaywall(parts: PaywallParts): Paywall {
     },
     cutOff: deliveries.cutOff,
   };
+}
+
+/** Whatever comes of it, it cost us the check of a signature. What may be sent again as it is, later, is nobody's fault. */
+function isClientsDoing({ status, headers }: GatewayError): boolean {
+  return status < 500 && headers["Retry-After"] === undefined;
 }
 
 /** It may be the retry of what is paid. */

@@ -31,7 +31,7 @@ export interface RefusedPayments {
    * the limit is reached. So at most twice the limit is asked in a minute, however many connections send at once.
    */
   verify(source: PaymentSource, ask: () => Promise<VerifyResult>): Promise<VerifyResult | GatewayError>;
-  /** A payment from this address died in our own checks. */
+  /** A payment from this address was refused here, for what it is or for the request it came with. */
   bogus(address: string): void;
   /**
    * More of this address's payments were bogus or refused than the limit allows: they are checked after everybody else's. They

@@ -15,6 +15,10 @@ export interface Visit {
   /** With the price of this very request, once that is known. */
   match: RouteMatch;
   tier: Tier | "none";
+  /** The client's address at the arrival of a payment, for the client may leave; empty: the request carries none. */
+  paysFrom: string;
+  /** Its payment was checked after everybody else's (turns.ts). */
+  heldBack: boolean;
   code: ErrorCode | undefined;
   payer: string | undefined;
   charge: Charge | undefined;
@@ -36,6 +40,8 @@ export function beginVisit(
     started: performance.now(),
     match,
     tier: "none",
+    paysFrom: "",
+    heldBack: false,
     code: undefined,
     payer: undefined,
     charge: undefined,

@@ -31,8 +31,11 @@ models:
 drain: 0s
 `;
 
-/** `yaml` is added to a file that has one model. */
-export async function openGateway(yaml: string): Promise<OpenGateway> {
+/** `yaml` is added to a file that has one model; `destination` gets the log. */
+export async function openGateway(
+  yaml: string,
+  destination?: { write(line: string): void },
+): Promise<OpenGateway> {
   const dataDir = await mkdtemp(join(tmpdir(), "farebox-hostile-"));
   const facilitator = await startStubFacilitator({ feePayer: FEE_PAYER });
   const rpc = await startStandInRpc();
@@ -55,7 +58,10 @@ export async function openGateway(yaml: string): Promise<OpenGateway> {
   const { config } = loaded;
   const gateway = await startGateway({
     config,
-    log: createLogger({ level: "silent" }),
+    log:
+      destination === undefined
+        ? createLogger({ level: "silent" })
+        : createLogger({ level: "info", destination }),
     onFatal: (error) => {
       throw error;
     },

@@ -2,6 +2,7 @@ import { connect } from "node:net";
 import type { PaymentPayload } from "@x402/core/types";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { paymentId } from "../support/buyer.ts";
+import { keepLines } from "../support/log-lines.ts";
 import { refusal } from "../support/stub-facilitator.ts";
 import { createForger, type Forger, v1, v2, withAccepted } from "./forger.ts";
 import { type OpenGateway, openGateway } from "./open-gateway.ts";
@@ -16,11 +17,12 @@ limits: { refusedPaymentsPerMinute: ${LIMIT}, trustedProxies: [127.0.0.1] }
 `;
 
 let gateway: OpenGateway;
+const { destination, lines } = keepLines();
 let verified: number;
 let addresses = 0;
 
 beforeAll(async () => {
-  gateway = await openGateway(YAML);
+  gateway = await openGateway(YAML, destination);
 });
 beforeEach(() => {
   verified = gateway.facilitator.calls.verify;
@@ -39,9 +41,14 @@ interface Answer {
 }
 
 /** As the proxy in front hands it on: from the address it names. */
-async function send(address: string, payment: Record<string, string>): Promise<Answer> {
+async function send(
+  address: string,
+  payment: Record<string, string>,
+  path = PATH,
+  method = "GET",
+): Promise<Answer> {
   const headers = { ...payment, "x-forwarded-for": address };
-  const response = await fetch(gateway.url + PATH, { headers });
+  const response = await fetch(gateway.url + path, { method, headers });
   const text = await response.text();
   const { error } = text.startsWith("{") ? JSON.parse(text) : { error: undefined };
   const code = typeof error === "string" ? error : error?.code;
@@ -200,6 +207,54 @@ describe("a wallet whose payments the facilitator refused", () => {
     expect(asked()).toBe(LIMIT);
     expect((await send(address, v2(await sign()))).status).toBe(429);
     expect((await send(newAddress(), v2(await sign(wallet)))).status).toBe(200);
+  });
+});
+
+/** Whether the payment of this address that was answered last had been checked after everybody else's. */
+async function isHeldBack(address: string): Promise<boolean> {
+  const seen = lines.length;
+  await send(address, { "payment-signature": "x" });
+  await expect.poll(() => lines.slice(seen).filter(({ tier }) => tier === "x402")).toHaveLength(1);
+  return lines.slice(seen).some(({ heldBack }) => heldBack === true);
+}
+
+describe("an address past the limit is held back", () => {
+  test.each<[string, (address: string, payment: PaymentPayload) => Promise<number>]>([
+    ["what cannot be read", async (address) => (await send(address, { "payment-signature": "x" })).status],
+    [
+      "a payment for another price",
+      async (address, payment) => (await send(address, v2(withAccepted(payment, { amount: "1" })))).status,
+    ],
+    [
+      "one that was used for another request",
+      async (address, payment) => {
+        await send(newAddress(), v2(payment));
+        return (await send(address, v2(payment), "/report/2")).status;
+      },
+    ],
+    [
+      "a good one with an invalid request",
+      async (address, payment) => (await send(address, v2(payment), PATH, "HEAD")).status,
+    ],
+  ])("after %s", async (_, offend) => {
+    const address = newAddress();
+    for (let count = 0; count < LIMIT; count += 1) {
+      expect(await offend(address, await sign())).toBeGreaterThanOrEqual(400);
+    }
+    expect(await isHeldBack(address)).toBe(true);
+    // It pays all the same.
+    expect((await send(address, v2(await sign()))).status).toBe(200);
+  });
+
+  test("not after what may be sent again as it is, nor after questions for the price", async () => {
+    const address = newAddress();
+    gateway.facilitator.answer("verify", { status: 500, body: {} });
+    for (let count = 0; count <= LIMIT; count += 1) {
+      expect((await send(address, v2(await sign()))).status).toBe(503);
+      expect((await send(address, {})).status).toBe(402);
+    }
+    gateway.facilitator.answer("verify", undefined);
+    expect(await isHeldBack(address)).toBe(false);
   });
 });
 

@@ -19,6 +19,7 @@ test("what happened is in the text, by its labels", async () => {
   metrics.undecided(2);
   metrics.owed(20_000n);
   metrics.owed(5n);
+  metrics.heldBack();
   metrics.node(2, "failing");
   metrics.node(2, "lagging");
   const lines = (await metrics.text()).split("\n");
@@ -37,6 +38,7 @@ test("what happened is in the text, by its labels", async () => {
       'farebox_facilitator_total{op="settle",outcome="unknown"} 1',
       'farebox_facilitator_breaker{facilitator="https://f.example.com",state="open"} 0',
       'farebox_facilitator_breaker{facilitator="https://f.example.com",state="closed"} 1',
+      "farebox_held_back_total 1",
       "farebox_undecided_payments 2",
       "farebox_owed_micro_usd_total 20005",
       'farebox_rpc_node{node="2",state="lagging"} 1',

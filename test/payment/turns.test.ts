@@ -1,5 +1,7 @@
-import { expect, test } from "vitest";
+import { afterEach, expect, test, vi } from "vitest";
 import { createTurns } from "../../server/turns.ts";
+
+afterEach(() => vi.useRealTimers());
 
 const nextTurn = () => new Promise((resolve) => setImmediate(resolve));
 
@@ -55,7 +57,7 @@ test("in a quiet turn work runs at once, however long it takes", async () => {
 
 test("what is held back runs one by one, each a timer's tick after the other, and so many wait at most", async () => {
   let clock = 0;
-  const turns = createTurns({ budgetMs: 0, everyMs: 1, most: 3, now: () => clock });
+  const turns = createTurns({ budgetMs: 0, share: 0.5, most: 3, now: () => clock });
   const done: number[] = [];
   const last = new Promise<void>((resolve) => {
     for (let index = 0; index < 6; index += 1) {
@@ -76,8 +78,35 @@ test("what is held back runs one by one, each a timer's tick after the other, an
   expect(turns.run(() => done.push(6))).toBe(true);
 });
 
+test("what is held back rests so long after a piece that all take no more than their share", () => {
+  vi.useFakeTimers({ toFake: ["setTimeout"] });
+  let clock = 0;
+  const turns = createTurns({ budgetMs: 0, share: 0.1, now: () => clock });
+  const done: number[] = [];
+  const pieceOf = (ms: number) => () => {
+    clock += ms;
+    done.push(ms);
+  };
+  turns.run(pieceOf(2));
+  turns.run(pieceOf(0.01));
+  turns.run(pieceOf(3));
+  expect(done).toEqual([2]);
+  vi.advanceTimersByTime(17);
+  expect(done).toEqual([2]);
+  vi.advanceTimersByTime(1);
+  expect(done).toEqual([2, 0.01]);
+  // Never less than a tick.
+  vi.advanceTimersByTime(1);
+  expect(done).toEqual([2, 0.01, 3]);
+  vi.advanceTimersByTime(26);
+  expect(turns.run(pieceOf(1))).toBe(true);
+  expect(done).toEqual([2, 0.01, 3]);
+  vi.advanceTimersByTime(1);
+  expect(done).toEqual([2, 0.01, 3, 1]);
+});
+
 test("what has nothing to do any more takes nobody's turn", async () => {
-  const turns = createTurns({ budgetMs: 0, everyMs: 1, now: () => 0 });
+  const turns = createTurns({ budgetMs: 0, share: 0.5, now: () => 0 });
   const done: string[] = [];
   const finished = new Promise<void>((resolve) => {
     turns.run(() => done.push("first"));
