@@ -1,6 +1,7 @@
 import { useMemo, useState } from "preact/hooks";
 import { type Key, keySchema, type NewKey, nameOf, newKeySchema } from "../answers.ts";
-import { Dialog, ErrorNote, Field } from "../parts/parts.tsx";
+import { DialogForm } from "../parts/dialog-form.tsx";
+import { Field } from "../parts/parts.tsx";
 import { useAction } from "../parts/use-answer.ts";
 import { useSession } from "../session.tsx";
 
@@ -26,38 +27,30 @@ export function RotateDialog(props: {
   const idempotencyKey = useMemo(() => crypto.randomUUID(), []);
   const path = `/account/keys/${encodeURIComponent(key.id)}/rotate`;
   return (
-    <Dialog title={`Rotate ${nameOf(key)}`} onClose={onClose}>
-      <form
-        onSubmit={(event) => {
-          event.preventDefault();
-          run(async () =>
-            onDone(await api.call(path, newKeySchema, { method: "POST", body: { grace }, idempotencyKey })),
-          );
-        }}
-      >
-        <p>The key gets a new secret. Its balance, limit and history stay.</p>
-        <Field label="The old secret" hint="Never longer than the key itself.">
-          {(ids) => (
-            <select {...ids} value={grace} onChange={({ currentTarget }) => setGrace(currentTarget.value)}>
-              {GRACES.map(([value, words]) => (
-                <option key={value} value={value}>
-                  {words}
-                </option>
-              ))}
-            </select>
-          )}
-        </Field>
-        {doing.kind === "failed" && <ErrorNote error={doing.error} />}
-        <footer class="dialog-foot">
-          <button type="button" onClick={onClose}>
-            Cancel
-          </button>
-          <button type="submit" class="primary" disabled={doing.kind === "busy"}>
-            Rotate key
-          </button>
-        </footer>
-      </form>
-    </Dialog>
+    <DialogForm
+      title={`Rotate ${nameOf(key)}`}
+      action="Rotate key"
+      doing={doing}
+      onClose={onClose}
+      onSubmit={() => {
+        run(async () =>
+          onDone(await api.call(path, newKeySchema, { method: "POST", body: { grace }, idempotencyKey })),
+        );
+      }}
+    >
+      <p>The key gets a new secret. Its balance, limit and history stay.</p>
+      <Field label="The old secret" hint="Never longer than the key itself.">
+        {(ids) => (
+          <select {...ids} value={grace} onChange={({ currentTarget }) => setGrace(currentTarget.value)}>
+            {GRACES.map(([value, words]) => (
+              <option key={value} value={value}>
+                {words}
+              </option>
+            ))}
+          </select>
+        )}
+      </Field>
+    </DialogForm>
   );
 }
 
@@ -73,41 +66,34 @@ export function RevokeDialog(props: {
   const [typed, setTyped] = useState("");
   const name = nameOf(key);
   return (
-    <Dialog title={`Revoke ${name}`} onClose={onClose}>
-      <form
-        onSubmit={(event) => {
-          event.preventDefault();
-          if (typed.trim() !== name) return;
-          run(async () => {
-            await api.call(`/account/keys/${encodeURIComponent(key.id)}`, keySchema, { method: "DELETE" });
-            onDone();
-          });
-        }}
-      >
-        <p>
-          From the next request on, whoever uses this key is refused. <strong>This cannot be undone.</strong>
-        </p>
-        <Field label={`Type “${name}” to confirm`}>
-          {(ids) => (
-            <input
-              {...ids}
-              type="text"
-              autoComplete="off"
-              value={typed}
-              onInput={({ currentTarget }) => setTyped(currentTarget.value)}
-            />
-          )}
-        </Field>
-        {doing.kind === "failed" && <ErrorNote error={doing.error} />}
-        <footer class="dialog-foot">
-          <button type="button" onClick={onClose}>
-            Cancel
-          </button>
-          <button type="submit" class="danger" disabled={typed.trim() !== name || doing.kind === "busy"}>
-            Revoke for ever
-          </button>
-        </footer>
-      </form>
-    </Dialog>
+    <DialogForm
+      title={`Revoke ${name}`}
+      action="Revoke for ever"
+      isDanger
+      isReady={typed.trim() === name}
+      doing={doing}
+      onClose={onClose}
+      onSubmit={() => {
+        run(async () => {
+          await api.call(`/account/keys/${encodeURIComponent(key.id)}`, keySchema, { method: "DELETE" });
+          onDone();
+        });
+      }}
+    >
+      <p>
+        From the next request on, whoever uses this key is refused. <strong>This cannot be undone.</strong>
+      </p>
+      <Field label={`Type “${name}” to confirm`}>
+        {(ids) => (
+          <input
+            {...ids}
+            type="text"
+            autoComplete="off"
+            value={typed}
+            onInput={({ currentTarget }) => setTyped(currentTarget.value)}
+          />
+        )}
+      </Field>
+    </DialogForm>
   );
 }

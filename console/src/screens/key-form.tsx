@@ -1,7 +1,8 @@
 import { useMemo, useState } from "preact/hooks";
 import { type Key, keySchema, type NewKey, newKeySchema } from "../answers.ts";
 import { parseDollars, plainDollars } from "../money.ts";
-import { Dialog, ErrorNote, Field } from "../parts/parts.tsx";
+import { DialogForm } from "../parts/dialog-form.tsx";
+import { Field } from "../parts/parts.tsx";
 import { useAction } from "../parts/use-answer.ts";
 import { useSession } from "../session.tsx";
 
@@ -69,105 +70,96 @@ export function KeyForm(props: {
   }
 
   return (
-    <Dialog title={existing === undefined ? "Create a key" : "Edit key"} onClose={onClose}>
-      <form
-        noValidate
-        onSubmit={(event) => {
-          event.preventDefault();
-          setTried(true);
-          if (Object.keys(problems).length === 0) run(save);
-        }}
-      >
-        <Field label="Label" hint="What it is for: you will find it in your usage." problem={shown["label"]}>
+    <DialogForm
+      title={existing === undefined ? "Create a key" : "Edit key"}
+      action={existing === undefined ? "Create key" : "Save"}
+      doing={doing}
+      onClose={onClose}
+      onSubmit={() => {
+        setTried(true);
+        if (Object.keys(problems).length === 0) run(save);
+      }}
+    >
+      <Field label="Label" hint="What it is for: you will find it in your usage." problem={shown["label"]}>
+        {(ids) => (
+          <input
+            {...ids}
+            type="text"
+            maxLength={100}
+            value={draft.label}
+            onInput={({ currentTarget }) => change({ label: currentTarget.value })}
+          />
+        )}
+      </Field>
+      <div class="pair">
+        <Field label="Spend limit (USD)" hint="Empty: no limit but your balance." problem={shown["limit"]}>
           {(ids) => (
             <input
               {...ids}
               type="text"
-              maxLength={100}
-              value={draft.label}
-              onInput={({ currentTarget }) => change({ label: currentTarget.value })}
+              inputMode="decimal"
+              placeholder="5.00"
+              value={draft.limit}
+              onInput={({ currentTarget }) => change({ limit: currentTarget.value })}
             />
           )}
         </Field>
-        <div class="pair">
-          <Field label="Spend limit (USD)" hint="Empty: no limit but your balance." problem={shown["limit"]}>
-            {(ids) => (
-              <input
-                {...ids}
-                type="text"
-                inputMode="decimal"
-                placeholder="5.00"
-                value={draft.limit}
-                onInput={({ currentTarget }) => change({ limit: currentTarget.value })}
-              />
-            )}
-          </Field>
-          <Field label="Limit starts again">
-            {(ids) => (
-              <select
-                {...ids}
-                value={draft.limitReset}
-                disabled={draft.limit.trim() === ""}
-                onChange={({ currentTarget }) => change({ limitReset: currentTarget.value })}
-              >
-                {RESETS.map(([value, words]) => (
-                  <option key={value} value={value}>
-                    {words}
-                  </option>
-                ))}
-              </select>
-            )}
-          </Field>
-        </div>
-        <Choices
-          title="Permissions"
-          problem={shown["permissions"]}
-          all={config.permissions}
-          words={PERMISSIONS}
-          chosen={draft.permissions}
-          onChange={(permissions) => change({ permissions })}
-        />
-        <Models chosen={draft.models} onChange={(models) => change({ models })} />
-        <div class="pair">
-          <Field label="Expires">
-            {(ids) => (
-              <select
-                {...ids}
-                value={draft.expires}
-                onChange={({ currentTarget }) => change({ expires: currentTarget.value })}
-              >
-                {existing !== undefined && <option value="keep">As it is</option>}
-                {EXPIRIES.map(([value, words]) => (
-                  <option key={value} value={value}>
-                    {words}
-                  </option>
-                ))}
-              </select>
-            )}
-          </Field>
-          <Field label="Requests a minute" hint="Empty: no limit." problem={shown["rpm"]}>
-            {(ids) => (
-              <input
-                {...ids}
-                type="text"
-                inputMode="numeric"
-                value={draft.rpm}
-                onInput={({ currentTarget }) => change({ rpm: currentTarget.value })}
-              />
-            )}
-          </Field>
-        </div>
-        {doing.kind === "failed" && <ErrorNote error={doing.error} />}
-        <footer class="dialog-foot">
-          <button type="button" onClick={onClose}>
-            Cancel
-          </button>
-          <button type="submit" class="primary" disabled={doing.kind === "busy"}>
-            {existing === undefined ? "Create key" : "Save"}
-          </button>
-        </footer>
-      </form>
-    </Dialog>
+        <Field label="Limit starts again">
+          {(ids) => (
+            <select
+              {...ids}
+              value={draft.limitReset}
+              disabled={draft.limit.trim() === ""}
+              onChange={({ currentTarget }) => change({ limitReset: currentTarget.value })}
+            >
+              {RESETS.map(([value, words]) => (
+                <option key={value} value={value}>
+                  {words}
+                </option>
+              ))}
+            </select>
+          )}
+        </Field>
+      </div>
+      <Choices
+        title="Permissions"
+        problem={shown["permissions"]}
+        all={config.permissions}
+        words={PERMISSIONS}
+        chosen={draft.permissions}
+        onChange={(permissions) => change({ permissions })}
+      />
+      <Models chosen={draft.models} onChange={(models) => change({ models })} />
+      <div class="pair">
+        <Field label="Expires">
+          {(ids) => (
+            <select
+              {...ids}
+              value={draft.expires}
+              onChange={({ currentTarget }) => change({ expires: currentTarget.value })}
+            >
+              {existing !== undefined && <option value="keep">As it is</option>}
+              {EXPIRIES.map(([value, words]) => (
+                <option key={value} value={value}>
+                  {words}
+                </option>
+              ))}
+            </select>
+          )}
+        </Field>
+        <Field label="Requests a minute" hint="Empty: no limit." problem={shown["rpm"]}>
+          {(ids) => (
+            <input
+              {...ids}
+              type="text"
+              inputMode="numeric"
+              value={draft.rpm}
+              onInput={({ currentTarget }) => change({ rpm: currentTarget.value })}
+            />
+          )}
+        </Field>
+      </div>
+    </DialogForm>
   );
 }
 

@@ -1,7 +1,8 @@
 import { useState } from "preact/hooks";
 import { z } from "zod";
 import { type ProviderKey, providerKeySchema, providerKeysSchema } from "../answers.ts";
-import { Dialog, Empty, ErrorNote, Field, Loading, TableBox, Time } from "../parts/parts.tsx";
+import { DialogForm } from "../parts/dialog-form.tsx";
+import { Empty, ErrorNote, Field, Loading, TableBox, Time } from "../parts/parts.tsx";
 import { useAction, useAnswer } from "../parts/use-answer.ts";
 import { useSession } from "../session.tsx";
 
@@ -110,28 +111,21 @@ function DeleteDialog(props: {
   const { api } = useSession();
   const { doing, run } = useAction();
   return (
-    <Dialog title={`Delete the key at ${key.provider}`} onClose={onClose}>
-      <form
-        onSubmit={(event) => {
-          event.preventDefault();
-          run(async () => {
-            await api.call(path, deletedSchema, { method: "DELETE" });
-            onDone();
-          });
-        }}
-      >
-        <p>Calls then go out on this service's own key again, at the model's full price.</p>
-        {doing.kind === "failed" && <ErrorNote error={doing.error} />}
-        <footer class="dialog-foot">
-          <button type="button" onClick={onClose}>
-            Cancel
-          </button>
-          <button type="submit" class="danger" disabled={doing.kind === "busy"}>
-            Delete this key
-          </button>
-        </footer>
-      </form>
-    </Dialog>
+    <DialogForm
+      title={`Delete the key at ${key.provider}`}
+      action="Delete this key"
+      isDanger
+      doing={doing}
+      onClose={onClose}
+      onSubmit={() => {
+        run(async () => {
+          await api.call(path, deletedSchema, { method: "DELETE" });
+          onDone();
+        });
+      }}
+    >
+      <p>Calls then go out on this service's own key again, at the model's full price.</p>
+    </DialogForm>
   );
 }
 
@@ -146,58 +140,48 @@ function SetDialog(props: {
   const [provider, setProvider] = useState(config.providers[0] ?? "");
   const [secret, setSecret] = useState("");
   return (
-    <Dialog title="Add a provider key" onClose={onClose}>
-      <form
-        onSubmit={(event) => {
-          event.preventDefault();
-          run(async () => {
-            await api.call(path(provider), providerKeySchema, {
-              method: "PUT",
-              body: { secret: secret.trim() },
-            });
-            onDone();
+    <DialogForm
+      title="Add a provider key"
+      action="Store key"
+      isReady={secret.trim() !== ""}
+      doing={doing}
+      onClose={onClose}
+      onSubmit={() => {
+        run(async () => {
+          await api.call(path(provider), providerKeySchema, {
+            method: "PUT",
+            body: { secret: secret.trim() },
           });
-        }}
-      >
-        <Field label="Provider">
-          {(ids) => (
-            <select
-              {...ids}
-              value={provider}
-              onChange={({ currentTarget }) => setProvider(currentTarget.value)}
-            >
-              {config.providers.map((name) => (
-                <option key={name} value={name}>
-                  {name}
-                </option>
-              ))}
-            </select>
-          )}
-        </Field>
-        <Field
-          label="Its key"
-          hint="It is stored encrypted and never shown again. An earlier one is replaced."
-        >
-          {(ids) => (
-            <input
-              {...ids}
-              type="password"
-              autoComplete="off"
-              value={secret}
-              onInput={({ currentTarget }) => setSecret(currentTarget.value)}
-            />
-          )}
-        </Field>
-        {doing.kind === "failed" && <ErrorNote error={doing.error} />}
-        <footer class="dialog-foot">
-          <button type="button" onClick={onClose}>
-            Cancel
-          </button>
-          <button type="submit" class="primary" disabled={doing.kind === "busy" || secret.trim() === ""}>
-            Store key
-          </button>
-        </footer>
-      </form>
-    </Dialog>
+          onDone();
+        });
+      }}
+    >
+      <Field label="Provider">
+        {(ids) => (
+          <select
+            {...ids}
+            value={provider}
+            onChange={({ currentTarget }) => setProvider(currentTarget.value)}
+          >
+            {config.providers.map((name) => (
+              <option key={name} value={name}>
+                {name}
+              </option>
+            ))}
+          </select>
+        )}
+      </Field>
+      <Field label="Its key" hint="It is stored encrypted and never shown again. An earlier one is replaced.">
+        {(ids) => (
+          <input
+            {...ids}
+            type="password"
+            autoComplete="off"
+            value={secret}
+            onInput={({ currentTarget }) => setSecret(currentTarget.value)}
+          />
+        )}
+      </Field>
+    </DialogForm>
   );
 }
