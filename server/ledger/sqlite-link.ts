@@ -1,4 +1,5 @@
-import { Worker } from "node:worker_threads";
+import type { Worker } from "node:worker_threads";
+import { startThread } from "../thread.ts";
 import { LedgerFault } from "./ledger.ts";
 import type {
   Answer,
@@ -21,26 +22,13 @@ export interface LinkOptions extends WorkerOptions {
  * Starts the worker thread that owns the database and waits until it has opened it; rejects with Error if it refuses to.
  */
 export async function openLink(options: LinkOptions): Promise<Link> {
-  const worker = startWorker({ path: options.path, network: options.network });
+  const workerData: WorkerOptions = { path: options.path, network: options.network };
+  const worker = startThread(new URL("./sqlite-worker", import.meta.url), { workerData });
   const exited = new Promise<number>((resolve) => {
     worker.once("exit", resolve);
   });
   await opened(worker);
   return new Link(worker, exited, options);
-}
-
-/**
- * The build's worker is JavaScript. In development and tests its source is loaded through tsx, which the worker must
- * register itself: `--import tsx` does nothing outside the main thread on Node 20.
- */
-function startWorker(workerData: WorkerOptions): Worker {
-  if (!import.meta.url.endsWith(".ts")) {
-    return new Worker(new URL("./sqlite-worker.js", import.meta.url), { workerData });
-  }
-  const tsx = JSON.stringify(import.meta.resolve("tsx/esm/api"));
-  const source = JSON.stringify(new URL("./sqlite-worker.ts", import.meta.url).href);
-  const start = `import(${tsx}).then((tsx) => { tsx.register(); return import(${source}); });`;
-  return new Worker(start, { eval: true, workerData });
 }
 
 function opened(worker: Worker): Promise<void> {

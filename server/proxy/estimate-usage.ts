@@ -1,23 +1,13 @@
 import type { TokenUsage } from "./chat-answer.ts";
 import type { Prompt } from "./prompt-bound.ts";
+import { countTokens } from "./token-counter.ts";
 
-/** Text is counted in pieces: a long word takes the tokenizer a time that grows with its square. Characters. */
-const PIECE = 512;
-/** Other calls get their turn after so many pieces, or so much time. */
-const TURN_PIECES = 16;
-const TURN_MS = 2;
 /** OpenAI's frame of a message (its role included), and of the answer that begins. Tokens. */
 const MESSAGE_FRAME = 4;
 const ANSWER_FRAME = 3;
 /** OpenAI's formula for an image of 1024 x 1024. Tokens. */
 const IMAGE = 765;
-/** Special tokens that a caller writes are text. */
-const AS_TEXT = { disallowedSpecial: new Set<string>() };
-
-/**
- * The documented estimate for an upstream that reports no usage: tokens of `o200k_base`, with OpenAI's frame of a chat.
- * The tokenizer is loaded at the first call (some 60 MB).
- */
+/** The documented estimate for an upstream that reports no usage: tokens of `o200k_base`, with OpenAI's frame of a chat. */
 export async function estimateUsage(prompt: Prompt, reply: string): Promise<TokenUsage> {
   const promptTokens = await estimatePrompt(prompt);
   const completionTokens = await countTokens([reply]);
@@ -28,34 +18,4 @@ async function estimatePrompt({ texts, json, parts, images, tokenIds, isChat }: 
   const text = (await countTokens(texts)) + (await countTokens(json));
   const frame = isChat ? parts * MESSAGE_FRAME + ANSWER_FRAME : 0;
   return text + frame + images * IMAGE + tokenIds;
-}
-
-/** Tokens of `o200k_base`, exact for texts of up to 512 characters each; longer ones may come out a little higher. */
-export async function countTokens(texts: readonly string[]): Promise<number> {
-  const tokenizer = await import("gpt-tokenizer/encoding/o200k_base");
-  let tokens = 0;
-  let pieces = 0;
-  let turn = performance.now();
-  for (const text of texts) {
-    for (let start = 0; start < text.length; ) {
-      const end = pieceEnd(text, start);
-      tokens += tokenizer.countTokens(text.slice(start, end), AS_TEXT);
-      start = end;
-      pieces++;
-      if (pieces % TURN_PIECES !== 0 && performance.now() - turn < TURN_MS) continue;
-      await new Promise((resolve) => setImmediate(resolve));
-      turn = performance.now();
-    }
-  }
-  return tokens;
-}
-
-/** Before a blank, where tokens begin anyway; never within a character. */
-function pieceEnd(text: string, start: number): number {
-  const end = start + PIECE;
-  if (end >= text.length) return text.length;
-  const blank = text.lastIndexOf(" ", end);
-  if (blank > start) return blank;
-  const isSplit = (text.charCodeAt(end) & 0xfc00) === 0xdc00;
-  return isSplit ? end - 1 : end;
 }

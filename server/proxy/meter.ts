@@ -1,8 +1,9 @@
 import type { MicroUsd } from "../money.ts";
 import type { TokenUsage } from "./chat-answer.ts";
-import { countTokens, estimateUsage } from "./estimate-usage.ts";
+import { estimateUsage } from "./estimate-usage.ts";
 import type { Prompt } from "./prompt-bound.ts";
 import type { Meter, Reading } from "./proxy-call.ts";
+import { countTokens } from "./token-counter.ts";
 
 /** A meter that can be read. */
 export type ReadableMeter = Meter & { read(): Promise<Reading> };

@@ -1,7 +1,10 @@
+import { Worker } from "node:worker_threads";
 import * as o200k from "gpt-tokenizer/encoding/o200k_base";
-import { expect, test } from "vitest";
-import { countTokens, estimateUsage } from "../../server/proxy/estimate-usage.ts";
+import { describe, expect, test } from "vitest";
+import { countTokensHere } from "../../server/proxy/count-tokens.ts";
+import { estimateUsage } from "../../server/proxy/estimate-usage.ts";
 import { chatPrompt } from "../../server/proxy/prompt-bound.ts";
+import { countTokens, createTokenCounter } from "../../server/proxy/token-counter.ts";
 
 const AS_TEXT = { disallowedSpecial: new Set<string>() };
 
@@ -31,16 +34,58 @@ test.each([
   expect(counted).toBeLessThanOrEqual(whole * 1.06);
 });
 
-test("others get their turns while a long text is counted", async () => {
+test.each([
+  ["in the thread that counts", () => countTokens(["a".repeat(100_000)])],
+  ["where that is lost", () => countTokensHere(["a".repeat(100_000)])],
+])("others get their turns while a long text is counted, %s", async (_, count) => {
   let turns = 0;
   let isCounting = true;
   const turn = (): void => {
     turns++;
     if (isCounting) setImmediate(turn);
   };
-  await countTokens(["load the tokenizer"]);
+  await countTokensHere(["load the tokenizer"]);
   setImmediate(turn);
-  await countTokens(["a".repeat(100_000)]);
+  await count();
   isCounting = false;
   expect(turns).toBeGreaterThanOrEqual(10);
+});
+
+describe("a thread that counts", () => {
+  const TEXTS = ["How tall was it?", "", "Some hundred metres."];
+  const EXPECTED = TEXTS.reduce((sum, text) => sum + o200k.countTokens(text, AS_TEXT), 0);
+
+  test("answers each question by itself", async () => {
+    const count = createTokenCounter();
+    const counted = await Promise.all([
+      count(TEXTS),
+      count(["a".repeat(5_000)]),
+      count([]),
+      count([""]),
+      count(TEXTS),
+    ]);
+    expect(counted).toEqual([EXPECTED, await countTokensHere(["a".repeat(5_000)]), 0, 0, EXPECTED]);
+  });
+
+  test("that is lost leaves nothing uncounted, and another takes its place", async () => {
+    const started: Worker[] = [];
+    const count = createTokenCounter(() => {
+      const worker = new Worker(
+        "require('node:worker_threads').parentPort.on('message', () => process.exit(1))",
+        { eval: true },
+      );
+      started.push(worker);
+      return worker;
+    });
+    expect(await Promise.all([count(TEXTS), count(TEXTS)])).toEqual([EXPECTED, EXPECTED]);
+    expect(await count(TEXTS)).toBe(EXPECTED);
+    expect(started).toHaveLength(2);
+  });
+
+  test("that cannot be started leaves nothing uncounted", async () => {
+    const count = createTokenCounter(() => {
+      throw new Error("no more threads");
+    });
+    expect(await count(TEXTS)).toBe(EXPECTED);
+  });
 });
