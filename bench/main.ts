@@ -59,7 +59,7 @@ const machine = describeMachine();
 const wallets = WALLET_WORKS.some((work) => works.has(work)) ? await measureWallets() : undefined;
 const keyed = has("keyed") ? await measureKeyed(amounts) : undefined;
 const redis = has("redis") ? await measureRedis(amounts) : undefined;
-const abuse = has("abuse") ? await measureAbuse(amounts) : undefined;
+const abuse = has("abuse") ? await measureAbuse() : undefined;
 const verdicts = [
   ...(wallets ? judge(wallets) : []),
   ...(keyed ? judgeKeyed(keyed) : []),

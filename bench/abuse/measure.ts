@@ -4,11 +4,11 @@ import { mintKey } from "../../server/ledger/keys.ts";
 import { CALL_PATH } from "../keyed/lane.ts";
 import { CALL_BODY } from "../keyed/load.ts";
 import { type Attack, holdMany, type Spoils, sendMany } from "./attacks.ts";
-import { type GoodCallers, measureGoodCallers } from "./callers.ts";
+import { type Fared, fared, type GoodCallers, watchGoodCallers } from "./callers.ts";
 import { type AttackedGround, prepareAttackedGround, SOLD_PATH } from "./ground.ts";
 
 /** One attack, and how the good callers fared meanwhile. */
-export interface Siege extends GoodCallers, Spoils {
+export interface Siege extends Fared, Spoils {
   readonly name: string;
   /** The server's resident memory at its highest, above what it was before the first attack, MiB. */
   readonly growthMib: number;
@@ -18,15 +18,13 @@ export interface Siege extends GoodCallers, Spoils {
 
 export interface AbuseResults {
   /** The good callers alone. */
-  readonly peace: GoodCallers;
+  readonly peace: Fared;
   readonly sieges: readonly Siege[];
 }
 
-export interface AbuseAmounts {
-  readonly seconds: number;
-  readonly warmUpSeconds: number;
-}
-
+/** Callers are watched for so many windows during each attack, and before each while nobody attacks. */
+const WINDOWS = 5;
+const WINDOWS_OF_PEACE = 3;
 /** Connections that say nothing. */
 const IDLE = 10_000;
 /** Half of them with headers that never end, half with such bodies. */
@@ -43,39 +41,50 @@ const SAMPLE_EVERY_MS = 50;
 const MIB = 1024 * 1024;
 
 /** One attack after the other, while good callers go on calling. Needs wrk. */
-export async function measureAbuse(amounts: AbuseAmounts): Promise<AbuseResults> {
+export async function measureAbuse(): Promise<AbuseResults> {
   const ground = await prepareAttackedGround();
   try {
-    const signed = await ground.sign(ground.server.url + SOLD_PATH, SIGNED);
-    await measureGoodCallers(ground, amounts.warmUpSeconds);
-    const peace = await measureGoodCallers(ground, amounts.seconds);
-    tell("nobody attacks", peace);
+    // What grows in this time has not to do with attacks.
+    await watchGoodCallers(ground, WINDOWS);
     const before = ground.server.rssBytes();
+    // Accepting connections, too, has to be compiled first.
+    await besiege(ground, "warm-up", idle, before, 1);
+    await wait(PAUSE_MS);
+    const peaceful: GoodCallers[] = [];
     const sieges: Siege[] = [];
-    for (const [name, attack] of attacksWith(signed)) {
-      const siege = await besiege(ground, name, attack, before, amounts.seconds);
+    for (const [name, prepare] of ATTACKS) {
+      peaceful.push(...(await watchGoodCallers(ground, WINDOWS_OF_PEACE)));
+      tell("nobody attacks", fared(peaceful));
+      const siege = await besiege(ground, name, await prepare(ground), before, WINDOWS);
       tell(name, siege);
       sieges.push(siege);
       await wait(PAUSE_MS);
     }
-    return { peace, sieges };
+    return { peace: fared(peaceful), sieges };
   } finally {
     await ground.close();
   }
 }
 
-function attacksWith(signed: readonly string[]): readonly (readonly [string, Attack])[] {
-  const slow = (index: number) =>
-    index % 2 === 0
-      ? `POST ${CALL_PATH} HTTP/1.1\r\nHost: bench\r\nX-Slow: `
-      : `POST ${CALL_PATH} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer ${mintKey("sk_farebox_").secret}\r\nContent-Length: 100000\r\n\r\n`;
-  return [
-    ["idle connections", holdMany(IDLE, () => "", false)],
-    ["slow headers and bodies", holdMany(SLOW, slow, true)],
-    ["bogus payments", sendMany(signed.flatMap(forge).map(paidRequest), BOGUS)],
-    ["bogus keys", sendMany(Array.from({ length: 1_000 }, keyedRequest), BOGUS)],
-    ["payments that are refused", sendMany(signed.map(paidRequest), SIGNED_SENT)],
-  ];
+const idle = holdMany(IDLE, () => "", false);
+
+function slowly(index: number): string {
+  return index % 2 === 0
+    ? `POST ${CALL_PATH} HTTP/1.1\r\nHost: bench\r\nX-Slow: `
+    : `POST ${CALL_PATH} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer ${mintKey("sk_farebox_").secret}\r\nContent-Length: 100000\r\n\r\n`;
+}
+
+/** Payments are signed right before they are sent: terms are good for some minutes. */
+const ATTACKS: readonly (readonly [string, (ground: AttackedGround) => Promise<Attack>])[] = [
+  ["idle connections", async () => idle],
+  ["slow headers and bodies", async () => holdMany(SLOW, slowly, true)],
+  ["bogus payments", async (on) => sendMany((await sign(on)).flatMap(forge).map(paidRequest), BOGUS)],
+  ["bogus keys", async () => sendMany(Array.from({ length: 1_000 }, keyedRequest), BOGUS)],
+  ["payments that are refused", async (on) => sendMany((await sign(on)).map(paidRequest), SIGNED_SENT)],
+];
+
+function sign(ground: AttackedGround): Promise<readonly string[]> {
+  return ground.sign(ground.server.url + SOLD_PATH, SIGNED);
 }
 
 async function besiege(
@@ -83,7 +92,7 @@ async function besiege(
   name: string,
   attack: Attack,
   before: number,
-  seconds: number,
+  windows: number,
 ): Promise<Siege> {
   const { server } = ground;
   const askedBefore = await ground.asked();
@@ -92,14 +101,14 @@ async function besiege(
   const spoils = attack(Number(new URL(server.url).port), over.signal).finally(() => {
     ended = true;
   });
-  const callers = measureGoodCallers(ground, seconds).finally(() => over.abort());
+  const callers = watchGoodCallers(ground, windows).finally(() => over.abort());
   let peak = 0;
   while (!ended) {
     peak = Math.max(peak, server.rssBytes());
     await wait(SAMPLE_EVERY_MS);
   }
   const asked = (await ground.asked()) - askedBefore;
-  return { name, ...(await spoils), ...(await callers), growthMib: (peak - before) / MIB, asked };
+  return { name, ...(await spoils), ...fared(await callers), growthMib: (peak - before) / MIB, asked };
 }
 
 /** Three that look like one that was signed: another token, another signature, half of it. The first costs us most. */

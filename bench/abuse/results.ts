@@ -1,4 +1,5 @@
 import { below, number, table, type Verdict } from "../results.ts";
+import type { Fared } from "./callers.ts";
 import type { AbuseResults } from "./measure.ts";
 
 /** 200 MB. */
@@ -29,23 +30,28 @@ export function judgeAbuse({ peace, sieges }: AbuseResults): Verdict[] {
 
 /** The table for people. */
 export function describeAbuse({ peace, sieges }: AbuseResults): string {
-  const heads = ["", "sent", "served", "closed", "asked", "keyed p99 ms", "402 p99 ms", "RSS MiB"];
-  const rows = sieges.map(({ name, sent, served, closed, asked, keyedP99Ms, unpaidP99Ms, growthMib }) => [
+  const heads = [
+    "",
+    "sent",
+    "served",
+    "closed",
+    "asked",
+    "keyed p99 ms",
+    "worst",
+    "402 p99 ms",
+    "worst",
+    "RSS MiB",
+  ];
+  const rows = sieges.map(({ name, sent, served, closed, asked, growthMib, ...callers }) => [
     name,
     ...[sent, served, closed, asked].map((count) => String(count)),
-    number(keyedP99Ms, 2),
-    number(unpaidP99Ms, 2),
+    ...times(callers),
     number(growthMib),
   ]);
-  const alone = [
-    "nobody attacks",
-    "",
-    "",
-    "",
-    "",
-    number(peace.keyedP99Ms, 2),
-    number(peace.unpaidP99Ms, 2),
-    "",
-  ];
+  const alone = ["nobody attacks", "", "", "", "", ...times(peace), ""];
   return table([heads, alone, ...rows]);
+}
+
+function times({ keyedP99Ms, keyedWorstMs, unpaidP99Ms, unpaidWorstMs }: Fared): string[] {
+  return [keyedP99Ms, keyedWorstMs, unpaidP99Ms, unpaidWorstMs].map((ms) => number(ms, 2));
 }
