@@ -34,8 +34,8 @@ export interface SigningReads {
   storedAccount(address: string, commitment: Commitment): Promise<AtSlot<StoredAccount | null>>;
 }
 
-/** Base64 of 8 KiB: mints and token accounts are far smaller, with Token-2022's extensions too. */
-const MAX_DATA = 10_924;
+/** Base64 of 64 KiB: mints and token accounts are far smaller, also with much metadata in Token-2022's extensions. */
+const MAX_DATA = 87_384;
 
 const whole = z.int().nonnegative();
 const blockhash = z.object({

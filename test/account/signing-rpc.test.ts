@@ -332,7 +332,7 @@ test("of what a node says only the known fields go out, and only in bounded size
     });
   node.forward = async () => stored(Buffer.alloc(3));
   const small = await rpc("getAccountInfo", [own, base64]);
-  node.forward = async () => stored(Buffer.alloc(8_194));
+  node.forward = async () => stored(Buffer.alloc(65_539));
   const large = await rpc("getAccountInfo", [own, base64]);
   node.forward = working;
   expect(small.json["result"]).toEqual({
