@@ -3,7 +3,7 @@ import type { Ledger, PaymentRecord } from "../../server/ledger/ledger.ts";
 import { createNodePool } from "../../server/payment/node-pool.ts";
 import { createReconciler } from "../../server/payment/reconcile.ts";
 import { createRpcChain } from "../../server/payment/rpc-chain.ts";
-import type { Books } from "./evidence.ts";
+import type { BookedAccount, Books } from "./evidence.ts";
 import { openRunLedger } from "./open-ledger.ts";
 import { STORE_MS, type World } from "./world.ts";
 
@@ -73,14 +73,11 @@ async function recordsOf(
 
 async function readBooks(ledger: Ledger, payments: readonly string[]): Promise<Books> {
   const records = await recordsOf(ledger, payments);
-  const accounts = await Promise.all(
-    (await ledger.accounts()).map(async ({ id, balance, held }) => ({
-      id,
-      balance,
-      held,
-      journal: await ledger.journal(id),
-    })),
-  );
+  const accounts: BookedAccount[] = [];
+  // One after the other: all at once would take longer than the ledger waits for an answer.
+  for (const { id, balance, held } of await ledger.accounts()) {
+    accounts.push({ id, balance, held, journal: await ledger.journal(id) });
+  }
   const discrepancies = await ledger.checkAccounts();
   return {
     payments: records.filter((record) => record !== undefined),

@@ -175,7 +175,8 @@ export async function startFaultyFacilitator(targetUrl: string): Promise<FaultyF
     const response = await fetch(`${targetUrl}/${operation}`, {
       ...(operation === "supported" ? {} : { method: "POST", body: new Uint8Array(body) }),
       headers: { "content-type": "application/json" },
-      signal: closing.signal,
+      // Of its own: fetch leaves its listener on a signal until the request is collected.
+      signal: AbortSignal.any([closing.signal]),
     });
     call.answer = { status: response.status, body: await response.text() };
     handled[operation] += 1;
