@@ -2,7 +2,7 @@ import { Redis } from "ioredis";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { Ledger } from "../../server/ledger/ledger.ts";
 import { type RedisServer, startRedis } from "../support/redis-server.ts";
-import { anotherKey, type Customer, captures, customer, held, secret, usageOf } from "./customers.ts";
+import { anotherKey, captures, customer, held, secret, usageOf } from "./customers.ts";
 import { openRedis } from "./open-redis.ts";
 import { bring, claimed, createClock, keep, LEASE_MS, randomId, request, STANDS } from "./world.ts";
 
@@ -93,7 +93,6 @@ test("what is for a time only is gone after it; what stays are the books, and wh
     "secrets",
     "unexported",
     "usage",
-    "usage_of",
   ]);
   const [size] = await admin.keys("*:responses:size");
   expect(Number(await admin.get(size ?? ""))).toBe(0);
@@ -119,48 +118,3 @@ test("idempotency keys are forgotten faster than they come, also without a sweep
   // A call and its answer are two keys.
   expect(await stored()).toBe(600);
 });
-
-test("a quiet account's usage is found without looking through that of busy ones, and goes with what is trimmed", async () => {
-  const quiet = await customer(ledger, 1_000n);
-  await captureOne(quiet);
-  // In the same shard, which is what an account's name says.
-  const shard = await shardOf(quiet.account);
-  let busy = await customer(ledger, 1_000n);
-  while ((await shardOf(busy.account)) !== shard) busy = await customer(ledger, 1_000n);
-  const facts = usageOf(await held(ledger, busy, 1n));
-  for (let done = 0; done < 3_000; done += 500) {
-    await Promise.all(Array.from({ length: 500 }, () => ledger.recordUsage(facts, 1n)));
-  }
-  const before = await scriptsRun();
-  const found = await ledger.usage({ account: quiet.account, limit: 10 });
-  expect(found).toMatchObject([{ account: quiet.account, charged: 2n }]);
-  expect((await scriptsRun()) - before).toBe(1);
-  expect(await ledger.usage({ account: busy.account, limit: 5_000 })).toHaveLength(3_000);
-
-  clock.pass(2 * DAY_MS);
-  await captureOne(quiet);
-  for (let place: string | undefined; ; ) {
-    const page = await ledger.unexported("usage", place, 1_000);
-    await ledger.markExported("usage", page.marks);
-    if (page.next === undefined) break;
-    place = page.next;
-  }
-  expect(await ledger.trimExported("usage", DAY_MS)).toBe(3_001);
-  expect(await admin.zcard(`fb:{${shard}}:usage_of:${quiet.account}`)).toBe(1);
-  expect(await admin.exists(`fb:{${shard}}:usage_of:${busy.account}`)).toBe(0);
-  expect(await ledger.usage({ account: quiet.account, limit: 10 })).toHaveLength(1);
-});
-
-async function captureOne(buyer: Customer): Promise<void> {
-  await ledger.capture(captures(await held(ledger, buyer, 2n), 2n));
-}
-
-/** Where the ledger keeps an account. */
-async function shardOf(account: string): Promise<string> {
-  const [key] = await admin.keys(`*:account:${account}`);
-  return /\{(\d+)\}/.exec(key ?? "")?.[1] ?? "";
-}
-
-async function scriptsRun(): Promise<number> {
-  return Number(/cmdstat_evalsha(?:_ro)?:calls=(\d+)/.exec(await admin.info("commandstats"))?.[1]);
-}

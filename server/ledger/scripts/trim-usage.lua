@@ -6,10 +6,9 @@ local upto = redis.call("GET", USAGE_EXPORTED)
 if not upto then return 0 end
 local last, count = nil, 0
 for _, entry in ipairs(redis.call("XRANGE", USAGE, "-", upto .. "-0", "COUNT", limit)) do
-  local fields = {}
-  for i = 1, #entry[2], 2 do fields[entry[2][i]] = entry[2][i + 1] end
-  if tonumber(fields.at) > NOW - age_ms then break end
-  if fields.account ~= "" then redis.call("ZREM", usage_of(fields.account), (string.match(entry[1], "^%d+"))) end
+  local at
+  for i = 1, #entry[2], 2 do if entry[2][i] == "at" then at = tonumber(entry[2][i + 1]) end end
+  if at > NOW - age_ms then break end
   last, count = entry[1], count + 1
 end
 if last then trim_stream(USAGE, last) end

@@ -14,21 +14,14 @@ local function next_usage_id()
   return text(id)
 end
 
--- Ids of an account's records in the shard's stream, so that a quiet account is not looked for among all.
-local function usage_of(account)
-  return name("usage_of", account)
-end
-
 local function ended_key(hold)
   return name("ended", hold)
 end
 
 -- `facts`: JSON, read by the gateway alone. `hold` "": a call that no hold paid for.
 local function write_usage(hold, account, key, facts, charged, shortfall, call)
-  local id = next_usage_id()
-  redis.call("XADD", USAGE, id .. "-0", "hold", hold, "at", NOW_TEXT, "account", account, "key", key,
+  redis.call("XADD", USAGE, next_usage_id() .. "-0", "hold", hold, "at", NOW_TEXT, "account", account, "key", key,
     "charged", charged, "shortfall", shortfall, "facts", facts)
-  if account ~= "" then redis.call("ZADD", usage_of(account), id, id) end
   if hold ~= "" then redis.call("SET", ended_key(hold), charged .. "," .. shortfall .. "," .. call, "PX", ENDED_MS) end
 end
 
