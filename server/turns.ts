@@ -63,7 +63,7 @@ export function createTurns(options: TurnsOptions): Turns {
 }
 
 /** So many that are held back wait at a time; each holds a connection. */
-const MOST_HELD_BACK = 10_000;
+const MOST_HELD_BACK = 5_000;
 
 /** What is held back takes no more of a core. */
 const HELD_BACK_SHARE = 0.1;
