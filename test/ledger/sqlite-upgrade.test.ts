@@ -10,17 +10,25 @@ import { bring, request } from "./world.ts";
 const file = useLedgerFile();
 const VAST = 9_007_199_254_740_993n;
 
-/** A ledger as the first version left it: a credited payment, a settled one, and two wallets that are owed. */
-function leaveFirstVersion(): void {
+/** An empty ledger as that version left it, open. */
+function leave(version: number): Database.Database {
   mkdirSync(dirname(file.path), { recursive: true });
   const db = new Database(file.path);
   db.pragma("journal_mode = WAL");
-  db.pragma("foreign_keys = ON");
-  db.exec(MIGRATIONS[0] ?? "");
+  for (const migration of MIGRATIONS.slice(0, version)) db.exec(migration);
   db.exec(`
     PRAGMA application_id = ${0x46415245};
-    PRAGMA user_version = 1;
+    PRAGMA user_version = ${version};
     INSERT INTO meta VALUES ('network', 'local');
+  `);
+  return db;
+}
+
+/** A ledger as the first version left it: a credited payment, a settled one, and two wallets that are owed. */
+function leaveFirstVersion(): void {
+  const db = leave(1);
+  db.pragma("foreign_keys = ON");
+  db.exec(`
     INSERT INTO account VALUES ('wallet:ann', 50000), ('wallet:bob', ${VAST});
     INSERT INTO journal (seq, account, reference, kind, amount, balance, at) VALUES
       (7, 'wallet:ann', 'payment:a1', 'owed_credit', 20000, 20000, 1000),
@@ -99,17 +107,9 @@ describe("a ledger of the first version", () => {
 });
 
 describe("a ledger from before top-ups had a kind of their own", () => {
-  const BEFORE = 5;
-
-  function leave(): void {
-    mkdirSync(dirname(file.path), { recursive: true });
-    const db = new Database(file.path);
-    db.pragma("journal_mode = WAL");
-    for (const migration of MIGRATIONS.slice(0, BEFORE)) db.exec(migration);
+  function leaveTopUps(): void {
+    const db = leave(5);
     db.exec(`
-      PRAGMA application_id = ${0x46415245};
-      PRAGMA user_version = ${BEFORE};
-      INSERT INTO meta VALUES ('network', 'local');
       INSERT INTO account (id, balance, trimmed) VALUES ('wallet:ann', 50000, 30000);
       INSERT INTO journal (seq, account, reference, kind, amount, balance, at) VALUES
         (7, 'wallet:ann', 'payment:a1', 'owed_credit', 20000, 50000, 1000),
@@ -125,7 +125,7 @@ describe("a ledger from before top-ups had a kind of their own", () => {
   }
 
   test("reads its old entries and records, and moves what its records say", async () => {
-    leave();
+    leaveTopUps();
     const ledger = await file.open();
     expect(await ledger.journal("wallet:ann")).toMatchObject([{ kind: "owed_credit", amount: 20_000n }]);
     const record = { amount: 20_000n, assetAmount: 20_000n, isTopUp: false };
@@ -136,7 +136,7 @@ describe("a ledger from before top-ups had a kind of their own", () => {
   });
 
   test("numbers its journal after the newest entry that ever was, though that is trimmed", async () => {
-    leave();
+    leaveTopUps();
     const ledger = await file.open();
     await ledger.creditAccount("wallet:ann", 1n, "r");
     await ledger.close();
@@ -148,17 +148,9 @@ describe("a ledger from before top-ups had a kind of their own", () => {
 });
 
 describe("a ledger from before accounts had turns to be told of their alerts", () => {
-  const BEFORE = 8;
-
   test("goes on telling what was due, each account of its oldest, and numbers new ones onwards", async () => {
-    mkdirSync(dirname(file.path), { recursive: true });
-    const db = new Database(file.path);
-    db.pragma("journal_mode = WAL");
-    for (const migration of MIGRATIONS.slice(0, BEFORE)) db.exec(migration);
+    const db = leave(8);
     db.exec(`
-      PRAGMA application_id = ${0x46415245};
-      PRAGMA user_version = ${BEFORE};
-      INSERT INTO meta VALUES ('network', 'local');
       INSERT INTO account (id, balance) VALUES ('wallet:ann', 500), ('wallet:bob', 500);
       INSERT INTO alert_settings (account, low_balance, key_80, key_100, url, master_key, sealed, webhook_at) VALUES
         ('wallet:ann', 100, 1, 1, 'https://hooks.example.com/a', 'm', x'01', 1000),

@@ -1,6 +1,6 @@
 -- Alerts that accounts ask for themselves (account-alerts.ts): their settings, what was recorded, what is to be told.
 -- Accounts, by when it is their turn to be told of their oldest that is pending.
-local ACCOUNT_ALERTS_DUE = name("account_alert_turns")
+local ACCOUNT_ALERT_TURNS = name("account_alert_turns")
 local MAX_ACCOUNT_ALERTS = 50
 local ALERTS_AN_HOUR = 30
 local MAX_FAILURES = 3
@@ -39,7 +39,7 @@ local function write_account_alert(wishes, kind, account, key, label, amount, th
   if wishes.url == "" then delivery = "none" elseif is_suspended(wishes) or told_enough(log) then delivery = "skipped" end
   redis.call("HSET", account_alert_key(id), "id", id, "kind", kind, "account", account, "key", key, "key_label", label,
     "amount", amount, "threshold", threshold, "at", NOW_TEXT, "attempt", "0", "delivery", delivery)
-  if delivery == "pending" then redis.call("ZADD", ACCOUNT_ALERTS_DUE, "NX", NOW, account) end
+  if delivery == "pending" then redis.call("ZADD", ACCOUNT_ALERT_TURNS, "NX", NOW, account) end
   redis.call("LPUSH", log, id)
   for _, old in ipairs(redis.call("LRANGE", log, MAX_ACCOUNT_ALERTS, -1)) do
     redis.call("DEL", account_alert_key(old))

@@ -6,10 +6,10 @@ local row = redis.call("HMGET", account_alert_key(id), "delivery", "account")
 local account = row[2]
 if row[1] ~= "pending" then return false end
 if outcome == "" then
-  redis.call("ZADD", ACCOUNT_ALERTS_DUE, "XX", NOW + tonumber(delay_ms), account)
+  redis.call("ZADD", ACCOUNT_ALERT_TURNS, "XX", NOW + tonumber(delay_ms), account)
   return false
 end
-redis.call("ZADD", ACCOUNT_ALERTS_DUE, "XX", NOW, account)
+redis.call("ZADD", ACCOUNT_ALERT_TURNS, "XX", NOW, account)
 redis.call("HSET", account_alert_key(id), "delivery", outcome)
 local settings = alert_settings_key(account)
 if redis.call("EXISTS", settings) == 1 then

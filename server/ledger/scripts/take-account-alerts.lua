@@ -6,7 +6,7 @@ local lease_ms = tonumber(ARGV[2])
 local found = {}
 for i = 3, #ARGV do
   local account = ARGV[i]
-  local turn = redis.call("ZSCORE", ACCOUNT_ALERTS_DUE, account)
+  local turn = redis.call("ZSCORE", ACCOUNT_ALERT_TURNS, account)
   if turn and tonumber(turn) <= NOW then
     local pending = pending_alerts(account)
     local settings = read_hash(alert_settings_key(account))
@@ -14,11 +14,11 @@ for i = 3, #ARGV do
       for _, id in ipairs(pending) do
         redis.call("HSET", account_alert_key(id), "delivery", "skipped")
       end
-      redis.call("ZREM", ACCOUNT_ALERTS_DUE, account)
+      redis.call("ZREM", ACCOUNT_ALERT_TURNS, account)
     else
       local row = account_alert_key(pending[1])
       redis.call("HINCRBY", row, "attempt", 1)
-      redis.call("ZADD", ACCOUNT_ALERTS_DUE, NOW + lease_ms, account)
+      redis.call("ZADD", ACCOUNT_ALERT_TURNS, NOW + lease_ms, account)
       found[#found + 1] = { flatten(read_hash(row)), settings.url, settings.master_key, settings.sealed }
     end
   end
