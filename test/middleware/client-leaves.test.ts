@@ -1,6 +1,7 @@
 import { Readable } from "node:stream";
+import { decodePaymentResponseHeader } from "@x402/core/http";
 import { describe, expect, test } from "vitest";
-import { type Handler, type Payment, useStand } from "./stand.ts";
+import { type Handler, type Payment, PRICE, useStand } from "./stand.ts";
 import { closed, deferred, rawCall, type WholeAnswer, whole, written } from "./wire.ts";
 
 const SSE = { "Content-Type": "text/event-stream" };
@@ -25,6 +26,10 @@ const ANSWERS: Readonly<Record<string, { handler: Handler; body: string; type: s
   },
 };
 
+function proofIn({ headers }: WholeAnswer) {
+  return decodePaymentResponseHeader(String(headers["payment-response"]));
+}
+
 describe.each(["express", "node"] as const)(
   "a client of %s that leaves while its payment settles",
   (kind) => {
@@ -48,7 +53,7 @@ describe.each(["express", "node"] as const)(
         await stand().reaches(payment, "settled");
         const again = await retry(sold.url, payment);
         expect(again).toMatchObject({ status: 201, body, headers: { "content-type": type, "x-own": "1" } });
-        expect(again.headers["payment-response"]).toBeDefined();
+        expect(proofIn(again)).toMatchObject({ success: true, amount: String(PRICE) });
         await stand().reaches(payment, "delivered");
         expect(stand().calls("settle", payment)).toBe(1);
         expect(sold.runs).toBe(1);
@@ -76,6 +81,7 @@ describe.each(["express", "node"] as const)(
       await stand().reaches(payment, "settled");
       const again = await retry(sold.url, payment);
       expect(again).toMatchObject({ status: 200, body: "data: again\n\n" });
+      expect(proofIn(again)).toMatchObject({ success: true, amount: String(PRICE) });
       expect(stand().calls("settle", payment)).toBe(1);
       await stand().reaches(payment, "delivered");
     });
