@@ -4,7 +4,7 @@ import { createFloodGuard, type FloodGuard } from "../../server/auth/flood.ts";
 const LIMIT = { badCredentialsPerMinute: 3 };
 
 beforeEach(() => {
-  vi.useFakeTimers({ toFake: ["Date", "setTimeout", "clearTimeout"] });
+  vi.useFakeTimers({ toFake: ["Date", "performance", "setTimeout", "clearTimeout"] });
 });
 afterEach(() => {
   vi.useRealTimers();
