@@ -14,49 +14,49 @@ const NOT_STORED = new Set([
 ]);
 
 /** A bounded copy of an answer on its way out, kept for a retry of the same payment; given up when it grows too large. */
-export interface AnswerCopy {
+export class AnswerCopy {
+  readonly #maxBytes: number;
+  #chunks: Buffer[] = [];
+  #bytes = 0;
+  #overflowed: boolean;
+  #kept: Pick<StoredResponse, "status" | "headers"> | undefined;
+
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes;
+    this.#overflowed = maxBytes === 0;
+  }
+
+  get overflowed(): boolean {
+    return this.#overflowed;
+  }
+
   /**
    * Status and headers as the handler left them. Call before they are sent: a middleware that compresses changes them then,
    * and does the same to the replay.
    */
-  head(res: ServerResponse): void;
-  add(chunk: Buffer): void;
-  readonly overflowed: boolean;
-  /** The answer will not be whole: keep none of it. */
-  discard(): void;
-  /** The whole answer, or undefined if it was too large. Call once the answer is complete. */
-  take(): StoredResponse | undefined;
-}
+  head(res: ServerResponse): void {
+    if (this.#overflowed) return;
+    const headers = Object.entries(res.getHeaders()).flatMap(([name, value]): [string, string][] =>
+      NOT_STORED.has(name) || value === undefined ? [] : [[name, String(value)]],
+    );
+    this.#kept = { status: res.statusCode, headers };
+  }
 
-export function createAnswerCopy(maxBytes: number): AnswerCopy {
-  let chunks: Buffer[] = [];
-  let bytes = 0;
-  let overflowed = maxBytes === 0;
-  let kept: Pick<StoredResponse, "status" | "headers"> | undefined;
-  return {
-    head(res) {
-      if (overflowed) return;
-      const headers = Object.entries(res.getHeaders()).flatMap(([name, value]): [string, string][] =>
-        NOT_STORED.has(name) || value === undefined ? [] : [[name, String(value)]],
-      );
-      kept = { status: res.statusCode, headers };
-    },
-    add(chunk) {
-      bytes += chunk.length;
-      if (bytes > maxBytes) overflowed = true;
-      if (overflowed) chunks = [];
-      else chunks.push(chunk);
-    },
-    get overflowed() {
-      return overflowed;
-    },
-    discard() {
-      overflowed = true;
-      chunks = [];
-    },
-    take() {
-      if (overflowed || kept === undefined) return undefined;
-      return { ...kept, body: Buffer.concat(chunks, bytes) };
-    },
-  };
+  add(chunk: Buffer): void {
+    this.#bytes += chunk.length;
+    if (this.#bytes > this.#maxBytes) this.discard();
+    if (!this.#overflowed) this.#chunks.push(chunk);
+  }
+
+  /** The answer will not be whole, or is too large: keep none of it. */
+  discard(): void {
+    this.#overflowed = true;
+    this.#chunks = [];
+  }
+
+  /** The whole answer, or undefined if it was too large. Call once the answer is complete. */
+  take(): StoredResponse | undefined {
+    if (this.#overflowed || this.#kept === undefined) return undefined;
+    return { ...this.#kept, body: Buffer.concat(this.#chunks, this.#bytes) };
+  }
 }

@@ -1,9 +1,9 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { GatewayError } from "../errors.ts";
-import { type AnswerCopy, createAnswerCopy } from "./answer-copy.ts";
+import { AnswerCopy } from "./answer-copy.ts";
 import type { Charge } from "./charge.ts";
 import { createEventProbe, type EventProbe } from "./event-probe.ts";
-import { acknowledge, createHeldAnswer } from "./held-answer.ts";
+import { acknowledge, HeldAnswer } from "./held-answer.ts";
 import { endSoon } from "./last-step.ts";
 import { toBytes } from "./response-head.ts";
 import { type Done, type Interception, interceptResponse, type ResponseSink } from "./response-methods.ts";
@@ -48,7 +48,7 @@ export class Gate implements ResponseSink {
   readonly #response: Interception;
   readonly #releaseConnection: () => void;
   readonly #copy: AnswerCopy;
-  readonly #held = createHeldAnswer();
+  readonly #held = new HeldAnswer();
   /** Set before the handler ran (CORS, an operator's own): kept when the handler's answer is discarded. */
   readonly #earlierHeaders: readonly (readonly [string, number | string | string[]])[];
   #deadline: NodeJS.Timeout | undefined;
@@ -71,7 +71,7 @@ export class Gate implements ResponseSink {
     this.#res = res;
     this.#charge = charge;
     this.#options = options;
-    this.#copy = createAnswerCopy(options.keepBytes);
+    this.#copy = new AnswerCopy(options.keepBytes);
     this.#earlierHeaders = headersOf(res);
     res.once("close", () => this.#onClose());
     res.once("finish", () => this.#onFinish());

@@ -29,71 +29,66 @@ export interface Interception {
 }
 
 type Writer = "writeHead" | "write" | "end" | "flushHeaders";
-type Methods = ReturnType<typeof pick>;
+type Methods = ReturnType<typeof methodsOf>;
 type Call = (...args: readonly unknown[]) => unknown;
-
-const METHODS: readonly string[] = [
-  "writeHead",
-  "write",
-  "end",
-  "flushHeaders",
-  "destroy",
-  "setHeader",
-  "appendHeader",
-  "removeHeader",
-];
-const FACTS = ["headersSent", "writableEnded", "writableNeedDrain"] as const;
 
 /**
  * Puts a sink between a handler and its response, for any handler: `res.json`, `write`, `pipe`, `sendFile`, SSE.
  * It stays for the life of the response: a middleware behind us that wrapped our methods calls them to the end; one before
  * us that had wrapped Node's is called when the answer leaves. What Node refuses, we refuse at the same call.
  */
-export function interceptResponse(res: ServerResponse, sink: ResponseSink): Interception {
-  const found = pick(res);
-  const own = ownOf(res);
+export function interceptResponse(res: Shown, sink: ResponseSink): Interception {
+  const found = methodsOf(res);
   const held = holding(res, sink);
   const passed = passing(res, sink, found);
   let passes = false;
+  let bypassed = false;
 
   const route =
     (name: Writer): Call =>
     (...args) =>
-      Reflect.apply(passes ? passed[name] : held[name], res, args);
+      Reflect.apply((bypassed ? found : passes ? passed : held)[name], res, args);
   const header =
     (name: "setHeader" | "appendHeader" | "removeHeader"): Call =>
     (...args) => {
-      if (!passes && sink.dismissed) return res;
-      if (!passes && sink.headersSent) throw headersSent("set");
+      if (!passes && !bypassed) {
+        if (sink.dismissed) return res;
+        if (sink.headersSent) throw headersSent("set");
+      }
       return Reflect.apply(found[name], res, args);
     };
-  Object.assign(res, {
+  const ours = {
     writeHead: route("writeHead"),
     write: route("write"),
     end: route("end"),
     flushHeaders: route("flushHeaders"),
-    destroy: (error?: Error) => (sink.destroy() ? res : Reflect.apply(found.destroy, res, [error])),
+    destroy: (error?: Error) =>
+      !bypassed && sink.destroy() ? res : Reflect.apply(found.destroy, res, [error]),
     setHeader: header("setHeader"),
     appendHeader: header("appendHeader"),
     removeHeader: header("removeHeader"),
-  });
+  };
+  Object.assign(res, ours);
   showFacts(res, sink);
 
   return {
     bypass(run) {
-      const stacked = ownOf(res);
-      hideFacts(res);
-      replaceOwn(res, own);
+      const stacked = methodsOf(res);
+      const shown = res[FACTS];
+      Object.assign(res, ours);
+      res[FACTS] = undefined;
+      bypassed = true;
       try {
         run();
       } finally {
-        replaceOwn(res, stacked);
-        if (!passes) showFacts(res, sink);
+        bypassed = false;
+        res[FACTS] = shown;
+        Object.assign(res, stacked);
       }
     },
     letPass() {
       passes = true;
-      hideFacts(res);
+      res[FACTS] = undefined;
     },
   };
 }
@@ -154,28 +149,39 @@ function passing(res: ServerResponse, sink: ResponseSink, found: Methods): Reado
   };
 }
 
-function pick(res: ServerResponse) {
+function methodsOf(res: ServerResponse) {
   const { writeHead, write, end, flushHeaders, destroy, setHeader, appendHeader, removeHeader } = res;
   return { writeHead, write, end, flushHeaders, destroy, setHeader, appendHeader, removeHeader };
 }
 
-/** The methods that somebody put on this one response, over its prototype's. */
-function ownOf(res: ServerResponse): Readonly<Record<string, unknown>> {
-  const names = METHODS.filter((name) => Object.hasOwn(res, name));
-  return Object.fromEntries(names.map((name) => [name, Reflect.get(res, name)]));
+/** Whose facts a response shows; undefined: its own. */
+const FACTS = Symbol("farebox.facts");
+type Facts = Pick<ResponseSink, "headersSent" | "writableEnded" | "writableNeedDrain">;
+type Shown = ServerResponse & { [FACTS]?: Facts | undefined };
+
+/**
+ * The same getters for every response: with closures of its own, or with properties that are deleted again, each response would
+ * get a hidden class of its own, which keeps the whole call in memory until the next full garbage collection.
+ */
+const GETTERS = {
+  headersSent: getter("headersSent"),
+  writableEnded: getter("writableEnded"),
+  writableNeedDrain: getter("writableNeedDrain"),
+};
+
+function getter(name: keyof Facts): PropertyDescriptor {
+  return {
+    configurable: true,
+    get(this: Shown): unknown {
+      const facts = this[FACTS];
+      return facts === undefined ? Reflect.get(Object.getPrototypeOf(this), name, this) : facts[name];
+    },
+  };
 }
 
-function replaceOwn(res: ServerResponse, methods: Readonly<Record<string, unknown>>): void {
-  for (const name of METHODS) Reflect.deleteProperty(res, name);
-  Object.assign(res, methods);
-}
-
-function showFacts(res: ServerResponse, sink: ResponseSink): void {
-  for (const name of FACTS) Object.defineProperty(res, name, { configurable: true, get: () => sink[name] });
-}
-
-function hideFacts(res: ServerResponse): void {
-  for (const name of FACTS) Reflect.deleteProperty(res, name);
+function showFacts(res: Shown, facts: Facts): void {
+  res[FACTS] = facts;
+  Object.defineProperties(res, GETTERS);
 }
 
 /** Later than a tick: a handler that writes in a loop to nobody must not keep the process from everything else. */

@@ -1,8 +1,9 @@
 import type { OfferedModel } from "./model-catalog.ts";
 import type { ProxyCall } from "./proxy-call.ts";
 import type { JsonObject } from "./request-json.ts";
-import type { ModelEndpoint, UpstreamAnswer } from "./upstream.ts";
+import type { ModelEndpoint } from "./upstream.ts";
 import { answerRefusal } from "./upstream-refusal.ts";
+import type { UpstreamAnswer } from "./upstream-request.ts";
 
 /** Sends a call to its model. Undefined: the model refused it, and the caller has been answered. */
 export async function askModel(

@@ -2,7 +2,7 @@ import { createParser } from "eventsource-parser";
 import { GatewayError } from "../errors.ts";
 import { type ChatAnswer, readChatAnswer } from "./chat-answer.ts";
 import type { Meter } from "./proxy-call.ts";
-import type { UpstreamAnswer } from "./upstream.ts";
+import type { UpstreamAnswer } from "./upstream-request.ts";
 
 /** One thing that a chat stream said. `data` is the chunk's text as it came. */
 export type ChatEvent =
@@ -35,7 +35,7 @@ export async function* readChatStream(answer: UpstreamAnswer): AsyncGenerator<re
     if (!isDone) reader.check();
   }
   if (isDone) return;
-  if (!reader.isFinished) throw new GatewayError("upstream_failed");
+  if (!reader.isFinished()) throw new GatewayError("upstream_failed");
   yield [{ kind: "done" }];
 }
 
@@ -55,7 +55,7 @@ export function meterEvents(meter: Meter, events: readonly ChatEvent[]): void {
 }
 
 interface EventReader {
-  readonly isFinished: boolean;
+  isFinished(): boolean;
   /** The good events of this text, up to the first bad one. */
   read(text: string): readonly ChatEvent[];
   /** Throws what was bad. */
@@ -95,9 +95,7 @@ function createEventReader(): EventReader {
     },
   });
   return {
-    get isFinished() {
-      return isFinished;
-    },
+    isFinished: () => isFinished,
     read(text) {
       parser.feed(text);
       const read = events;

@@ -2,7 +2,8 @@ import { createHash } from "node:crypto";
 import { z } from "zod";
 import { ECHO_MODEL } from "../config-models.ts";
 import type { JsonObject } from "./request-json.ts";
-import type { ModelBackend, UpstreamAnswer } from "./upstream.ts";
+import type { ModelBackend } from "./upstream.ts";
+import type { UpstreamAnswer } from "./upstream-request.ts";
 
 /** Pieces of at most 12 characters that add up to the text again; each counts as a token. */
 const PIECES = /\S{1,12}\s?|\s{1,12}/gu;

@@ -5,7 +5,8 @@ import { mediaType } from "./chat-stream.ts";
 import { forwardedRequestHeaders, forwardedResponseHeaders } from "./headers.ts";
 import { quoteFlat } from "./pricing.ts";
 import type { Prepared, ProxyCall } from "./proxy-call.ts";
-import type { HttpUpstream, UpstreamAnswer } from "./upstream.ts";
+import type { HttpUpstream } from "./upstream.ts";
+import type { UpstreamAnswer } from "./upstream-request.ts";
 
 /** They say that the operator's own credentials or account were refused, which is no business of the caller's. */
 const OPERATORS_FAULT: ReadonlySet<number> = new Set([401, 402, 407]);

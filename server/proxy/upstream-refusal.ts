@@ -5,7 +5,8 @@ import type { Dialect } from "../routes.ts";
 import { writeJson } from "./answer.ts";
 import type { ProxyCall } from "./proxy-call.ts";
 import { parseJsonObject } from "./request-json.ts";
-import type { ModelBackend, UpstreamAnswer } from "./upstream.ts";
+import type { ModelBackend } from "./upstream.ts";
+import type { UpstreamAnswer } from "./upstream-request.ts";
 
 /** Credentials, account and access are between the operator and the upstream. A 402 of theirs would even ask for a payment. */
 const OPERATORS_FAULT: ReadonlySet<number> = new Set([401, 402, 403, 407]);

@@ -24,7 +24,10 @@ describe("a client that leaves", () => {
       const [res] = await once(req, "response");
       res.on("error", () => {});
       let read = "";
-      while (!read.includes(untilText)) read += String((await once(res, "data"))[0]);
+      for await (const chunk of res) {
+        read += String(chunk);
+        if (read.includes(untilText)) break;
+      }
     } else await stand.upstream.nextCall();
     req.destroy();
   }

@@ -1,0 +1,173 @@
+import type { IncomingHttpHeaders } from "node:http";
+import type { Dispatcher } from "../../facilitator-client/http-pool.ts";
+import { GatewayError } from "../errors.ts";
+
+export interface UpstreamRequest extends Pick<Dispatcher.DispatchOptions, "method" | "path"> {
+  /** Flat list of names and values. */
+  readonly headers: string[];
+  readonly body: Buffer | null;
+  readonly signal: AbortSignal;
+  /** The request is written to a connection now, and no longer waits for one. */
+  readonly onSending: () => void;
+}
+
+/** The head of an upstream's answer, and its body as it comes. Reading throws `GatewayError`. */
+export interface UpstreamAnswer {
+  readonly status: number;
+  readonly headers: Readonly<IncomingHttpHeaders>;
+  /** To be read to the end, or left by `break`, which closes the connection; else call {@link discard}. */
+  readonly body: AsyncIterable<Uint8Array>;
+  /** Gives the body up unread. */
+  discard(): void;
+}
+
+/** So much of a body may wait for its reader before the connection is read no further. */
+const MAX_WAITING_BYTES = 64 * 1024;
+
+/**
+ * Sends a request, and resolves with the head of its answer. Rejects with `upstream_unreachable` (502), `upstream_timeout`
+ * (504) or `upstream_failed` (502). It stands on `dispatch`: undici's `request` makes a stream and an asynchronous resource for each call, and
+ * does not tell when a request leaves.
+ */
+export function sendRequest(dispatcher: Dispatcher, request: UpstreamRequest): Promise<UpstreamAnswer> {
+  return new Promise((resolve, reject) => {
+    const { method, path, headers, body } = request;
+    dispatcher.dispatch({ method, path, headers, body }, new Receiver(request, resolve, reject));
+  });
+}
+
+type Read = IteratorResult<Uint8Array, undefined>;
+
+interface Reader {
+  resolve(read: Read): void;
+  reject(error: GatewayError): void;
+}
+
+class Receiver implements Dispatcher.DispatchHandler, AsyncIterableIterator<Uint8Array> {
+  readonly #request: UpstreamRequest;
+  readonly #resolve: (answer: UpstreamAnswer) => void;
+  readonly #reject: (error: GatewayError) => void;
+  readonly #onAbort = (): void => this.#giveUp(this.#request.signal.reason);
+  #controller: Dispatcher.DispatchController | undefined;
+  #waiting: Uint8Array[] = [];
+  #waitingBytes = 0;
+  #reader: Reader | undefined;
+  #ended = false;
+  #failure: GatewayError | undefined;
+
+  constructor(
+    request: UpstreamRequest,
+    resolve: (answer: UpstreamAnswer) => void,
+    reject: (error: GatewayError) => void,
+  ) {
+    this.#request = request;
+    this.#resolve = resolve;
+    this.#reject = reject;
+    if (request.signal.aborted) this.#giveUp(request.signal.reason);
+    else request.signal.addEventListener("abort", this.#onAbort, { once: true });
+  }
+
+  /** Called just before the first byte is written; aborting here prevents the write. */
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    if (this.#failure !== undefined) {
+      controller.abort(new Error("given up before it was sent"));
+      return;
+    }
+    this.#controller = controller;
+    this.#request.onSending();
+  }
+
+  onResponseStart(_controller: unknown, status: number, headers: IncomingHttpHeaders): void {
+    // Of what is said before the answer (103 and the like) nothing is passed on.
+    if (status < 200) return;
+    this.#resolve({ status, headers, body: this, discard: () => void this.return() });
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Uint8Array): void {
+    if (this.#failure !== undefined) return;
+    const reader = this.#reader;
+    if (reader !== undefined) {
+      this.#reader = undefined;
+      reader.resolve({ value: chunk, done: false });
+      return;
+    }
+    this.#waiting.push(chunk);
+    this.#waitingBytes += chunk.length;
+    if (this.#waitingBytes >= MAX_WAITING_BYTES) controller.pause();
+  }
+
+  onResponseEnd(): void {
+    this.#stopListening();
+    this.#ended = true;
+    this.#reader?.resolve({ value: undefined, done: true });
+    this.#reader = undefined;
+  }
+
+  onResponseError(_controller: unknown, cause: Error): void {
+    this.#fail(cause);
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  next(): Promise<Read> {
+    const chunk = this.#waiting.shift();
+    if (chunk !== undefined) {
+      this.#waitingBytes -= chunk.length;
+      if (this.#waitingBytes === 0) this.#controller?.resume();
+      return Promise.resolve({ value: chunk, done: false });
+    }
+    if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    if (this.#ended) return Promise.resolve({ value: undefined, done: true });
+    return new Promise((resolve, reject) => {
+      this.#reader = { resolve, reject };
+    });
+  }
+
+  return(): Promise<Read> {
+    if (!this.#ended) this.#giveUp(new Error("nobody reads the answer"));
+    return Promise.resolve({ value: undefined, done: true });
+  }
+
+  #giveUp(reason: unknown): void {
+    this.#fail(reason);
+    this.#controller?.abort(reason instanceof Error ? reason : new Error(String(reason)));
+  }
+
+  /** What has come already is read no more: an answer that breaks off is none. */
+  #fail(cause: unknown): void {
+    if (this.#ended || this.#failure !== undefined) return;
+    this.#stopListening();
+    this.#failure = brokenOff(cause);
+    this.#waiting = [];
+    this.#reject(unanswered(cause));
+    this.#reader?.reject(this.#failure);
+    this.#reader = undefined;
+  }
+
+  #stopListening(): void {
+    this.#request.signal.removeEventListener("abort", this.#onAbort);
+  }
+}
+
+/** The request failed before there was a response head. */
+function unanswered(cause: unknown): GatewayError {
+  if (isTimeout(cause)) return new GatewayError("upstream_timeout", { cause });
+  const spokeNonsense =
+    cause instanceof Error && ["HTTPParserError", "HeadersOverflowError"].includes(cause.name);
+  return new GatewayError(spokeNonsense ? "upstream_failed" : "upstream_unreachable", { cause });
+}
+
+/** It failed while its body came. */
+function brokenOff(cause: unknown): GatewayError {
+  return new GatewayError(isTimeout(cause) ? "upstream_timeout" : "upstream_failed", { cause });
+}
+
+function isTimeout(cause: unknown): boolean {
+  return ["UND_ERR_HEADERS_TIMEOUT", "UND_ERR_BODY_TIMEOUT"].includes(codeOf(cause));
+}
+
+function codeOf(cause: unknown): string {
+  return cause instanceof Error && "code" in cause ? String(cause.code) : "";
+}
