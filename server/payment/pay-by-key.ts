@@ -132,8 +132,8 @@ function run(
 ): Promise<GatewayError | undefined> {
   const { sale, body, hold, upstreamKey } = admitted;
   const answerKey = idempotency !== undefined && parts.keepResponses ? caller.answerKey() : undefined;
-  const call = keyedCall(parts, visit, caller.tier, hold, sale);
-  const charge = createKeyCharge(parts.charges, { ...call, answerKey, idempotency });
+  const call = keyedCall(parts, visit, caller.tier, hold, sale, answerKey, idempotency);
+  const charge = createKeyCharge(parts.charges, call);
   visit.charge = charge;
   return parts.deliveries.deliver(visit, {
     sale,
@@ -153,6 +153,8 @@ function keyedCall(
   tier: "key" | "jwt",
   hold: Hold | undefined,
   sale: Sale,
+  answerKey?: Buffer,
+  idempotency?: Idempotency,
 ): KeyedCall {
   const { route } = visit.match;
   return {
@@ -161,8 +163,8 @@ function keyedCall(
     sale,
     route: `${route.method} ${route.path}`,
     costOf: hold?.providerKey === undefined ? (metered: MicroUsd) => metered : parts.ownKeyFee,
-    answerKey: undefined,
-    idempotency: undefined,
+    answerKey,
+    idempotency,
     facts: () => ({ status: visit.res.statusCode, ms: performance.now() - visit.started }),
   };
 }
