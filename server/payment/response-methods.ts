@@ -75,13 +75,14 @@ export function interceptResponse(res: Shown, sink: ResponseSink): Interception 
     bypass(run) {
       const stacked = methodsOf(res);
       const shown = res[FACTS];
+      const within = bypassed;
       Object.assign(res, ours);
       res[FACTS] = undefined;
       bypassed = true;
       try {
         run();
       } finally {
-        bypassed = false;
+        bypassed = within;
         res[FACTS] = shown;
         Object.assign(res, stacked);
       }

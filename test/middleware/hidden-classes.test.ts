@@ -49,6 +49,18 @@ test("responses of all calls share a hidden class, from the first call to the la
   expect(haveSameClass(one, other)).toBe(true);
 });
 
+test("a bypass within a bypass leaves the outer one as it was", () => {
+  const res = new ServerResponse(new IncomingMessage(new Socket()));
+  const { bypass } = interceptResponse(res, sink());
+  expect(() => res.setHeader("x-answer", "theirs")).toThrow(/after they are sent/);
+  bypass(() => {
+    bypass(() => undefined);
+    res.setHeader("x-answer", "ours");
+  });
+  expect(res.getHeader("x-answer")).toBe("ours");
+  expect(() => res.setHeader("x-answer", "theirs")).toThrow(/after they are sent/);
+});
+
 test.each([
   ["what is held of an answer", () => new HeldAnswer()],
   ["a copy of an answer", () => new AnswerCopy(1_000)],
