@@ -161,8 +161,8 @@ type Facts = Pick<ResponseSink, "headersSent" | "writableEnded" | "writableNeedD
 type Shown = ServerResponse & { [FACTS]?: Facts | undefined };
 
 /**
- * The same getters for every response: with closures of its own, or with properties that are deleted again, each response would
- * get a hidden class of its own, which keeps the whole call in memory until the next full garbage collection.
+ * The same getters for every response, and none is deleted: with getters of its own each response would get a hidden class of its
+ * own, which keeps the whole call in memory until the next full garbage collection.
  */
 const GETTERS = {
   headersSent: getter("headersSent"),

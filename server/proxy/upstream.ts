@@ -36,7 +36,10 @@ export interface HttpUpstream extends ModelBackend {
   readonly name: string;
   readonly base: URL;
   readonly apiKey: string | undefined;
-  /** Sends as it is; the path is one below the upstream's URL, beginning with a slash. Throws `upstream_unreachable` (502), `upstream_timeout` (504) or `upstream_failed` (502). */
+  /**
+   * Sends as it is; the path is one below the upstream's URL, beginning with a slash. Rejects with `upstream_unreachable`
+   * (502), `upstream_timeout` (504) or `upstream_failed` (502).
+   */
   send(request: UpstreamRequest): Promise<UpstreamAnswer>;
   /** Whether it answers anything but a server error within the time limit. */
   isAlive(timeoutMs: number): Promise<boolean>;
