@@ -217,8 +217,8 @@ export interface Ledger extends AccountLedger, AccountAlertLedger, CallLedger, E
   beginSettle(id: string, fence: number, leaseMs: number): Promise<Step | "twin">;
   /** settling | settled: the client is gone. Not durable. */
   orphan(id: string, fence: number): Promise<Step>;
-  /** settling -> settled. Durable before the first byte leaves. */
-  settled(id: string, fence: number, transaction: string): Promise<Step>;
+  /** settling -> settled. Keeps the response, if it is whole by then. Durable before the first byte leaves. */
+  settled(id: string, fence: number, transaction: string, keep: KeepResponse | undefined): Promise<Step>;
   /** settling -> unknown. Durable. Drops the lease. `transaction` is the facilitator's hint, if it gave one. */
   unknown(id: string, fence: number, reason: string, transaction: string | undefined): Promise<Step>;
   /** open | settling -> released. Durable when `watched`; a watch that was begun goes on. `strike`: the payer gets upfront terms for `strikeMs`. */

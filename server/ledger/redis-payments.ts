@@ -77,7 +77,7 @@ export function createRedisPayments(store: RedisStore): PaymentLedger {
         beginning.parse(await link.run("begin-settle", shard, id, fence, leaseMs)),
       ),
     orphan: (id, fence) => stepOf("orphan", id, fence),
-    settled: (id, fence, transaction) => stepOf("settled", id, fence, transaction),
+    settled: (id, fence, transaction, keep) => stepOf("settled", id, fence, transaction, ...keeping(keep)),
     unknown: (id, fence, reason, transaction) => stepOf("unknown", id, fence, reason, transaction ?? ""),
     release: (id, fence, { reason, watched, strikeMs }) =>
       stepOf("release", id, fence, reason, watched ? 1 : 0, strikeMs),

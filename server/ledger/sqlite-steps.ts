@@ -47,10 +47,15 @@ export function createSteps(
   return {
     beginSettle: createBeginning(db),
     orphan: (_now, id, fence) => step(orphan.run(id, fence)),
-    settled: (now, id, fence, transaction) => step(settled.run(transaction, now, id, fence)),
     unknown: (now, id, fence, reason, transaction) =>
       step(unknown.run(reason, transaction ?? null, now, id, fence)),
     release: createRelease(db),
+
+    settled(now, id, fence, transaction, keep) {
+      const done = step(settled.run(transaction, now, id, fence));
+      if (done === "ok" && keep !== undefined) keepResponse(now, id, keep);
+      return done;
+    },
 
     deliver(now, id, fence, keep, usage) {
       const done = step(deliver.run(now, id, fence));

@@ -34,7 +34,8 @@ export async function openSqliteLedger(options: SqliteLedgerOptions): Promise<Le
     renew: (leases, leaseMs) => link.call({ method: "renew", args: [leases, leaseMs] }),
     beginSettle: (id, fence, leaseMs) => link.call({ method: "beginSettle", args: [id, fence, leaseMs] }),
     orphan: (id, fence) => link.call({ method: "orphan", args: [id, fence] }),
-    settled: (id, fence, transaction) => link.call({ method: "settled", args: [id, fence, transaction] }),
+    settled: (id, fence, transaction, keep) =>
+      link.call({ method: "settled", args: [id, fence, transaction, keep] }),
     unknown: (id, fence, reason, transaction) =>
       link.call({ method: "unknown", args: [id, fence, reason, transaction] }),
     release: (id, fence, release) => link.call({ method: "release", args: [id, fence, release] }),

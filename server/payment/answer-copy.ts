@@ -20,6 +20,7 @@ export class AnswerCopy {
   #bytes = 0;
   #overflowed: boolean;
   #kept: Pick<StoredResponse, "status" | "headers"> | undefined;
+  #taken: StoredResponse | undefined;
 
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes;
@@ -35,7 +36,7 @@ export class AnswerCopy {
    * and does the same to the replay.
    */
   head(res: ServerResponse): void {
-    if (this.#overflowed) return;
+    if (this.#overflowed || this.#taken !== undefined) return;
     const headers = Object.entries(res.getHeaders()).flatMap(([name, value]): [string, string][] =>
       NOT_STORED.has(name) || value === undefined ? [] : [[name, String(value)]],
     );
@@ -52,11 +53,14 @@ export class AnswerCopy {
   discard(): void {
     this.#overflowed = true;
     this.#chunks = [];
+    this.#taken = undefined;
   }
 
-  /** The whole answer, or undefined if it was too large. Call once the answer is complete. */
+  /** The whole answer, or undefined if it was too large. Call once the answer is complete; the first call fixes it. */
   take(): StoredResponse | undefined {
     if (this.#overflowed || this.#kept === undefined) return undefined;
-    return { ...this.#kept, body: Buffer.concat(this.#chunks, this.#bytes) };
+    const { status, headers } = this.#kept;
+    this.#taken ??= { status, headers, body: Buffer.concat(this.#chunks, this.#bytes) };
+    return this.#taken;
   }
 }

@@ -55,8 +55,10 @@ export interface Charge {
   /**
    * x402: the facilitator's `/settle`. Never throws; calls after the first return the first's promise.
    * `isGone` is asked once more just before the money moves: a client that has left by then is not charged.
+   * `whole` is the answer, where it is whole by now and small enough: it is kept together with the settlement, so that a retry
+   * gets this very answer also when this process dies before it has recorded the delivery.
    */
-  settle(isGone: () => boolean): Promise<SettleResult>;
+  settle(isGone: () => boolean, whole?: StoredResponse | undefined): Promise<SettleResult>;
   /**
    * The client left after settling began: from here on a newly signed payment for the same request is taken for its retry,
    * and is not settled beside this one. Never throws.

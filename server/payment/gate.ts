@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { GatewayError } from "../errors.ts";
 import { AnswerCopy } from "./answer-copy.ts";
-import type { Charge } from "./charge.ts";
+import type { Charge, StoredResponse } from "./charge.ts";
 import { createEventProbe, type EventProbe } from "./event-probe.ts";
 import { acknowledge, HeldAnswer } from "./held-answer.ts";
 import { endSoon } from "./last-step.ts";
@@ -253,7 +253,7 @@ export class Gate implements ResponseSink {
 
   async #open(): Promise<void> {
     this.#phase = "deciding";
-    const result = await this.#charge.settle(() => this.#res.closed);
+    const result = await this.#charge.settle(() => this.#res.closed, this.#wholeAnswer());
     if (result.outcome === "failed") {
       this.#refuse(result.error);
       return;
@@ -273,8 +273,14 @@ export class Gate implements ResponseSink {
   /** An answer that is whole is paid for before any of it leaves. */
   async #captureWhole(): Promise<boolean> {
     if (!this.#ended) return true;
+    return this.#charge.capture({ delivered: true, response: this.#wholeAnswer(), first: true });
+  }
+
+  /** What a retry is given; undefined while the answer is not whole. */
+  #wholeAnswer(): StoredResponse | undefined {
+    if (!this.#ended) return undefined;
     this.#copy.head(this.#res);
-    return this.#charge.capture({ delivered: true, response: this.#copy.take(), first: true });
+    return this.#copy.take();
   }
 
   /** The handler failed: its answer goes out as it is. Unsettled money never moves; settled money is owed. */
@@ -400,9 +406,7 @@ export class Gate implements ResponseSink {
     if (this.#ended && this.#res.statusCode >= 400) {
       void this.#charge.release({ reason: "handler_failed", by: "server", worked: true });
     } else {
-      this.#copy.head(this.#res);
-      const response = this.#ended ? this.#copy.take() : undefined;
-      void this.#charge.capture({ delivered: false, response });
+      void this.#charge.capture({ delivered: false, response: this.#wholeAnswer() });
     }
     this.#dismiss();
   }

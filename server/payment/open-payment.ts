@@ -262,7 +262,8 @@ async function serveSettled(
   const { id, amount } = record;
   const response = open(payment, sealed);
   if (response !== undefined) {
-    if ((await parts.ledger.deliver(id, fence, undefined)) === "lost")
+    const usage = { facts: { ...(await call.usage()), transaction }, charged: amount };
+    if ((await parts.ledger.deliver(id, fence, undefined, usage)) === "lost")
       return problem("payment_in_progress", 1);
     parts.onState("delivered");
     return {

@@ -85,6 +85,8 @@ class X402Charge implements WalletCharge {
   #transaction: string | undefined;
   #ended = false;
   #sent = false;
+  /** The answer is stored with the settlement. */
+  #kept = false;
 
   constructor(parts: X402ChargeParts, payment: X402Payment) {
     this.#parts = parts;
@@ -115,12 +117,12 @@ class X402Charge implements WalletCharge {
     return { payer: this.#payment.payer, transaction: this.#transaction };
   }
 
-  settle(isGone: () => boolean): Promise<SettleResult> {
+  settle(isGone: () => boolean, whole?: StoredResponse | undefined): Promise<SettleResult> {
     // A charge that was released is over, whatever a timer still asks of it.
     if (this.#ended && this.#settlement === undefined) {
       return Promise.resolve(failed("payment_in_progress", 1));
     }
-    this.#settlement ??= this.#settleAndLetGo(isGone);
+    this.#settlement ??= this.#settleAndLetGo(isGone, whole);
     return this.#settlement;
   }
 
@@ -135,7 +137,7 @@ class X402Charge implements WalletCharge {
     const step = await this.#end();
     if (step !== "settled") return step === "over";
     const { id, fence } = this.#payment;
-    const keep = this.#seal(capture.response);
+    const keep = this.#kept ? undefined : this.#seal(capture.response);
     const { ledger, leases, onState } = this.#parts;
     if (capture.delivered) {
       if (await this.#deliver(keep)) leases.drop(id, fence);
@@ -229,8 +231,8 @@ class X402Charge implements WalletCharge {
   }
 
   /** A charge that could not be settled ends here: a lease kept alive would keep its record from the reconciler. */
-  async #settleAndLetGo(isGone: () => boolean): Promise<SettleResult> {
-    const result = await this.#settleOnce(isGone).catch((error: unknown) => this.#ledgerFault(error));
+  async #settleAndLetGo(isGone: () => boolean, whole: StoredResponse | undefined): Promise<SettleResult> {
+    const result = await this.#settleOnce(isGone, whole).catch((error: unknown) => this.#ledgerFault(error));
     if (result.outcome === "failed") this.#letGo(0n, result.error.code);
     return result;
   }
@@ -241,7 +243,7 @@ class X402Charge implements WalletCharge {
     this.#parts.leases.drop(this.#payment.id, this.#payment.fence);
   }
 
-  async #settleOnce(isGone: () => boolean): Promise<SettleResult> {
+  async #settleOnce(isGone: () => boolean, whole: StoredResponse | undefined): Promise<SettleResult> {
     const { ledger, leaseMs } = this.#parts;
     const { id, fence, request, facilitator } = this.#payment;
     if (facilitator === undefined) return failed("facilitator_unavailable", 2);
@@ -261,7 +263,7 @@ class X402Charge implements WalletCharge {
     const result = await facilitator.settle(request);
     switch (result.outcome) {
       case "ok":
-        return this.#recordSettled(result.transaction);
+        return this.#recordSettled(result.transaction, this.#seal(whole));
       case "refused":
         return this.#refused(result.reason);
       case "not_sent":
@@ -293,14 +295,15 @@ class X402Charge implements WalletCharge {
     return failed("settlement_unknown", 2);
   }
 
-  async #recordSettled(transaction: string): Promise<SettleResult> {
+  async #recordSettled(transaction: string, keep: KeepResponse | undefined): Promise<SettleResult> {
     const { id, fence } = this.#payment;
-    const step = await this.#parts.ledger.settled(id, fence, transaction);
+    const step = await this.#parts.ledger.settled(id, fence, transaction, keep);
     if (step === "lost") {
       this.#parts.onUnknown(id);
       return failed("settlement_unknown", 2);
     }
     this.#transaction = transaction;
+    this.#kept = keep !== undefined;
     this.#parts.onState("settled");
     return this.#settled(transaction);
   }

@@ -74,7 +74,7 @@ test("delivered without a transfer: undecided while it may land, then listed", a
   const claimed = await ledger.claim(claimOf(shop, sale));
   if (claimed.outcome !== "claimed") throw new Error(claimed.outcome);
   await ledger.beginSettle(sale.id, claimed.fence, 60_000);
-  await ledger.settled(sale.id, claimed.fence, signature());
+  await ledger.settled(sale.id, claimed.fence, signature(), undefined);
   await ledger.deliver(sale.id, claimed.fence, undefined);
   expect(await checkShop(shop)).toMatchObject({
     differences: [],

@@ -44,7 +44,7 @@ export function checkWallets(evidence: Evidence, books: Books, findings: Finding
     checkRefusals(one, evidence, findings);
     checkTransfers(one, evidence, books, findings);
   }
-  checkServedOnce(evidence.walletCalls, findings);
+  checkServedOnce(evidence, findings);
 }
 
 function creditsByPayment(books: Books): Map<string, BookedEntry[]> {
@@ -140,15 +140,28 @@ function wasCut(attempt: Attempt, evidence: Evidence): boolean {
   return attempt.end === "dropped" && attempt.status === 200 && diedAround(evidence, attempt, 1_000);
 }
 
-/** One payment buys one answer, however often it is shown again. */
-function checkServedOnce(calls: readonly WalletCall[], findings: Findings): void {
-  const byTransaction = new Map<string, Set<number>>();
-  for (const { answer, transaction } of calls.flatMap(({ attempts }) => attempts)) {
+/**
+ * One payment buys one answer, however often it is shown again: unless the gateway of the earlier one died before it had written
+ * that delivery.
+ */
+function checkServedOnce(evidence: Evidence, findings: Findings): void {
+  const byTransaction = new Map<string, Map<number, Attempt>>();
+  for (const attempt of evidence.walletCalls.flatMap(({ attempts }) => attempts)) {
+    const { answer, transaction } = attempt;
     if (answer === undefined || transaction === undefined) continue;
-    const runs = byTransaction.get(transaction) ?? new Set<number>();
-    byTransaction.set(transaction, runs.add(answer.run));
+    const runs = byTransaction.get(transaction) ?? new Map<number, Attempt>();
+    byTransaction.set(transaction, runs);
+    if (!runs.has(answer.run)) runs.set(answer.run, attempt);
   }
   for (const [transaction, runs] of byTransaction) {
-    if (runs.size > 1) findings.violation("served_twice", `${transaction}: runs ${[...runs].join(", ")}`);
+    const earlier = [...runs.values()].sort((a, b) => a.endedAt - b.endedAt).slice(0, -1);
+    if (earlier.length === 0) continue;
+    const unwritten = earlier.every((attempt) => diedAround(evidence, attempt, UNWRITTEN_MS));
+    findings.add(
+      unwritten ? UNWRITTEN_SERVING : { violation: "served_twice" },
+      `${transaction}: runs ${[...runs.keys()].join(", ")}`,
+    );
   }
 }
+
+const UNWRITTEN_SERVING: Finding = { allowed: "delivered, and served again since its gateway was killed" };

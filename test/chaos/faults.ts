@@ -77,6 +77,8 @@ const KINDS: Readonly<Record<string, Breaker>> = {
   redis_restarted: restartRedis,
 };
 
+/** Without Redis all gateways are on one machine, and so have one clock. */
+const ONLY_WITH_REDIS: readonly string[] = ["redis_restarted", "clock_skewed"];
 /** Kills weigh more: they are what the ledger is for. */
 const WEIGHTS: Readonly<Record<string, number>> = {
   gateway_killed: 5,
@@ -98,7 +100,7 @@ export function createTrouble(world: World, random: Random): Trouble {
   const running = new Set<Promise<void>>();
   const gateways = world.gateways.map((gateway, index) => ({ index, gateway, busy: false }));
   const kinds = Object.keys(KINDS)
-    .filter((kind) => kind !== "redis_restarted" || world.redis !== undefined)
+    .filter((kind) => world.redis !== undefined || !ONLY_WITH_REDIS.includes(kind))
     .flatMap((kind) => Array<string>(WEIGHTS[kind] ?? 1).fill(kind));
   let deck: string[] = [];
   let ended = false;

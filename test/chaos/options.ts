@@ -28,7 +28,7 @@ export interface Command {
 /** The short form, which is one of the tests. */
 export const SHORT: ChaosOptions = {
   seed: 1,
-  ledger: "sqlite",
+  ledger: "redis",
   agents: 24,
   clients: 8,
   faults: 16,
@@ -62,7 +62,7 @@ on the chain is compared with what clients got and with what the ledger says. Th
   --clients N    keyed clients at work (${FULL.clients})
   --seconds N    load ends after this, whatever was reached (${FULL.seconds})
   --gap MS       most milliseconds between two faults (${FULL.gapMs})
-  --short        the small run of the test suite; the options above change it
+  --short        the small run of the test suite, on Redis; the options above change it
   --json         the result as JSON, progress on standard error
   --logs DIR     keep what everybody knew, as JSON lines
   --write        put the table into docs/reliability.md

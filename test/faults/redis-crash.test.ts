@@ -78,7 +78,7 @@ async function sell(payer: string, isOver: () => boolean, states: Map<string, st
     if (fence === undefined) continue;
     const steps: readonly (readonly [string, () => Promise<string>])[] = [
       ["settling", () => ledger.beginSettle(asked.id, fence, LEASE_MS)],
-      ["settled", () => ledger.settled(asked.id, fence, "tx")],
+      ["settled", () => ledger.settled(asked.id, fence, "tx", undefined)],
       turn % 2 === 0
         ? ["delivered", () => ledger.deliver(asked.id, fence, undefined)]
         : ["credited", () => ledger.credit(asked.id, fence, "upstream_failed")],

@@ -36,7 +36,8 @@ export async function openRedisShop(options: ShopOptions = {}): Promise<RedisSho
     admin,
     untilItWorks: () => vi.waitUntil(works, { interval: 10, timeout: 15_000 }).then(() => undefined),
     async endLease(id) {
-      const [key] = await admin.keys(`*:payment:${id}`);
+      const keys = await admin.keys(`*:payment:${id}`);
+      const key = keys.find((each) => !each.includes(":response:"));
       if (key === undefined) throw new Error(`There is no payment ${id}.`);
       await admin.hincrby(key, "lease_until", -shop.config.payment.leaseMs);
     },

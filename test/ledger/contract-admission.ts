@@ -124,7 +124,7 @@ export function admissionContract(world: World): void {
       await world.ledger.beginSettle(unknown.id, unknownFence, LEASE_MS);
       await world.ledger.beginSettle(settled.id, fence, LEASE_MS);
       await world.ledger.unknown(unknown.id, unknownFence, "timeout", undefined);
-      await world.ledger.settled(settled.id, fence, "tx");
+      await world.ledger.settled(settled.id, fence, "tx", undefined);
       await world.ledger.park(settled.id, fence, undefined);
       expect(await world.ledger.claim({ ...unknown, id: randomId() })).toMatchObject({
         outcome: "twin",

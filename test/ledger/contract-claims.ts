@@ -239,6 +239,22 @@ export function claimContract(world: World): void {
       expect(said(await world.ledger.claim(asked))).toBe("second");
     });
 
+    test("one kept with the settlement is there for whoever takes over, and stays when it is delivered", async () => {
+      const { ledger } = world;
+      const asked = request();
+      const fence = await bring(ledger, asked, "settling");
+      expect(await ledger.settled(asked.id, fence + 1, "tx", keep("forged"))).toBe("lost");
+      expect(await ledger.settled(asked.id, fence, "tx", keep("whole"))).toBe("ok");
+      expect(await ledger.settled(asked.id, fence, "tx", keep("again"))).toBe("lost");
+      expect(said(await ledger.claim(asked))).toBeUndefined();
+      world.pass(LEASE_MS);
+      const resumed = await ledger.claim(asked);
+      expect(resumed.outcome).toBe("resumed");
+      expect(said(resumed)).toBe("whole");
+      await ledger.deliver(asked.id, fence + 1, undefined);
+      expect(said(await ledger.claim(asked))).toBe("whole");
+    });
+
     test("a lost step stores nothing", async () => {
       const asked = request();
       const fence = await bring(world.ledger, asked, "settled");

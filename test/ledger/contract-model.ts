@@ -172,7 +172,7 @@ async function step(ledger: Ledger, method: StepMethod, id: string, fence: numbe
     case "beginSettle":
       return ledger.beginSettle(id, fence, LEASE_MS);
     case "settled":
-      return ledger.settled(id, fence, "tx");
+      return ledger.settled(id, fence, "tx", keep("x"));
     case "unknown":
       return ledger.unknown(id, fence, "timeout", undefined);
     case "release":

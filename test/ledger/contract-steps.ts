@@ -19,7 +19,7 @@ type Move = (ledger: Ledger, id: string, fence: number) => Promise<string>;
 /** Every step, and where it leads from each stand at which it is legal. */
 const STEPS: Record<string, { move: Move; legal: Partial<Record<Stand, PaymentState>> }> = {
   beginSettle: { move: (l, id, f) => l.beginSettle(id, f, LEASE_MS), legal: { open: "settling" } },
-  settled: { move: (l, id, f) => l.settled(id, f, "tx"), legal: { settling: "settled" } },
+  settled: { move: (l, id, f) => l.settled(id, f, "tx", undefined), legal: { settling: "settled" } },
   unknown: { move: (l, id, f) => l.unknown(id, f, "timeout", "hint"), legal: { settling: "unknown" } },
   release: {
     move: (l, id, f) => l.release(id, f, { reason: "x", watched: false, strikeMs: 0 }),
@@ -86,7 +86,7 @@ export function stepContract(world: World): void {
       });
       const other = request();
       const otherFence = await bring(ledger, other, "settling");
-      await ledger.settled(other.id, otherFence, "tx");
+      await ledger.settled(other.id, otherFence, "tx", undefined);
       expect(await ledger.payment(other.id)).toMatchObject({ transaction: "tx", leased: true });
     });
 
@@ -94,7 +94,7 @@ export function stepContract(world: World): void {
       const asked = request();
       const fence = await bring(world.ledger, asked, "settling");
       world.pass(LEASE_MS * 10);
-      expect(await world.ledger.settled(asked.id, fence, "tx")).toBe("ok");
+      expect(await world.ledger.settled(asked.id, fence, "tx", undefined)).toBe("ok");
       const resumed = await world.ledger.resume(asked.id, asked.fingerprint, LEASE_MS);
       expect(resumed).toMatchObject({ fence: fence + 1, record: { leased: true } });
       expect(await world.ledger.deliver(asked.id, fence, undefined)).toBe("lost");

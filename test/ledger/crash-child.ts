@@ -12,7 +12,7 @@ async function main(path: string): Promise<void> {
       const asked = request();
       const fence = await claimed(ledger, asked);
       await ledger.beginSettle(asked.id, fence, LEASE_MS);
-      await ledger.settled(asked.id, fence, `tx-${asked.id}`);
+      await ledger.settled(asked.id, fence, `tx-${asked.id}`, undefined);
       process.stdout.write(`${asked.id}\n`);
     }
   };

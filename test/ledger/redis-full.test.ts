@@ -96,9 +96,9 @@ describe("at maxmemory", () => {
     ] as const) {
       expect(await ledger.beginSettle(id, fence, LEASE_MS)).toBe("ok");
     }
-    expect(await ledger.settled(served.id, a, "tx")).toBe("ok");
+    expect(await ledger.settled(served.id, a, "tx", undefined)).toBe("ok");
     expect(await ledger.deliver(served.id, a, undefined)).toBe("ok");
-    expect(await ledger.settled(failed.id, b, "tx")).toBe("ok");
+    expect(await ledger.settled(failed.id, b, "tx", undefined)).toBe("ok");
     expect(await ledger.credit(failed.id, b, "upstream_failed")).toBe("ok");
     expect(await ledger.balance(`wallet:${failed.payer}`)).toBe(failed.amount);
     expect(await ledger.unknown(lost.id, c, "timeout", undefined)).toBe("ok");

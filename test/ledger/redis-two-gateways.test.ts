@@ -81,7 +81,7 @@ describe("two gateways on one Redis", () => {
     expect(tally(outcomes)).toEqual({ claimed: 1, in_progress: 19 });
     const steps = await both(10, (ledger) => ledger.beginSettle(asked.id, 1, LEASE_MS));
     expect(steps.filter((step) => step === "ok")).toHaveLength(1);
-    expect(await there.settled(asked.id, 1, "tx")).toBe("ok");
+    expect(await there.settled(asked.id, 1, "tx", undefined)).toBe("ok");
     expect(
       (await both(10, (ledger) => ledger.credit(asked.id, 1, "failed"))).filter((step) => step === "ok"),
     ).toHaveLength(1);

@@ -121,7 +121,7 @@ export async function bring(ledger: Ledger, asked: ClaimRequest, stand: Stand): 
     await ok(ledger.unknown(id, fence, "timeout", undefined));
     return stand === "unknown" ? fence : await taken(ledger, id);
   }
-  await ok(ledger.settled(id, fence, `tx-${id}`));
+  await ok(ledger.settled(id, fence, `tx-${id}`, undefined));
   if (stand === "parked") await ok(ledger.park(id, fence, undefined));
   if (stand === "delivered") await ok(ledger.deliver(id, fence, undefined));
   if (stand === "credited") await ok(ledger.credit(id, fence, "upstream_failed"));

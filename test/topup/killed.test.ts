@@ -17,7 +17,7 @@ import {
   type Purchase,
 } from "./credit-shop.ts";
 
-const HOOK = fileURLToPath(new URL("./die-at.mjs", import.meta.url));
+const HOOK = fileURLToPath(new URL("../support/die-at.mjs", import.meta.url));
 
 let shop: KeyedShop;
 /** The account whose key is sent along to `/topup`. */

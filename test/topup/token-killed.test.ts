@@ -7,7 +7,7 @@ import { createTokenBuyer } from "../support/buyer.ts";
 import { landed, order, type Purchase } from "./credit-shop.ts";
 import { expectTokenBooksClosed, openTokenShop, type TokenShop, yamlOf } from "./token-shop.ts";
 
-const HOOK = fileURLToPath(new URL("./die-at.mjs", import.meta.url));
+const HOOK = fileURLToPath(new URL("../support/die-at.mjs", import.meta.url));
 const body = { amount: "0.45" };
 
 let shop: TokenShop;
