@@ -1,3 +1,4 @@
+import type { CancelSignal } from "./cancellation.ts";
 import type { Dispatcher } from "./http-pool.ts";
 
 /**
@@ -24,7 +25,7 @@ export interface ExchangeRequest {
   readonly timeoutMs: number;
   /** A longer answer is dropped. */
   readonly maxBytes: number;
-  readonly signal: AbortSignal | undefined;
+  readonly signal: CancelSignal | undefined;
 }
 
 /**

@@ -1,3 +1,4 @@
+import type { CancelSignal } from "./cancellation.ts";
 import { type Exchange, exchange } from "./http-exchange.ts";
 import { Pool } from "./http-pool.ts";
 import { readSettle, readSupported, readVerify } from "./replies.ts";
@@ -34,7 +35,7 @@ interface Call {
   readonly operation: FacilitatorOperation;
   readonly timeoutMs: number;
   readonly request?: FacilitatorRequest;
-  readonly signal?: AbortSignal | undefined;
+  readonly signal?: CancelSignal | undefined;
 }
 
 /**

@@ -1,5 +1,6 @@
 import type { PaymentPayloadV1, PaymentRequirementsV1 } from "@x402/core/schemas";
 import type { PaymentPayload, PaymentRequirements } from "@x402/core/types";
+import type { CancelSignal } from "./cancellation.ts";
 
 /** What `/verify` and `/settle` are sent. Tokens are stripped before it gets here. */
 export type FacilitatorRequest =
@@ -61,7 +62,7 @@ export interface Facilitator {
   /** Where it is, for logs and health; without credentials. */
   readonly name: string;
   /** May be retried once, on a connection error only. */
-  verify(request: FacilitatorRequest, signal?: AbortSignal): Promise<VerifyResult>;
+  verify(request: FacilitatorRequest, signal?: CancelSignal): Promise<VerifyResult>;
   /** Sent once and never cancelled: from the first byte on the outcome belongs to the record. */
   settle(request: FacilitatorRequest): Promise<SettleResult>;
   supported(): Promise<SupportedResult>;

@@ -282,7 +282,7 @@ export class GatewayError extends Error {
     this.headers =
       options.retryAfterSeconds === undefined
         ? (options.headers ?? {})
-        : { ...options.headers, "Retry-After": String(options.retryAfterSeconds) };
+        : { "Retry-After": String(options.retryAfterSeconds), ...options.headers };
   }
 }
 

@@ -143,7 +143,7 @@ async function settleAndCredit(visit: Visit, charge: WalletCharge): Promise<Ende
 /** The same bytes as when it was settled. */
 function proofOf({ payments }: CreditParts, { match }: Visit, record: PaymentRecord) {
   const path = resourcePath(match.route, match.path);
-  return payments.proof({ ...record, path }, record.transaction ?? "");
+  return payments.proof({ path, ...record }, record.transaction ?? "");
 }
 
 function write(

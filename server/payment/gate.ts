@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { Cancellation, type CancelSignal } from "../../facilitator-client/cancellation.ts";
 import { GatewayError } from "../errors.ts";
 import { AnswerCopy } from "./answer-copy.ts";
 import type { Charge, StoredResponse } from "./charge.ts";
@@ -44,7 +45,7 @@ export class Gate implements ResponseSink {
   readonly #res: ServerResponse;
   readonly #charge: Charge;
   readonly #options: GateOptions;
-  readonly #abort = new AbortController();
+  readonly #unwanted = new Cancellation();
   readonly #response: Interception;
   readonly #releaseConnection: () => void;
   readonly #copy: AnswerCopy;
@@ -91,8 +92,8 @@ export class Gate implements ResponseSink {
   }
 
   /** Aborted when the answer is no longer wanted: cancel the upstream. */
-  get signal(): AbortSignal {
-    return this.#abort.signal;
+  get signal(): CancelSignal {
+    return this.#unwanted;
   }
 
   get headersSent(): boolean {
@@ -170,7 +171,7 @@ export class Gate implements ResponseSink {
     this.#copy.discard();
     if (this.#streamProbe() !== undefined && !this.#res.hasHeader("content-length")) this.#res.end();
     else this.#res.destroy();
-    this.#abort.abort();
+    this.#unwanted.abort();
   }
 
   head(): void {
@@ -389,7 +390,7 @@ export class Gate implements ResponseSink {
       void this.#charge.capture({ delivered: true, response: undefined });
     }
     this.#finish("done");
-    this.#abort.abort();
+    this.#unwanted.abort();
   }
 
   #detach(): void {
@@ -415,7 +416,7 @@ export class Gate implements ResponseSink {
   #dismiss(): void {
     this.#finish("dismissed");
     this.#held.drop(this.#res);
-    this.#abort.abort();
+    this.#unwanted.abort();
   }
 
   #finish(phase: "dismissed" | "done"): void {

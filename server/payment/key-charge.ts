@@ -175,7 +175,7 @@ class KeyCharge implements Charge {
       keyId: hold.keyId,
       cost,
       usage,
-      keep: sealed === undefined ? undefined : { ...sealed, ttlMs: storeTtlMs },
+      keep: sealed === undefined ? undefined : { ttlMs: storeTtlMs, ...sealed },
       lowBalance,
       idempotency: this.#call.idempotency,
     });
@@ -219,7 +219,7 @@ class KeyCharge implements Charge {
     const { hold } = this.#call;
     if (sealed === undefined || hold === undefined) return;
     await this.#attempt(() =>
-      this.#parts.ledger.keepAnswer(hold.id, { ...sealed, ttlMs: this.#parts.storeTtlMs }),
+      this.#parts.ledger.keepAnswer(hold.id, { ttlMs: this.#parts.storeTtlMs, ...sealed }),
     );
   }
 

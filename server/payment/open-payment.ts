@@ -1,4 +1,5 @@
 import { hash } from "node:crypto";
+import type { CancelSignal } from "../../facilitator-client/cancellation.ts";
 import type { FacilitatorRequest, VerifyResult } from "../../facilitator-client/types.ts";
 import { type ErrorCode, GatewayError } from "../errors.ts";
 import type { ClaimOutcome, ClaimRequest, Ledger, PaymentRecord } from "../ledger/ledger.ts";
@@ -40,7 +41,7 @@ export interface PaymentCall {
   /** Of the client. */
   readonly address: string;
   /** Aborted when the client leaves before anything was settled. */
-  readonly signal: AbortSignal;
+  readonly signal: CancelSignal;
   /** See {@link X402Payment}. */
   readonly usage: X402Payment["usage"];
   readonly onEnd: X402Payment["onEnd"];
@@ -269,7 +270,7 @@ async function serveSettled(
     return {
       kind: "replay",
       response,
-      proof: await parts.proof({ ...record, path: call.path }, transaction),
+      proof: await parts.proof({ path: call.path, ...record }, transaction),
     };
   }
   const opened = charge(parts, payment, request, {
@@ -303,7 +304,7 @@ async function replay(
 ): Promise<Opening> {
   const response = open(payment, sealed);
   if (response === undefined) return problem("response_not_stored");
-  const proof = await parts.proof({ ...record, path }, record.transaction ?? "");
+  const proof = await parts.proof({ path, ...record }, record.transaction ?? "");
   return { kind: "replay", response, proof };
 }
 

@@ -1,3 +1,4 @@
+import { Cancellation } from "../../facilitator-client/cancellation.ts";
 import { GatewayError } from "../errors.ts";
 import type { UsageFacts } from "../ledger/call-ledger.ts";
 import { creditedAccount, type PaymentRecord } from "../ledger/ledger.ts";
@@ -122,7 +123,7 @@ export async function openingOf(
   beneficiary: string | undefined,
 ): Promise<{ readonly opening: Opening; readonly fingerprint: string }> {
   const { req, res, match } = visit;
-  const left = new AbortController();
+  const left = new Cancellation();
   const onClose = (): void => left.abort();
   res.once("close", onClose);
   const { route, path } = match;
@@ -135,7 +136,7 @@ export async function openingOf(
       fingerprint: requestPrint,
       beneficiary,
       address: visit.paysFrom,
-      signal: left.signal,
+      signal: left,
       usage: () => parts.usage(visit, undefined),
       onEnd: (charged, notCharged) => parts.onEnd(visit, charged, notCharged),
     });

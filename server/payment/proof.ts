@@ -34,14 +34,21 @@ const SCHEMA = {
 export function createProof(receipts: Receipts | undefined): Proof {
   return async (payment, transaction) => {
     const { network, payer } = payment;
-    const facts = { success: true, transaction, network, payer, amount: payment.assetAmount.toString() };
-    const plain = encodePaymentResponse(facts);
-    const signature = await receipts?.issue({ ...payment, transaction });
+    const amount = payment.assetAmount.toString();
+    const plain = encodePaymentResponse({ success: true, transaction, network, payer, amount });
+    const signature = await receipts?.issue({ transaction, ...payment });
     if (signature === undefined) return { "PAYMENT-RESPONSE": plain, "X-PAYMENT-RESPONSE": plain };
     const receipt: SignedReceipt = { format: "jws", signature };
     const extensions = { [EXTENSION]: { info: { receipt }, schema: SCHEMA } };
     return {
-      "PAYMENT-RESPONSE": encodePaymentResponse({ ...facts, extensions }),
+      "PAYMENT-RESPONSE": encodePaymentResponse({
+        success: true,
+        transaction,
+        network,
+        payer,
+        amount,
+        extensions,
+      }),
       "X-PAYMENT-RESPONSE": plain,
     };
   };

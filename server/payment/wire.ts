@@ -1,13 +1,9 @@
 import { isUtf8 } from "node:buffer";
 import type { IncomingHttpHeaders } from "node:http";
 import { isDeepStrictEqual } from "node:util";
-import {
-  type PaymentPayloadV1,
-  PaymentPayloadV1Schema,
-  type PaymentPayloadV2,
-  PaymentPayloadV2Schema,
-} from "@x402/core/schemas";
+import type { PaymentPayloadV1 } from "@x402/core/schemas";
 import type { PaymentPayload, PaymentRequirements, ResourceInfo } from "@x402/core/types";
+import { type PaymentResource, paymentPayloadV1, paymentPayloadV2 } from "./payment-schemas.ts";
 import { MAX_TRANSACTION_CHARS } from "./transaction.ts";
 
 /** A payment header of version 2 (x402 v2 §5.2) whose scheme-specific payload is the SVM one. */
@@ -51,7 +47,7 @@ const BASE64 = /^[A-Za-z0-9+/]+={0,2}$/;
 const IDENTIFIER = /^[A-Za-z0-9_-]{16,128}$/;
 
 /**
- * Reads `PAYMENT-SIGNATURE` (v2), or else `X-PAYMENT` (v1): canonical base64 of UTF-8 JSON, by the schemas of @x402/core.
+ * Reads `PAYMENT-SIGNATURE` (v2), or else `X-PAYMENT` (v1): canonical base64 of UTF-8 JSON, by the schemas of x402 (payment-schemas.ts).
  * Fields that the schemas do not know are dropped. Never throws.
  */
 export function decodePaymentHeader(
@@ -129,7 +125,7 @@ function decode(value: string | string[], version: 1 | 2, maxBytes: number): Dec
 }
 
 function readV2(json: unknown): DecodedHeader {
-  const parsed = PaymentPayloadV2Schema.safeParse(json);
+  const parsed = paymentPayloadV2.safeParse(json);
   if (!parsed.success) return malformed("shape");
   const { resource, accepted, payload, extensions } = parsed.data;
   const [, namespace, reference] = CAIP_2.exec(accepted.network) ?? [];
@@ -146,9 +142,18 @@ function readV2(json: unknown): DecodedHeader {
     kind: "v2",
     payload: {
       x402Version: 2,
-      accepted: { ...accepted, network: `${namespace}:${reference}`, extra },
+      // Written out: what is spread first would give each object a hidden class of its own.
+      accepted: {
+        scheme: accepted.scheme,
+        network: `${namespace}:${reference}`,
+        amount: accepted.amount,
+        asset: accepted.asset,
+        payTo: accepted.payTo,
+        maxTimeoutSeconds: accepted.maxTimeoutSeconds,
+        extra,
+      },
       payload,
-      ...(resource === undefined ? {} : { resource: resourceOf(resource) }),
+      ...(resource ? { resource: resourceOf(resource) } : {}),
       ...(extensions ? { extensions } : {}),
     },
     transaction,
@@ -159,7 +164,7 @@ function readV2(json: unknown): DecodedHeader {
 }
 
 function readV1(json: unknown): DecodedHeader {
-  const parsed = PaymentPayloadV1Schema.safeParse(json);
+  const parsed = paymentPayloadV1.safeParse(json);
   if (!parsed.success) return malformed("shape");
   const transaction = readTransactionText(parsed.data.payload);
   return transaction === undefined
@@ -167,17 +172,16 @@ function readV1(json: unknown): DecodedHeader {
     : { kind: "v1", payload: parsed.data, transaction };
 }
 
-/** The same, with the absent fields absent: the schema leaves them undefined. */
-function resourceOf(resource: NonNullable<PaymentPayloadV2["resource"]>): ResourceInfo {
+/** The same, with what is null absent. */
+function resourceOf(resource: PaymentResource): ResourceInfo {
   const { url, description, mimeType, serviceName, tags, iconUrl } = resource;
-  return {
-    url,
-    ...(description === undefined ? {} : { description }),
-    ...(mimeType === undefined ? {} : { mimeType }),
-    ...(serviceName === undefined ? {} : { serviceName }),
-    ...(tags === undefined ? {} : { tags }),
-    ...(iconUrl === undefined ? {} : { iconUrl }),
-  };
+  const info: ResourceInfo = { url };
+  if (typeof description === "string") info.description = description;
+  if (typeof mimeType === "string") info.mimeType = mimeType;
+  if (typeof serviceName === "string") info.serviceName = serviceName;
+  if (Array.isArray(tags)) info.tags = tags;
+  if (typeof iconUrl === "string") info.iconUrl = iconUrl;
+  return info;
 }
 
 function readTransactionText(payload: Readonly<Record<string, unknown>>): string | undefined {

@@ -332,7 +332,7 @@ class X402Charge implements WalletCharge {
   #seal(response: StoredResponse | undefined): KeepResponse | undefined {
     const { responseKeys } = this.#payment;
     if (response === undefined || responseKeys.length === 0) return undefined;
-    return { ...sealResponse(response, responseKeys), ttlMs: this.#parts.storeTtlMs };
+    return { ttlMs: this.#parts.storeTtlMs, ...sealResponse(response, responseKeys) };
   }
 
   /**

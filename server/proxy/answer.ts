@@ -21,7 +21,7 @@ export function finish({ res, signal }: Answering, chunk?: Uint8Array | string):
       res.off("close", done);
       resolve();
     };
-    signal.addEventListener("abort", done, { once: true });
+    signal.addEventListener("abort", done);
     res.once("close", done);
     if (chunk === undefined) res.end(done);
     else res.end(chunk, done);
@@ -92,7 +92,7 @@ function drained({ res, signal }: Answering): Promise<void> {
       res.off("drain", done);
       resolve();
     };
-    signal.addEventListener("abort", done, { once: true });
+    signal.addEventListener("abort", done);
     res.once("drain", done);
   });
 }

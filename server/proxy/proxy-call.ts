@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { CancelSignal } from "../../facilitator-client/cancellation.ts";
 import type { HoldRange } from "../ledger/call-ledger.ts";
 import type { MicroUsd } from "../money.ts";
 import type { Route } from "../routes.ts";
@@ -26,7 +27,7 @@ export interface ProxyCall {
    * Aborted when nobody takes the answer any more: the client left, or the paywall answered in our place. It is the only sign
    * that is heeded: a closed `res` whose answer is still collected for a retry is written to the end.
    */
-  readonly signal: AbortSignal;
+  readonly signal: CancelSignal;
   /**
    * Settles now, for an answer that names its own transaction. Called once the upstream's answer is complete and good, before
    * {@link billing} is read. True: settled, write. False: the caller has been answered, write nothing.

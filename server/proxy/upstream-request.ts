@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from "node:http";
+import type { CancelSignal } from "../../facilitator-client/cancellation.ts";
 import type { Dispatcher } from "../../facilitator-client/http-pool.ts";
 import { GatewayError } from "../errors.ts";
 
@@ -6,7 +7,7 @@ export interface UpstreamRequest extends Pick<Dispatcher.DispatchOptions, "metho
   /** Flat list of names and values. */
   readonly headers: string[];
   readonly body: Buffer | null;
-  readonly signal: AbortSignal;
+  readonly signal: CancelSignal;
   /** The request is written to a connection now, and no longer waits for one. */
   readonly onSending: () => void;
 }
@@ -47,7 +48,7 @@ class Receiver implements Dispatcher.DispatchHandler, AsyncIterableIterator<Uint
   readonly #request: UpstreamRequest;
   readonly #resolve: (answer: UpstreamAnswer) => void;
   readonly #reject: (error: GatewayError) => void;
-  readonly #onAbort = (): void => this.#giveUp(this.#request.signal.reason);
+  readonly #onAbort = (): void => this.#giveUp(new Error("nobody takes the answer"));
   #controller: Dispatcher.DispatchController | undefined;
   #waiting: Uint8Array[] = [];
   #waitingBytes = 0;
@@ -63,8 +64,8 @@ class Receiver implements Dispatcher.DispatchHandler, AsyncIterableIterator<Uint
     this.#request = request;
     this.#resolve = resolve;
     this.#reject = reject;
-    if (request.signal.aborted) this.#giveUp(request.signal.reason);
-    else request.signal.addEventListener("abort", this.#onAbort, { once: true });
+    if (request.signal.aborted) this.#onAbort();
+    else request.signal.addEventListener("abort", this.#onAbort);
   }
 
   /** Called just before the first byte is written; aborting here prevents the write. */
@@ -130,9 +131,9 @@ class Receiver implements Dispatcher.DispatchHandler, AsyncIterableIterator<Uint
     return Promise.resolve({ value: undefined, done: true });
   }
 
-  #giveUp(reason: unknown): void {
+  #giveUp(reason: Error): void {
     this.#fail(reason);
-    this.#controller?.abort(reason instanceof Error ? reason : new Error(String(reason)));
+    this.#controller?.abort(reason);
   }
 
   /** What has come already is read no more: an answer that breaks off is none. */

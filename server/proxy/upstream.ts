@@ -1,3 +1,4 @@
+import type { CancelSignal } from "../../facilitator-client/cancellation.ts";
 import { Pool } from "../../facilitator-client/http-pool.ts";
 import type { UpstreamConfig } from "../config.ts";
 import { GatewayError } from "../errors.ts";
@@ -8,7 +9,7 @@ import { sendRequest, type UpstreamAnswer, type UpstreamRequest } from "./upstre
 export type ModelEndpoint = "chat" | "embeddings";
 
 export interface GenerateOptions {
-  readonly signal: AbortSignal;
+  readonly signal: CancelSignal;
   /** Sent in the place of the operator's key; undefined: that one. */
   readonly apiKey: string | undefined;
   /** The request is on its way. */
