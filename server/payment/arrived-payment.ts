@@ -15,7 +15,7 @@ import {
   type Terms,
 } from "./terms.ts";
 import { identifierKey, responseKey, type TokenMint } from "./token.ts";
-import { type DecodedPayment, decodePayment, matchTerms } from "./transaction.ts";
+import { type DecodedPayment, decodePayment, isSigned, matchTerms } from "./transaction.ts";
 import { acceptedMatches, type DecodedHeader, decodePaymentHeader } from "./wire.ts";
 
 /** The signed transfer inside a payment: checked for structure and signature, true whatever today's terms are. */
@@ -40,8 +40,8 @@ export interface ArrivedPayment {
   /** CAIP-2. */
   readonly network: string;
   readonly identifier: string | undefined;
-  /** Keys that open a response stored for it; none in v1. */
-  readonly responseKeys: readonly Buffer[];
+  /** Keys that open a response stored for it; none in v1. Derived when they are asked for. */
+  readonly responseKeys: () => readonly Buffer[];
   /** Why it may not open a new claim under today's terms; a recorded payment is served all the same. */
   readonly refusal: GatewayError | undefined;
   readonly request: FacilitatorRequest;
@@ -68,8 +68,8 @@ export interface ArrivalPoint {
 export interface PaymentReader {
   /** Whether the request carries a payment header at all, well-formed or not. */
   carries(headers: IncomingHttpHeaders): boolean;
-  /** Decodes and checks locally; never throws. */
-  read(headers: IncomingHttpHeaders, at: ArrivalPoint): ArrivedPayment | GatewayError;
+  /** Decodes and checks locally, the signature last; never rejects. */
+  read(headers: IncomingHttpHeaders, at: ArrivalPoint): Promise<ArrivedPayment | GatewayError>;
 }
 
 type HeaderV2 = Extract<DecodedHeader, { kind: "v2" }>;
@@ -82,7 +82,7 @@ const MAX_HEADER_BYTES = 12_288;
 export function createPaymentReader(options: PaymentReaderOptions): PaymentReader {
   return {
     carries: (headers) => headers["payment-signature"] !== undefined || headers["x-payment"] !== undefined,
-    read(headers, at) {
+    async read(headers, at) {
       const header = decodePaymentHeader(headers, { v1: options.v1, maxBytes: MAX_HEADER_BYTES });
       switch (header.kind) {
         case "v2":
@@ -99,11 +99,11 @@ export function createPaymentReader(options: PaymentReaderOptions): PaymentReade
   };
 }
 
-function readV2(
+async function readV2(
   options: PaymentReaderOptions,
   header: HeaderV2,
   at: ArrivalPoint,
-): ArrivedPayment | GatewayError {
+): Promise<ArrivedPayment | GatewayError> {
   const { accepted } = header.payload;
   if (options.identifier === "required" && header.identifier === undefined) {
     return new GatewayError("payment_identifier_required");
@@ -117,9 +117,11 @@ function readV2(
   // Until here nothing proves that we ever offered these terms; after it, all but the expiry is ours.
   if (header.token === undefined || token?.ok !== true) return mismatch("token");
   if (header.memo !== payment.memo) return mismatch("memo");
+  const secret = header.token;
   const problem = matchTerms(payment, accepted);
   if (problem !== undefined) return mismatch(problem);
   if (accepted.extra?.["feePayer"] !== payment.feePayer) return mismatch("feePayer");
+  if (!(await isSigned(payment))) return unsigned();
   const identifier = options.identifier === "off" ? undefined : header.identifier;
   return {
     x402Version: 2,
@@ -130,15 +132,16 @@ function readV2(
     payTo: accepted.payTo,
     network: accepted.network,
     identifier,
-    responseKeys: [
-      responseKey(header.token),
-      ...(identifier === undefined ? [] : [identifierKey(identifier)]),
-    ],
+    responseKeys: () => responseKeys(secret, identifier),
     refusal: token.expired
       ? new GatewayError("payment_expired")
       : refuseV2(options, header, at, payment.feePayer),
     request: { x402Version: 2, paymentPayload: header.payload, paymentRequirements: accepted },
   };
+}
+
+function responseKeys(token: string, identifier: string | undefined): readonly Buffer[] {
+  return identifier === undefined ? [responseKey(token)] : [responseKey(token), identifierKey(identifier)];
 }
 
 /** Today's terms, for a payment that would be claimed anew. */
@@ -183,17 +186,18 @@ function refuseFeePayer(terms: TermsSource, feePayer: string): GatewayError | un
   }
 }
 
-function readV1(
+async function readV1(
   options: PaymentReaderOptions,
   header: HeaderV1,
   at: ArrivalPoint,
-): ArrivedPayment | GatewayError {
+): Promise<ArrivedPayment | GatewayError> {
   if (options.identifier === "required") return new GatewayError("payment_identifier_required");
   const transfer = decodePayment(header.transaction);
   if (!transfer.ok) return new GatewayError("payment_invalid", { details: { problem: transfer.problem } });
   const { payment } = transfer;
   // A v2 memo (challenge.ts gives v1 ones a prefix). Whoever reads it on the chain could pass by its token here.
   if (payment.memo.length === options.tokens.memoLength) return mismatch("x402Version");
+  if (!(await isSigned(payment))) return unsigned();
   const terms = options.terms.current();
   if (terms === undefined) return unavailable();
   const requirements = requirementsV1For(at.route, terms, payment.feePayer, options.publicUrl + at.path);
@@ -205,7 +209,7 @@ function readV1(
     payTo: terms.payTo,
     network: terms.network,
     identifier: undefined,
-    responseKeys: [],
+    responseKeys: () => [],
     refusal: refuseV1(options, header, at, terms, payment),
     request: { x402Version: 1, paymentPayload: header.payload, paymentRequirements: requirements },
   };
@@ -242,6 +246,10 @@ export function withoutSecrets(payment: ArrivedPayment): FacilitatorRequest {
     paymentPayload: { ...request.paymentPayload, accepted, extensions },
     paymentRequirements: accepted,
   };
+}
+
+function unsigned(): GatewayError {
+  return new GatewayError("payment_invalid", { details: { problem: "signature" } });
 }
 
 function mismatch(field: string): GatewayError {

@@ -66,7 +66,7 @@ export async function buyCredit(parts: CreditParts, visit: Visit): Promise<Gatew
   const beneficiary = await order.beneficiary(req);
   if (beneficiary instanceof GatewayError) return beneficiary;
   if (!pays) return ASKED;
-  const payment = readPayment(parts, visit);
+  const payment = await readPayment(parts, visit);
   if (payment instanceof GatewayError) return payment;
   // Whoever sees a v1 payment on the chain can send it again: it must not buy a secret, nor credit an account of his choice.
   if (payment.x402Version === 1) return new GatewayError("unsupported_version", { message: V2_ONLY });

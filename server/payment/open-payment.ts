@@ -353,13 +353,13 @@ function charge(
     network: payment.network,
     request,
     settleBy: parts.now() + parts.settleByMs,
-    responseKeys: parts.keepResponses ? payment.responseKeys : [],
+    responseKeys: parts.keepResponses ? payment.responseKeys : () => [],
     ...claim,
   });
 }
 
 function open(payment: ArrivedPayment, sealed: SealedResponse | undefined): StoredResponse | undefined {
-  return sealed === undefined ? undefined : openResponse(sealed.sealed, payment.responseKeys);
+  return sealed === undefined ? undefined : openResponse(sealed.sealed, payment.responseKeys());
 }
 
 function credited(record: PaymentRecord): Opening {

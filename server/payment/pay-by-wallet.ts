@@ -79,7 +79,7 @@ interface Arrived {
 
 /** The payment first: a bogus one costs no reading. */
 async function readFlat(parts: WalletParts, visit: Visit): Promise<Arrived | GatewayError> {
-  const payment = readPayment(parts, visit);
+  const payment = await readPayment(parts, visit);
   if (payment instanceof GatewayError) return payment;
   const body = await readBody(visit.req, parts.bodyLimitBytes);
   if (body instanceof GatewayError) return body;
@@ -94,16 +94,16 @@ async function readQuoted(parts: WalletParts, visit: Visit): Promise<Arrived | G
   const sale = parts.check(visit, body);
   if (sale instanceof GatewayError) return sale;
   visit.match = parts.priced(visit.match, sale);
-  const payment = readPayment(parts, visit);
+  const payment = await readPayment(parts, visit);
   return payment instanceof GatewayError ? payment : { payment, body, sale };
 }
 
 /** Decodes the payment of a request at the price it was given. */
-export function readPayment(
+export async function readPayment(
   { reader }: Pick<WalletParts, "reader">,
   visit: Visit,
-): ArrivedPayment | GatewayError {
-  const payment = reader.read(visit.req.headers, visit.match);
+): Promise<ArrivedPayment | GatewayError> {
+  const payment = await reader.read(visit.req.headers, visit.match);
   if (!(payment instanceof GatewayError)) visit.payer = payment.transfer.payer;
   return payment;
 }

@@ -39,8 +39,8 @@ export interface X402Payment extends ProvenPayment {
   readonly facilitator: Settler | undefined;
   readonly settleBy: number;
   readonly upfront: boolean;
-  /** Keys that may open the stored response; empty: keep none (protocol v1). */
-  readonly responseKeys: readonly Buffer[];
+  /** Keys that may open the stored response; none: keep none (protocol v1). */
+  readonly responseKeys: () => readonly Buffer[];
   /** Set when the payment was settled earlier and is only to be served. */
   readonly settledAs: string | undefined;
   /** What is recorded of the call when it is delivered. */
@@ -330,8 +330,9 @@ class X402Charge implements WalletCharge {
   }
 
   #seal(response: StoredResponse | undefined): KeepResponse | undefined {
-    const { responseKeys } = this.#payment;
-    if (response === undefined || responseKeys.length === 0) return undefined;
+    if (response === undefined) return undefined;
+    const responseKeys = this.#payment.responseKeys();
+    if (responseKeys.length === 0) return undefined;
     return { ttlMs: this.#parts.storeTtlMs, ...sealResponse(response, responseKeys) };
   }
 

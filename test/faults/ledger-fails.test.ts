@@ -169,7 +169,7 @@ describe("a lease is let go of", () => {
         facilitator: { ...({} as Facilitator), settle },
         settleBy: 0,
         upfront: false,
-        responseKeys: [],
+        responseKeys: () => [],
         settledAs: undefined,
         usage: async () => factsOf(claim),
         onEnd,

@@ -1,7 +1,7 @@
 import { createHash, randomBytes, sign, verify } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import { associatedTokenAccount, decodeAddress } from "../../server/payment/solana-bytes.ts";
-import { decodePayment, matchTerms } from "../../server/payment/transaction.ts";
+import { decodePayment, isSigned, matchTerms } from "../../server/payment/transaction.ts";
 import {
   AMOUNT,
   account,
@@ -37,10 +37,11 @@ const terms = { amount: AMOUNT.toString(), asset: USDC, payTo: merchant.address 
 const MEMO_V1 = "Memo1UhkJRfHyvLMcVucJwxXeuD728EqVDDwQDxFMNo";
 const lookup = Buffer.concat([Buffer.from([1]), randomBytes(32), Buffer.from([1, 0, 0])]);
 
-/** Both steps, as a new claim goes through them. */
-function judge(wire: Buffer | string): string {
+/** All steps that a new claim goes through. */
+async function judge(wire: Buffer | string): Promise<string> {
   const result = decodePayment(typeof wire === "string" ? wire : wire.toString("base64"));
   if (!result.ok) return result.problem;
+  if (!(await isSigned(result.payment))) return "signature";
   return matchTerms(result.payment, terms) ?? "ok";
 }
 
@@ -101,8 +102,8 @@ describe("a bent transaction is refused though the payer signed it as it is", ()
     ["malformed", "more signers than signatures", set({ header: ([n, s, o]) => [n + 1, s, o] })],
     ["malformed", "a read-only fee payer", set({ header: ([n, , o]) => [n, n, o] })],
     ["malformed", "more read-only accounts than there are", set({ header: ([n, s]) => [n, s, 99] })],
-  ])("%s: %s", (problem, _, edit) => {
-    expect(judge(build(edit))).toBe(problem);
+  ])("%s: %s", async (problem, _, edit) => {
+    expect(await judge(build(edit))).toBe(problem);
   });
 
   test.each([
@@ -110,20 +111,23 @@ describe("a bent transaction is refused though the payer signed it as it is", ()
     ["program", -6, 200],
     ["first account", -4, 200],
     ["last account", -2, 200],
-  ])("malformed: the %s's index is out of range", (_, offset, index) => {
+  ])("malformed: the %s's index is out of range", async (_, offset, index) => {
     const message = encodeMessage(draftPayment());
     message.writeUInt8(index, message.indexOf(transferData(AMOUNT)) - 1 + offset);
-    expect(judge(signMessage(message))).toBe("malformed");
+    expect(await judge(signMessage(message))).toBe("malformed");
   });
 
-  test.each([true, false])("malformed: a message that begins with a version nobody knows", (versioned) => {
-    const message = encodeMessage({ ...draftPayment(), versioned });
-    expect(judge(signMessage(message))).toBe("ok");
-    for (const prefix of [0x7f, 0x81, 0x82, 0xff]) {
-      message.writeUInt8(prefix);
-      expect(judge(signMessage(message))).toBe("malformed");
-    }
-  });
+  test.each([true, false])(
+    "malformed: a message that begins with a version nobody knows",
+    async (versioned) => {
+      const message = encodeMessage({ ...draftPayment(), versioned });
+      expect(await judge(signMessage(message))).toBe("ok");
+      for (const prefix of [0x7f, 0x81, 0x82, 0xff]) {
+        message.writeUInt8(prefix);
+        expect(await judge(signMessage(message))).toBe("malformed");
+      }
+    },
+  );
 });
 
 describe("a signature that is not the payer's over this message is refused", () => {
@@ -132,39 +136,39 @@ describe("a signature that is not the payer's over this message is refused", () 
   const wire = (fee: Buffer, own: Buffer) => Buffer.concat([Buffer.from([2]), fee, own, message]);
   const none = Buffer.alloc(64);
 
-  test.each<[string, Edit]>([
-    ["the amount", transfer({ data: transferData(1n) })],
-    ["the destination", account(2, accountOf(other))],
-    ["the mint", account(1, toBytes(EURC))],
-    ["the source", account(0, accountOf(other))],
-    ["the memo", splice(3, 1, memoCall("Y2hhbGxlbmdlIG1lbW8h"))],
-    ["the price", splice(1, 1, priceCall(2n))],
-    ["the fee payer", set({ signers: [merchant, payer] })],
-  ])("%s changed after signing", (_, edit) => {
+  test.each<[string, Edit, string]>([
+    ["the amount", transfer({ data: transferData(1n) }), "signature"],
+    ["the destination", account(2, accountOf(other)), "signature"],
+    ["the mint", account(1, toBytes(EURC)), "source"],
+    ["the source", account(0, accountOf(other)), "source"],
+    ["the memo", splice(3, 1, memoCall("Y2hhbGxlbmdlIG1lbW8h")), "signature"],
+    ["the price", splice(1, 1, priceCall(2n)), "signature"],
+    ["the fee payer", set({ signers: [merchant, payer] }), "signature"],
+  ])("%s changed after signing", async (_, edit, problem) => {
     const bent = encodeMessage(edit(draftPayment()));
-    expect(judge(Buffer.concat([Buffer.from([2]), none, signature, bent]))).toBe("signature");
+    expect(await judge(Buffer.concat([Buffer.from([2]), none, signature, bent]))).toBe(problem);
   });
 
-  test("somebody else's, none, and the payer's in the fee payer's place", () => {
-    expect(judge(wire(none, signature))).toBe("ok");
-    expect(judge(wire(none, sign(null, message, other.key)))).toBe("signature");
-    expect(judge(wire(none, none))).toBe("signature");
-    expect(judge(wire(signature, none))).toBe("signature");
+  test("somebody else's, none, and the payer's in the fee payer's place", async () => {
+    expect(await judge(wire(none, signature))).toBe("ok");
+    expect(await judge(wire(none, sign(null, message, other.key)))).toBe("signature");
+    expect(await judge(wire(none, none))).toBe("signature");
+    expect(await judge(wire(signature, none))).toBe("signature");
   });
 
-  test("the fee payer's signature changes neither the verdict nor the id", () => {
+  test("the fee payer's signature changes neither the verdict nor the id", async () => {
     const signed = wire(sign(null, message, sponsor.key), signature).toString("base64");
     expect(decodePayment(signed)).toEqual(decodePayment(wire(none, signature).toString("base64")));
-    expect(judge(signed)).toBe("ok");
+    expect(await judge(signed)).toBe("ok");
   });
 
   const ORDER = 2n ** 252n + 27742317777372353535851937790883648493n;
   const scalar = (bytes: Buffer) => BigInt(`0x${Buffer.from(bytes).reverse().toString("hex")}`);
   const little = (value: bigint) => Buffer.from(value.toString(16).padStart(64, "0"), "hex").reverse();
 
-  test("the second form of a valid one (S + L)", () => {
+  test("the second form of a valid one (S + L)", async () => {
     const s = little(scalar(signature.subarray(32)) + ORDER);
-    expect(judge(wire(none, Buffer.concat([signature.subarray(0, 32), s])))).toBe("signature");
+    expect(await judge(wire(none, Buffer.concat([signature.subarray(0, 32), s])))).toBe("signature");
   });
 
   const neutral = little(1n);
@@ -176,21 +180,21 @@ describe("a signature that is not the payer's over this message is refused", () 
     return verify(null, signed, { key: jwk, format: "jwk" }, made);
   };
 
-  test("one whose R is of small order: Node takes it, the chain does not", () => {
+  test("one whose R is of small order: Node takes it, the chain does not", async () => {
     const challenge = createHash("sha512").update(neutral).update(payer.bytes).update(message).digest();
     const made = Buffer.concat([neutral, little((scalar(challenge) * scalar(secret)) % ORDER)]);
     expect(byNode(payer.bytes, message, made)).toBe(true);
-    expect(judge(wire(none, made))).toBe("signature");
+    expect(await judge(wire(none, made))).toBe("signature");
   });
 
-  test("one by a key of small order, which anybody can make", () => {
+  test("one by a key of small order, which anybody can make", async () => {
     const nobody = { ...payer, bytes: neutral };
     const source = associatedTokenAccount(neutral, toBytes(USDC), toBytes(TOKEN)) ?? none;
     const edits = [set({ signers: [sponsor, nobody] }), account(0, source), account(3, neutral)];
     const bent = encodeMessage(edits.reduce((draft, edit) => edit(draft), draftPayment()));
     const made = Buffer.concat([payer.bytes, little(scalar(secret) % ORDER)]);
     expect(byNode(neutral, bent, made)).toBe(true);
-    expect(judge(Buffer.concat([Buffer.from([2]), none, made, bent]))).toBe("signature");
+    expect(await judge(Buffer.concat([Buffer.from([2]), none, made, bent]))).toBe("signature");
   });
 });
 
@@ -203,11 +207,11 @@ test("more owners than are remembered: their token accounts stay what they were"
   expect(derive(0)).toEqual(first);
 });
 
-test("a packet has room for 1232 bytes", () => {
+test("a packet has room for 1232 bytes", async () => {
   const room = 1232 - build(splice(3, 1, memoCall("m".repeat(200)))).length;
   const filled = (extra: number) => build(splice(3, 1, memoCall("m".repeat(200 + room + extra))));
-  expect([filled(0).length, judge(filled(0))]).toEqual([1232, "ok"]);
-  expect([filled(1).length, judge(filled(1))]).toEqual([1233, "malformed"]);
+  expect([filled(0).length, await judge(filled(0))]).toEqual([1232, "ok"]);
+  expect([filled(1).length, await judge(filled(1))]).toEqual([1233, "malformed"]);
 });
 
 describe("base64 has one form", () => {
@@ -223,9 +227,9 @@ describe("base64 has one form", () => {
     ["wide characters", `${text.slice(0, -4)}\u0141\u0141\u0141\u0141`],
     ["unused bits that are set", "AAB="],
     ["more than a packet", "A".repeat(1_648)],
-  ])("%s is malformed", (_, bent) => {
-    expect(judge(text)).toBe("ok");
-    expect(judge(bent)).toBe("malformed");
+  ])("%s is malformed", async (_, bent) => {
+    expect(await judge(text)).toBe("ok");
+    expect(await judge(bent)).toBe("malformed");
   });
 });
 
