@@ -54,7 +54,8 @@ export function createHttpFacilitator(options: HttpFacilitatorOptions): Facilita
     bodyTimeout: 0,
   });
   const bodies = new WeakMap<FacilitatorRequest, Buffer>();
-  const inFlight = new Set<Promise<Exchange>>();
+  let inFlight = 0;
+  let onIdle: (() => void) | undefined;
   let closing: Promise<void> | undefined;
 
   /** verify and settle of one payment send the same bytes, so they are encoded once. */
@@ -99,18 +100,22 @@ export function createHttpFacilitator(options: HttpFacilitatorOptions): Facilita
 
   async function send(call: Call): Promise<Exchange> {
     if (closing !== undefined) return notSent("closed");
-    const sending = sendOnce(call);
-    inFlight.add(sending);
+    inFlight += 1;
     try {
-      return await sending;
+      return await sendOnce(call);
     } finally {
-      inFlight.delete(sending);
+      inFlight -= 1;
+      if (inFlight === 0) onIdle?.();
     }
   }
 
   /** `destroy` alone would drop calls in flight, `close` alone would wait for connections nobody waits for any more. */
   async function finish(): Promise<void> {
-    await Promise.all(inFlight);
+    if (inFlight > 0) {
+      await new Promise<void>((resolve) => {
+        onIdle = resolve;
+      });
+    }
     await pool.destroy();
   }
 

@@ -1,6 +1,7 @@
 import { setCorsHeaders } from "../cors.ts";
 import { GatewayError } from "../errors.ts";
 import type { MicroUsd } from "../money.ts";
+import { Roster } from "../roster.ts";
 import type { Charge } from "./charge.ts";
 import { Gate, type GateOptions } from "./gate.ts";
 import type { Sale } from "./sale.ts";
@@ -42,7 +43,7 @@ export interface Deliveries {
 
 /** The last part of the way of every priced request, whoever pays: the gate in front, the seller behind. */
 export function createDeliveries(parts: DeliveryParts): Deliveries {
-  const gates = new Set<Gate>();
+  const gates = new Roster<Gate>();
 
   async function settleUpfront(visit: Visit, charge: Charge): Promise<GatewayError | undefined> {
     const { res } = visit;

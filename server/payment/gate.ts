@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { Cancellation, type CancelSignal } from "../../facilitator-client/cancellation.ts";
 import { GatewayError } from "../errors.ts";
+import type { Placed } from "../roster.ts";
 import { AnswerCopy } from "./answer-copy.ts";
 import type { Charge, StoredResponse } from "./charge.ts";
 import { createEventProbe, type EventProbe } from "./event-probe.ts";
@@ -40,7 +41,7 @@ type Phase = "waiting" | "deciding" | "open" | "free" | "detached" | "dismissed"
  * Holds the first bytes of a handler's answer until the charge is settled, then lets it stream (design: section 3).
  * Invariant: no byte of a successful answer leaves before `charge.settle` has succeeded, and the charge ends exactly once.
  */
-export class Gate implements ResponseSink {
+export class Gate implements ResponseSink, Placed {
   readonly #req: IncomingMessage;
   readonly #res: ServerResponse;
   readonly #charge: Charge;
@@ -90,6 +91,9 @@ export class Gate implements ResponseSink {
     this.#response = interceptResponse(res, this);
     this.#releaseConnection = holdConnection(req, () => this.#keepConnection());
   }
+
+  /** See {@link Placed}. */
+  place = 0;
 
   /** Aborted when the answer is no longer wanted: cancel the upstream. */
   get signal(): CancelSignal {

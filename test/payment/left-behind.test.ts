@@ -2,6 +2,7 @@ import { getHeapSpaceStatistics, setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { expect, test } from "vitest";
 import { Cancellation } from "../../facilitator-client/cancellation.ts";
+import { type Placed, Roster } from "../../server/roster.ts";
 import { decodeV2, encode, payload } from "./wire-payload.ts";
 
 setFlagsFromString("--expose-gc");
@@ -9,6 +10,8 @@ const collect = runInNewContext("gc") as (options: { type: "minor" | "major" }) 
 
 const TIMES = 2_000;
 const COLLECT_EVERY = 20;
+/** Fewer than come between two collections, so that nobody is met by two. */
+const AT_WORK = 8;
 /** What the memory of one object would be rounded to; those that do leave something leave kilobytes. */
 const LITTLE_BYTES = 200;
 
@@ -40,6 +43,23 @@ test.each<[string, () => unknown]>([
 ])("%s is forgotten at once", (_, work) => {
   expect(leftBehind(work)).toBeLessThan(LITTLE_BYTES);
 });
+
+test("who has left a roster is forgotten, while others are in it", () => {
+  const roster = new Roster<Member>();
+  const atWork: Member[] = [];
+  const callOfMany = (): void => {
+    const member = { place: 0, call: Array(500).fill(roster.size) };
+    roster.add(member);
+    atWork.push(member);
+    const oldest = atWork.length > AT_WORK ? atWork.shift() : undefined;
+    if (oldest !== undefined) roster.delete(oldest);
+  };
+  expect(leftBehind(callOfMany)).toBeLessThan(LITTLE_BYTES);
+});
+
+interface Member extends Placed {
+  readonly call: readonly number[];
+}
 
 test("the measure sees what is kept", () => {
   const kept: unknown[] = [];
