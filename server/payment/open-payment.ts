@@ -263,7 +263,9 @@ async function serveSettled(
   const { id, amount } = record;
   const response = open(payment, sealed);
   if (response !== undefined) {
-    const usage = { facts: { ...(await call.usage()), transaction }, charged: amount };
+    // What is paid for is given out, also where its usage cannot be told.
+    const facts = await call.usage().catch((error: unknown) => void parts.onFault(error, id));
+    const usage = facts && { facts: { ...facts, transaction }, charged: amount };
     if ((await parts.ledger.deliver(id, fence, undefined, usage)) === "lost")
       return problem("payment_in_progress", 1);
     parts.onState("delivered");
