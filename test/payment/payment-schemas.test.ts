@@ -56,6 +56,7 @@ const others: fc.Arbitrary<Json | undefined> = fc.oneof(
   ),
   fc.constantFrom("a".repeat(2_048), "a".repeat(2_049)),
   fc.array(fc.constantFrom("tag", "", "é", "a".repeat(33)), { maxLength: 7 }),
+  fc.constantFrom(Array<string>(5).fill("tag"), Array<string>(6).fill("tag")),
 );
 
 /** Absent, undefined and null are one to whoever reads it. */
