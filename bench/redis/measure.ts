@@ -22,7 +22,10 @@ export interface LedgerLoad {
 export interface RedisResults {
   readonly sqlite: LedgerLoad;
   readonly oneGateway: LedgerLoad;
+  /** Each with as many connections as the one has. */
   readonly twoGateways: LedgerLoad;
+  /** Sharing the connections that the one has. */
+  readonly twoSharing: LedgerLoad;
   /** CPU of Redis for a keyless call, µs. */
   readonly keylessRedisMicros: number;
 }
@@ -31,13 +34,8 @@ export interface RedisResults {
 export async function measureRedis(amounts: Amounts): Promise<RedisResults> {
   const ground = await prepareKeyedGround();
   try {
-    const order = ["sqlite", "oneGateway", "twoGateways", "twoGateways", "oneGateway", "sqlite"] as const;
-    const seen: Record<(typeof order)[number], LedgerLoad[]> = {
-      sqlite: [],
-      oneGateway: [],
-      twoGateways: [],
-    };
-    for (const name of order) {
+    const seen: Record<Form, LedgerLoad[]> = { sqlite: [], oneGateway: [], twoGateways: [], twoSharing: [] };
+    for (const name of [...FORMS, ...FORMS.toReversed()]) {
       const load = await measureOne(ground, name, amounts);
       process.stderr.write(`  ${name}: ${describeLoad(load)}\n`);
       seen[name].push(load);
@@ -46,6 +44,7 @@ export async function measureRedis(amounts: Amounts): Promise<RedisResults> {
       sqlite: meanOf(seen.sqlite),
       oneGateway: meanOf(seen.oneGateway),
       twoGateways: meanOf(seen.twoGateways),
+      twoSharing: meanOf(seen.twoSharing),
       keylessRedisMicros: await measureKeyless(amounts),
     };
   } finally {
@@ -53,23 +52,23 @@ export async function measureRedis(amounts: Amounts): Promise<RedisResults> {
   }
 }
 
-function measureOne(
-  ground: KeyedGround,
-  name: "sqlite" | "oneGateway" | "twoGateways",
-  amounts: Amounts,
-): Promise<LedgerLoad> {
+const FORMS = ["sqlite", "oneGateway", "twoGateways", "twoSharing"] as const;
+type Form = (typeof FORMS)[number];
+
+function measureOne(ground: KeyedGround, name: Form, amounts: Amounts): Promise<LedgerLoad> {
   if (name === "sqlite") {
-    return ground.run(farebox, (server) => loadGateways(ground, [server], undefined, amounts));
+    return ground.run(farebox, (server) => loadGateways(ground, [server], CONNECTIONS, undefined, amounts));
   }
+  const connections = name === "twoSharing" ? CONNECTIONS / 2 : CONNECTIONS;
   return withRedis(ground.directory, async (redis) => {
     const lane = await redisLane(redis);
     return ground.run(
       lane,
       (first) => {
-        if (name === "oneGateway") return loadGateways(ground, [first], redis, amounts);
-        return ground.run(lane, (second) => loadGateways(ground, [first, second], redis, amounts), {
-          env: { LEDGER_URL: redis.url },
-        });
+        if (name === "oneGateway") return loadGateways(ground, [first], connections, redis, amounts);
+        const both = (second: KeyedServer) =>
+          loadGateways(ground, [first, second], connections, redis, amounts);
+        return ground.run(lane, both, { env: { LEDGER_URL: redis.url } });
       },
       { env: { LEDGER_URL: redis.url } },
     );
@@ -106,14 +105,14 @@ async function redisLane(redis: BenchRedis): Promise<KeyedLane> {
   };
 }
 
-/** The same number of connections, however many gateways share them. */
+/** So many connections for each gateway. */
 async function loadGateways(
   ground: KeyedGround,
   gateways: readonly KeyedServer[],
+  connections: number,
   redis: BenchRedis | undefined,
   { seconds, warmUpSeconds }: Amounts,
 ): Promise<LedgerLoad> {
-  const connections = CONNECTIONS / gateways.length;
   const load = (duration: number) =>
     Promise.all(
       gateways.map(({ url, headers }, index) =>
