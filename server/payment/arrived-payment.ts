@@ -68,7 +68,7 @@ export interface ArrivalPoint {
 export interface PaymentReader {
   /** Whether the request carries a payment header at all, well-formed or not. */
   carries(headers: IncomingHttpHeaders): boolean;
-  /** Decodes and checks locally, the signature last; never rejects. */
+  /** Decodes and checks locally, the signature last. Rejects only if that could not be checked. */
   read(headers: IncomingHttpHeaders, at: ArrivalPoint): Promise<ArrivedPayment | GatewayError>;
 }
 

@@ -146,7 +146,8 @@ export function createPaywall(parts: PaywallParts): Paywall {
   async function follow(visit: Visit, paying: Promise<GatewayError | undefined>): Promise<void> {
     try {
       const error = await paying.catch((cause: unknown) => {
-        // Only the ledger rejects (LedgerFault): nothing was served, and what was claimed is decided by its lease.
+        // The ledger rejects (LedgerFault): nothing was served, and what was claimed is decided by its lease. Or a signature could not
+        // be checked: the same payment may be sent again.
         parts.onFault(cause);
         return new GatewayError("ledger_unavailable", { cause, retryAfterSeconds: 2 });
       });

@@ -136,7 +136,8 @@ function withSignBit(y: string): string {
 
 /**
  * Whether `signature` (64 bytes) is `key`'s ed25519 signature of `message`, by the chain's strict rules: canonical S, and
- * neither the key nor R of small order (Node alone accepts those, and the chain would refuse the transaction later). Never rejects.
+ * neither the key nor R of small order (Node alone accepts those, and the chain would refuse the transaction later). Rejects if it
+ * could not be checked, which says nothing of the payment.
  * On the thread pool: on the main thread it would be a quarter of a paid call's work.
  */
 export async function isSignedBy(key: Buffer, message: Buffer, signature: Buffer): Promise<boolean> {
@@ -144,10 +145,11 @@ export async function isSignedBy(key: Buffer, message: Buffer, signature: Buffer
   if (SMALL_ORDER.has(signature.toString("hex", 0, KEY_BYTES))) return false;
   // As a JWK: reading the same key as DER takes as long again as the verification itself.
   const jwk = { kty: "OKP", crv: "Ed25519", x: key.toString("base64url") };
-  return new Promise((resolve) => {
-    verify(null, message, { key: jwk, format: "jwk" }, signature, (error, isValid) =>
-      resolve(error === null && isValid),
-    );
+  return new Promise((resolve, reject) => {
+    verify(null, message, { key: jwk, format: "jwk" }, signature, (error, isValid) => {
+      if (error === null) resolve(isValid);
+      else reject(error);
+    });
   });
 }
 

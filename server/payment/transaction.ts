@@ -132,7 +132,7 @@ export function decodePayment(base64: string): DecodeResult {
 
 const NO_SIGNATURE = Buffer.alloc(SIGNATURE_BYTES);
 
-/** Whether the payer has signed it. Never rejects. About 0.1 ms of a pool thread. */
+/** Whether the payer has signed it. Rejects if that could not be checked. About 0.1 ms of a pool thread. */
 export function isSigned({ payerBytes, message, signature }: DecodedPayment): Promise<boolean> {
   return isSignedBy(payerBytes, message, signature);
 }
