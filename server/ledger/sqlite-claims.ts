@@ -35,7 +35,7 @@ export function createClaims(db: Database.Database): Pick<Handlers, "claim" | "r
       const row = select.get(request.id);
       if (row === undefined && isTrimmed(request.id)) return { outcome: "trimmed" };
       const recorded = row === undefined ? undefined : answerRecorded(now, row, request);
-      return recorded ?? admit(now, request);
+      return recorded ?? admit(now, request, row);
     },
 
     resume(now, id, fingerprint, leaseMs) {
@@ -107,40 +107,40 @@ function createRecordedClaim(
 }
 
 /** The checks of a new claim, in the order of {@link ClaimOutcome}, and the record it opens. */
-function createAdmission(db: Database.Database): (now: number, request: ClaimRequest) => ClaimOutcome {
+function createAdmission(
+  db: Database.Database,
+): (now: number, request: ClaimRequest, earlier: PaymentRow | undefined) => ClaimOutcome {
   const byIdentifier = db.prepare<[string, string], PaymentRow>(
     `SELECT ${PAYMENT_COLUMNS} FROM payment WHERE identifier = ? AND id <> ?`,
   );
   const dropIdentifier = db.prepare<[number]>("UPDATE payment SET identifier = NULL WHERE seq = ?");
   const twin = selectTwin(db);
-  const countInFlight = db
-    .prepare<[string, number, number], number>(
-      `SELECT count(*) FROM (SELECT 1 FROM payment
-       WHERE payer = ? AND state IN ('open', 'settling') AND lease_until > ? LIMIT ?)`,
-    )
-    .pluck();
-  const hasStrike = db
-    .prepare<[string, number], number>("SELECT 1 FROM payer WHERE address = ? AND upfront_until > ?")
-    .pluck();
+  const findPayer = db.prepare<
+    [string, number, number, string, number],
+    { readonly in_flight: number; readonly has_strike: 0 | 1 }
+  >(
+    `SELECT (SELECT count(*) FROM (SELECT 1 FROM payment
+         WHERE payer = ? AND state IN ('open', 'settling') AND lease_until > ? LIMIT ?)) AS in_flight,
+       EXISTS (SELECT 1 FROM payer WHERE address = ? AND upfront_until > ?) AS has_strike`,
+  );
   const open = createOpener(db);
   const response = createResponseReader(db);
 
-  return (now, request) => {
-    const { identifierHash } = request;
+  return (now, request, earlier) => {
+    const { identifierHash, payer, maxInFlight } = request;
     const holder = identifierHash === undefined ? undefined : byIdentifier.get(identifierHash, request.id);
     if (holder !== undefined && !(holder.state === "open" && !isLeased(holder, now))) {
       const record = toRecord(holder, now);
       if (holder.fingerprint !== request.fingerprint) return { outcome: "identifier_conflict", record };
       return { outcome: "identifier_replay", record, response: response(holder, now) };
     }
-    const other = twin.get(request.payer, request.fingerprint, request.id, now);
+    const other = twin.get(payer, request.fingerprint, request.id, now);
     if (other !== undefined) return { outcome: "twin", record: toRecord(other, now) };
     if (!request.admitNew) return { outcome: "not_admitted" };
-    const inFlight = countInFlight.get(request.payer, now, request.maxInFlight) ?? 0;
-    if (inFlight >= request.maxInFlight) return { outcome: "too_many_in_flight" };
+    const known = findPayer.get(payer, now, maxInFlight, payer, now);
+    if ((known?.in_flight ?? 0) >= maxInFlight) return { outcome: "too_many_in_flight" };
     if (holder !== undefined) dropIdentifier.run(holder.seq);
-    const upfront = hasStrike.get(request.payer, now) !== undefined;
-    return { outcome: "claimed", ...open(now, request), upfront };
+    return { outcome: "claimed", ...open(now, request, earlier), upfront: known?.has_strike === 1 };
   };
 }
 
@@ -149,9 +149,11 @@ interface Opened {
   readonly createdAt: number;
 }
 
-/** Inserts the record, or re-opens it with the next fence. */
-function createOpener(db: Database.Database): (now: number, request: ClaimRequest) => Opened {
-  const upsert = db.prepare<unknown[], Opened>(
+/** Inserts the record, or re-opens the earlier one with the next fence. */
+function createOpener(
+  db: Database.Database,
+): (now: number, request: ClaimRequest, earlier: PaymentRow | undefined) => Opened {
+  const upsert = db.prepare(
     `INSERT INTO payment (id, state, fence, lease_until, fingerprint, payer, amount, asset, pay_to, network,
          x402_version, route, memo, fee_payer, claim_height, identifier, beneficiary, asset_amount, topup, watched,
          created_at, updated_at)
@@ -163,11 +165,10 @@ function createOpener(db: Database.Database): (now: number, request: ClaimReques
          claim_height = excluded.claim_height, identifier = excluded.identifier,
          beneficiary = excluded.beneficiary, asset_amount = excluded.asset_amount, topup = excluded.topup, tx = NULL, reason = NULL,
          orphaned = 0, servings = 0,
-         updated_at = excluded.updated_at
-       RETURNING fence, created_at AS createdAt`,
+         updated_at = excluded.updated_at`,
   );
-  return (now, request) => {
-    const opened = upsert.get(
+  return (now, request, earlier) => {
+    upsert.run(
       request.id,
       now + request.leaseMs,
       request.fingerprint,
@@ -188,7 +189,7 @@ function createOpener(db: Database.Database): (now: number, request: ClaimReques
       now,
       now,
     );
-    if (opened === undefined) throw new Error("The claim wrote no record.");
-    return opened;
+    if (earlier === undefined) return { fence: 1, createdAt: now };
+    return { fence: earlier.fence + 1, createdAt: earlier.created_at };
   };
 }

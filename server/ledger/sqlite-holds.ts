@@ -2,27 +2,19 @@ import type Database from "better-sqlite3";
 import type { Hold, HoldOutcome, HoldRange, HoldRequest, RateState } from "./call-ledger.ts";
 import { limitPeriod } from "./limit-period.ts";
 import { createForgetting, createIdempotency } from "./sqlite-idempotency.ts";
-import { KEY_COLUMNS } from "./sqlite-key-rows.ts";
 import type { Handlers } from "./sqlite-messages.ts";
-import { readNames, type StoredKey, spentNow, statusOf } from "./stored-key.ts";
+import { createPayerLookup, type Payer, type PayingKey } from "./sqlite-payers.ts";
+import { readNames, spentNow, statusOf } from "./stored-key.ts";
 
 const WINDOW_MS = 60_000;
 /** Holds freed at a time. */
 const SWEEP_BATCH = 200;
-
-interface AccountRow {
-  readonly balance: string;
-  readonly account_held: string;
-}
-
-type PayerRow = AccountRow & { readonly key: StoredKey | undefined; readonly account: string };
 
 /** The steps that admit calls and let go of those that nobody ended: hold, renewHolds, sweepHolds. */
 export function createHolds(db: Database.Database): Pick<Handlers, "hold" | "renewHolds" | "sweepHolds"> {
   const findPayer = createPayerLookup(db);
   const free = createFreeing(db);
   const calls = createIdempotency(db);
-  const existing = db.prepare<[string], string>("SELECT CAST(amount AS TEXT) FROM hold WHERE id = ?").pluck();
   const lapsed = db
     .prepare<[string, number, number], string>(
       "SELECT id FROM hold WHERE account = ? AND lease_until <= ? LIMIT ?",
@@ -45,7 +37,7 @@ export function createHolds(db: Database.Database): Pick<Handlers, "hold" | "ren
     "SELECT master_key AS masterKeyId, sealed, last4 FROM provider_key WHERE account = ? AND provider = ?",
   );
 
-  function admit(now: number, request: HoldRequest, payer: PayerRow): HoldOutcome {
+  function admit(now: number, request: HoldRequest, payer: Payer): HoldOutcome {
     const { account, key } = payer;
     const refusal = key === undefined ? undefined : refuse(key, request, now);
     if (refusal !== undefined) return refusal;
@@ -77,7 +69,7 @@ export function createHolds(db: Database.Database): Pick<Handlers, "hold" | "ren
   }
 
   /** Its answer was lost on the way: applied once, and held for another lease. */
-  function again(now: number, request: HoldRequest, payer: PayerRow, amount: bigint): HoldOutcome {
+  function again(now: number, request: HoldRequest, payer: Payer, amount: bigint): HoldOutcome {
     renew.run(now + request.leaseMs, request.id);
     const rate = payer.key === undefined ? undefined : rateOf(payer.key, now, 0);
     return {
@@ -87,14 +79,15 @@ export function createHolds(db: Database.Database): Pick<Handlers, "hold" | "ren
   }
 
   /** Frees what lapsed in batches, until the call is admitted: nobody is refused for what a call that is gone still holds. */
-  function admitOverLapsed(now: number, request: HoldRequest, payer: PayerRow): HoldOutcome {
-    let fresh: PayerRow | "unknown" = payer;
-    for (;;) {
-      const stale = lapsed.all(payer.account, now, SWEEP_BATCH);
-      for (const id of stale) free(id);
-      if (stale.length > 0) fresh = findPayer(request, now);
-      const outcome = fresh === "unknown" ? { outcome: fresh } : admit(now, request, fresh);
-      if (outcome.outcome === "held" || stale.length < SWEEP_BATCH) return outcome;
+  function admitOverLapsed(now: number, request: HoldRequest, payer: Payer): HoldOutcome {
+    for (let fresh: Payer | "unknown" = payer; ; ) {
+      if (fresh.hasLapsed) {
+        for (const id of lapsed.all(payer.account, now, SWEEP_BATCH)) free(id);
+        fresh = findPayer(request, now);
+        if (fresh === "unknown") return { outcome: fresh };
+      }
+      const outcome = admit(now, request, fresh);
+      if (outcome.outcome === "held" || !fresh.hasLapsed) return outcome;
     }
   }
 
@@ -102,8 +95,7 @@ export function createHolds(db: Database.Database): Pick<Handlers, "hold" | "ren
     hold(now, request) {
       const payer = findPayer(request, now);
       if (payer === "unknown") return { outcome: payer };
-      const known = existing.get(request.id);
-      if (known !== undefined) return again(now, request, payer, BigInt(known));
+      if (payer.known !== undefined) return again(now, request, payer, payer.known);
       return admitOverLapsed(now, request, payer);
     },
     renewHolds: (now, ids, leaseMs) => ids.filter((id) => renew.run(now + leaseMs, id).changes === 0),
@@ -116,10 +108,11 @@ export function createHolds(db: Database.Database): Pick<Handlers, "hold" | "ren
   };
 }
 
-function refuse(key: StoredKey, request: HoldRequest, now: number): HoldOutcome | undefined {
+function refuse(key: PayingKey, request: HoldRequest, now: number): HoldOutcome | undefined {
   const status = statusOf(key, now);
   if (status !== "active") return { outcome: status };
-  if (!(readNames(key.permissions) ?? []).includes(request.permission)) return { outcome: "not_permitted" };
+  // The column is a JSON list of names that need no escaping.
+  if (!key.permissions.includes(`"${request.permission}"`)) return { outcome: "not_permitted" };
   const models = readNames(key.models);
   if (models !== undefined && request.model !== undefined && !models.includes(request.model)) {
     return { outcome: "model_not_allowed" };
@@ -134,10 +127,9 @@ function refuse(key: StoredKey, request: HoldRequest, now: number): HoldOutcome 
 /** What can be set aside, at most `most`; or which purse is too short for `least`. */
 function affordable(
   range: HoldRange,
-  { key, balance, account_held }: PayerRow,
+  { key, available: ofAccount }: Payer,
   now: number,
 ): bigint | HoldOutcome {
-  const ofAccount = BigInt(balance) - BigInt(account_held);
   const limit = key?.spend_limit == null ? undefined : BigInt(key.spend_limit);
   const left =
     key === undefined || limit === undefined ? ofAccount : limit - spentNow(key, now) - BigInt(key.held);
@@ -151,13 +143,13 @@ function affordable(
   return { outcome: "key_limit_reached", affordable: most, limit, resetsAt };
 }
 
-function windowOf(key: StoredKey, now: number): { readonly start: number; readonly count: number } {
+function windowOf(key: PayingKey, now: number): { readonly start: number; readonly count: number } {
   const over = now >= key.window_start + WINDOW_MS || now < key.window_start;
   return over ? { start: now, count: 0 } : { start: key.window_start, count: key.window_count };
 }
 
 /** The state after so many `more` requests; `remaining` -1: one too many. */
-function rateOf(key: StoredKey, now: number, more: 0 | 1): RateState | undefined {
+function rateOf(key: PayingKey, now: number, more: 0 | 1): RateState | undefined {
   if (key.rpm === null) return undefined;
   const { start, count } = windowOf(key, now);
   return { limit: key.rpm, remaining: key.rpm - count - more, resetsInMs: start + WINDOW_MS - now };
@@ -165,33 +157,12 @@ function rateOf(key: StoredKey, now: number, more: 0 | 1): RateState | undefined
 
 function holdOf(
   id: string,
-  { account, key }: PayerRow,
+  { account, key }: Payer,
   amount: bigint,
   rate: RateState | undefined,
   providerKey: Hold["providerKey"],
 ): Hold {
   return { id, account, keyId: key?.id, keyLabel: key?.label, amount, rate, providerKey };
-}
-
-function createPayerLookup(
-  db: Database.Database,
-): (request: HoldRequest, now: number) => PayerRow | "unknown" {
-  const bySecret = db.prepare<[string], StoredKey & AccountRow & { readonly valid_until: number | null }>(
-    `SELECT ${KEY_COLUMNS}, s.valid_until, CAST(a.balance AS TEXT) AS balance, CAST(a.held AS TEXT) AS account_held
-     FROM key_secret s JOIN api_key k ON k.seq = s.key JOIN account a ON a.id = k.account WHERE s.hash = ?`,
-  );
-  const byAccount = db.prepare<[string], AccountRow>(
-    "SELECT CAST(balance AS TEXT) AS balance, CAST(held AS TEXT) AS account_held FROM account WHERE id = ?",
-  );
-  return ({ payer }, now) => {
-    if (payer.kind === "account") {
-      const row = byAccount.get(payer.account);
-      return row === undefined ? "unknown" : { ...row, account: payer.account, key: undefined };
-    }
-    const row = bySecret.get(payer.hash);
-    if (row === undefined || (row.valid_until !== null && row.valid_until <= now)) return "unknown";
-    return { key: row, account: row.account, balance: row.balance, account_held: row.account_held };
-  };
 }
 
 interface HoldRow {
@@ -204,10 +175,15 @@ interface HoldRow {
 
 /** Deletes a hold and returns what it was; what it held is the caller's to give back, in the same step. */
 export function createHoldRemoval(db: Database.Database): (id: string) => HoldRow | undefined {
-  const remove = db.prepare<[string], HoldRow>(
-    "DELETE FROM hold WHERE id = ? RETURNING account, key, CAST(amount AS TEXT) AS amount, idempotency",
+  const find = db.prepare<[string], HoldRow>(
+    "SELECT account, key, CAST(amount AS TEXT) AS amount, idempotency FROM hold WHERE id = ?",
   );
-  return (id) => remove.get(id);
+  const remove = db.prepare<[string]>("DELETE FROM hold WHERE id = ?");
+  return (id) => {
+    const hold = find.get(id);
+    if (hold !== undefined) remove.run(id);
+    return hold;
+  };
 }
 
 /** Frees a hold as if it had never been: nothing is charged, and its idempotency key may be used again. */

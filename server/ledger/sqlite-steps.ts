@@ -83,8 +83,8 @@ export function createSteps(
 
 /** The last moment at which no money has moved: a twin that turned up since the claim is found here. */
 function createBeginning(db: Database.Database): Handlers["beginSettle"] {
-  const select = db.prepare<[string, number], PaymentRow>(
-    `SELECT ${PAYMENT_COLUMNS} FROM payment WHERE ${held("open")}`,
+  const select = db.prepare<[string, number], Pick<PaymentRow, "seq" | "payer" | "fingerprint">>(
+    `SELECT seq, payer, fingerprint FROM payment WHERE ${held("open")}`,
   );
   const begin = db.prepare<[number, number, number]>(
     "UPDATE payment SET state = 'settling', lease_until = ?, updated_at = ? WHERE seq = ?",

@@ -43,7 +43,10 @@ export function spentNow(row: Pick<StoredKey, "limit_reset" | "period" | "spent"
   return limitPeriod(row.limit_reset, now).start > row.period ? 0n : BigInt(row.spent);
 }
 
-export function statusOf(row: StoredKey, now: number): KeyRecord["status"] {
+export function statusOf(
+  row: Pick<StoredKey, "revoked_at" | "expires_at">,
+  now: number,
+): KeyRecord["status"] {
   if (row.revoked_at !== null) return "revoked";
   return row.expires_at !== null && row.expires_at <= now ? "expired" : "active";
 }

@@ -35,6 +35,37 @@ describe("what does not add up", () => {
 });
 
 describe("what survives", () => {
+  test("of calls that are committed together one fails: it leaves nothing, and the others are applied once", async () => {
+    const ledger = await file.open();
+    const buyer = await customer(ledger, 1_000n);
+    const hold = await held(ledger, buyer, 100n);
+    file.meddle(`CREATE TRIGGER fault AFTER UPDATE ON account WHEN new.balance > 1000
+      BEGIN SELECT raise(ABORT, 'injected'); END`);
+    const outcomes = await Promise.allSettled([
+      ledger.hold(asks(buyer, 10n)),
+      ledger.creditAccount(buyer.account, 500n, "broken"),
+      ledger.capture(captures(hold, 60n)),
+      ledger.hold(asks(buyer, 3n)),
+      ledger.creditAccount(buyer.account, 5n, "small"),
+    ]);
+    expect(outcomes.map(({ status }) => status)).toEqual([
+      "fulfilled",
+      "rejected",
+      "fulfilled",
+      "fulfilled",
+      "fulfilled",
+    ]);
+    expect(await purse(ledger, buyer.account)).toEqual({ balance: 945n, held: 13n });
+    expect((await ledger.journal(buyer.account)).map(({ reference, amount }) => [reference, amount])).toEqual(
+      [
+        ["credit:first", 1_000n],
+        [`hold:${hold.id}`, -60n],
+        ["credit:small", 5n],
+      ],
+    );
+    expect(await ledger.checkAccounts()).toEqual([]);
+  });
+
   test("a failing COMMIT: a hold was told before, a capture is not told, and nothing is charged", async () => {
     const ledger = await file.open();
     const buyer = await customer(ledger, 1_000n);
