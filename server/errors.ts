@@ -268,6 +268,8 @@ export class GatewayError extends Error {
   readonly status: number;
   readonly details: Readonly<Record<string, unknown>> | undefined;
   readonly headers: Readonly<Record<string, string>>;
+  /** See {@link errorText}. */
+  readonly texts: { [D in Dialect]?: string } = {};
 
   constructor(code: ErrorCode, options: GatewayErrorOptions = {}) {
     // A refusal says all in its code; collecting the stack of each would be a good part of what a flood of them costs.
@@ -284,6 +286,13 @@ export class GatewayError extends Error {
         ? (options.headers ?? {})
         : { "Retry-After": String(options.retryAfterSeconds), ...options.headers };
   }
+}
+
+/** {@link errorBody} as JSON, written once for each dialect: a refusal that is the same for many is one object. */
+export function errorText(error: GatewayError, dialect: Dialect): string {
+  const text = error.texts[dialect] ?? JSON.stringify(errorBody(error, dialect));
+  error.texts[dialect] = text;
+  return text;
 }
 
 /** The body of an error in a mount's dialect (design: section 7). */

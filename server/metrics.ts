@@ -11,8 +11,8 @@ const NODE_STATES = ["ok", "lagging", "failing"] as const;
 
 /** What Prometheus is told. Label values come from closed sets (patterns, tiers, states), never from a request. */
 export interface Metrics {
-  /** `route` is the pattern with its method, such as `POST /agent`; seconds from arrival to the end of the answer. */
-  request(route: string, tier: string, status: number, seconds: number): void;
+  /** `path` is the route's pattern; seconds from arrival to the end of the answer. */
+  request(method: string, path: string, tier: string, status: number, seconds: number): void;
   /** A payment entered this state. */
   payment(state: string): void;
   settled(seconds: number): void;
@@ -38,11 +38,18 @@ export function createMetrics(): Metrics {
   const registry = new Registry();
   const registers = [registry];
   collectDefaultMetrics({ register: registry });
-  const requests = new Counter({
+  const tallies: Tally[] = [];
+  new Counter({
     name: "farebox_requests_total",
     help: "Requests for priced routes by route, tier and status.",
     labelNames: ["route", "tier", "status"],
     registers,
+    collect() {
+      for (const tally of tallies) {
+        this.inc(tally.labels, tally.count - tally.told);
+        tally.told = tally.count;
+      }
+    },
   });
   const requestSeconds = new Histogram({
     name: "farebox_request_seconds",
@@ -102,16 +109,28 @@ export function createMetrics(): Metrics {
     labelNames: ["node", "state"],
     registers,
   });
-  const requestChild = remember((route) =>
-    remember((tier) => remember((status) => requests.labels(route, tier, status))),
+  const ofRoute = remember((method: string) =>
+    remember((path: string) => {
+      const route = `${method} ${path}`;
+      const tally = remember((tier: string) =>
+        remember((status: number) => {
+          const made = { labels: { route, tier, status }, count: 0, told: 0 };
+          tallies.push(made);
+          return made;
+        }),
+      );
+      return { tally, seconds: requestSeconds.labels(route) };
+    }),
   );
-  const secondsChild = remember((route) => requestSeconds.labels(route));
-  const paymentChild = remember((state) => payments.labels(state));
-  const facilitatorChild = remember((op) => remember((outcome) => facilitators.labels(op, outcome)));
+  const paymentChild = remember((state: string) => payments.labels(state));
+  const facilitatorChild = remember((op: string) =>
+    remember((outcome: string) => facilitators.labels(op, outcome)),
+  );
   return {
-    request(route, tier, status, seconds) {
-      requestChild(route)(tier)(String(status)).inc();
-      secondsChild(route).observe(seconds);
+    request(method, path, tier, status, seconds) {
+      const route = ofRoute(method)(path);
+      route.tally(tier)(status).count += 1;
+      route.seconds.observe(seconds);
     },
     payment: (state) => paymentChild(state).inc(),
     settled: (seconds) => settleSeconds.observe(seconds),
@@ -132,8 +151,15 @@ export function createMetrics(): Metrics {
   };
 }
 
-function remember<Value>(make: (key: string) => Value): (key: string) => Value {
-  const known = new Map<string, Value>();
+/** Requests with these labels: counted on the hot path, told to the library when somebody asks, for its own counting is slow. */
+interface Tally {
+  readonly labels: Readonly<Record<"route" | "tier" | "status", string | number>>;
+  count: number;
+  told: number;
+}
+
+function remember<Key, Value>(make: (key: Key) => Value): (key: Key) => Value {
+  const known = new Map<Key, Value>();
   return (key) => {
     const found = known.get(key);
     if (found !== undefined) return found;

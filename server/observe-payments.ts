@@ -11,11 +11,11 @@ export function observePayments(log: Logger, metrics: Metrics): PaymentObserver 
   const price = rememberPrices();
   return {
     request(facts) {
-      const { route, tier, status, ms, payer, account, transaction, code, heldBack } = facts;
-      metrics.request(route, tier, status, ms / 1000);
+      const { method, path, tier, status, ms, payer, account, transaction, code, heldBack } = facts;
+      metrics.request(method, path, tier, status, ms / 1000);
       requestLine(log, {
-        method: route.slice(0, route.indexOf(" ")),
-        route: route.slice(route.indexOf(" ") + 1),
+        method,
+        route: path,
         tier,
         price: price(facts.price),
         status,

@@ -16,9 +16,12 @@ export interface Caller {
   answerKey(): Buffer | undefined;
 }
 
+/** The error's object may be shared by all that are refused for the same reason. */
+export type Authentication = Caller | GatewayError;
+
 export interface Authenticator {
   /** Reads the `Authorization` header. `invalid_api_key`, `invalid_token`, `jwks_unavailable`, or `too_many_failed_logins`. */
-  authenticate(req: IncomingMessage): Promise<Caller | GatewayError>;
+  authenticate(req: IncomingMessage): Authentication | Promise<Authentication>;
   /** The ledger knows no such key: counts against the client's address. */
   refused(req: IncomingMessage): void;
   /** The ledger knows the key: its holder is heard also when others at the same address are not. */
@@ -42,10 +45,11 @@ const REMEMBERED = 10_000;
 /** Reads and checks credentials as far as that needs no ledger. A credential never falls through to another tier. */
 export function createAuthenticator(parts: AuthenticatorParts): Authenticator {
   const { flood, jwt } = parts;
+  const foreign = foreignKey(parts.prefixes);
   const good = new Set<string>();
   const firstParty = new Set<string>();
 
-  async function bad(req: IncomingMessage, error: GatewayError): Promise<GatewayError> {
+  function bad(req: IncomingMessage, error: GatewayError): GatewayError | Promise<GatewayError> {
     const address = parts.clientAddress(req);
     const blockedMs = flood.blockedForMs(address);
     if (blockedMs > 0) return tooMany(blockedMs);
@@ -58,10 +62,10 @@ export function createAuthenticator(parts: AuthenticatorParts): Authenticator {
     return new GatewayError("too_many_failed_logins", { retryAfterSeconds: Math.ceil(blockedMs / 1_000) });
   }
 
-  async function authenticateKey(req: IncomingMessage, token: string): Promise<Caller | GatewayError> {
+  function authenticateKey(req: IncomingMessage, token: string): Authentication | Promise<GatewayError> {
     const parsed = parseKey(token, parts.prefixes);
-    if (parsed.kind === "foreign") return bad(req, foreignKey(parts.prefixes));
-    if (parsed.kind === "malformed") return bad(req, invalidKey());
+    if (parsed.kind === "foreign") return bad(req, foreign);
+    if (parsed.kind === "malformed") return bad(req, INVALID_KEY);
     const hash = hashSecret(token, parts.pepper);
     if (!good.has(hash)) {
       const blockedMs = flood.blockedForMs(parts.clientAddress(req));
@@ -70,8 +74,8 @@ export function createAuthenticator(parts: AuthenticatorParts): Authenticator {
     return { tier: "key", payer: { kind: "key", hash }, answerKey: () => answerKey(token) };
   }
 
-  async function authenticateJwt(req: IncomingMessage, token: string): Promise<Caller | GatewayError> {
-    if (jwt === undefined) return bad(req, foreignKey(parts.prefixes));
+  async function authenticateJwt(req: IncomingMessage, token: string): Promise<Authentication> {
+    if (jwt === undefined) return bad(req, foreign);
     const address = parts.clientAddress(req);
     const blockedMs = firstParty.has(address) ? 0 : flood.blockedForMs(address);
     if (blockedMs > 0) return tooMany(blockedMs);
@@ -91,12 +95,12 @@ export function createAuthenticator(parts: AuthenticatorParts): Authenticator {
   }
 
   return {
-    async authenticate(req) {
+    authenticate(req) {
       const bearer = readBearer(req.headers.authorization);
-      if (carriesSeveral(req.rawHeaders)) return bad(req, invalidKey());
+      if (carriesSeveral(req.rawHeaders)) return bad(req, INVALID_KEY);
       if (bearer.kind === "key") return authenticateKey(req, bearer.token);
       if (bearer.kind === "jwt") return authenticateJwt(req, bearer.token);
-      return bad(req, invalidKey());
+      return bad(req, INVALID_KEY);
     },
     refused: (req) => flood.punish(parts.clientAddress(req)),
     accepted({ payer }) {
@@ -117,9 +121,7 @@ function carriesSeveral(rawHeaders: readonly string[]): boolean {
 
 const CHALLENGE = { headers: { "WWW-Authenticate": 'Bearer error="invalid_token"' } };
 
-function invalidKey(): GatewayError {
-  return new GatewayError("invalid_api_key", { headers: { "WWW-Authenticate": "Bearer" } });
-}
+const INVALID_KEY = new GatewayError("invalid_api_key", { headers: { "WWW-Authenticate": "Bearer" } });
 
 function foreignKey(prefixes: readonly string[]): GatewayError {
   const expected = prefixes.map((prefix) => `${prefix}…`).join(" or ");

@@ -4,6 +4,7 @@ import { answerPreflight } from "../cors.ts";
 import { type ErrorCode, GatewayError } from "../errors.ts";
 import type { RouteMatch } from "../route-table.ts";
 import type { Tier } from "../routes.ts";
+import { createTogether } from "../together.ts";
 import { createHeldBackTurns, createTurns } from "../turns.ts";
 import type { PaymentReader } from "./arrived-payment.ts";
 import { buyCredit, type CreditDesk, type CreditParts } from "./buy-credit.ts";
@@ -21,7 +22,9 @@ import { writeChallenge, writeError, writeRefusal } from "./write-answer.ts";
 
 /** One line of the request log, and one observation of the metrics. */
 export interface RequestFacts {
-  readonly route: string;
+  readonly method: string;
+  /** The route's pattern. */
+  readonly path: string;
   readonly tier: Tier | "none";
   readonly price: bigint;
   readonly status: number;
@@ -78,6 +81,7 @@ export function createPaywall(parts: PaywallParts): Paywall {
   const { challenges, reader, observe, bodyLimitBytes } = parts;
   const turns = createTurns({ budgetMs: TURN_MS });
   const heldBack = createHeldBackTurns();
+  const together = createTogether();
   const priced = createPricedRoutes(parts.minimumPayment);
   const deliveries = createDeliveries({
     gate: parts.gate,
@@ -126,7 +130,7 @@ export function createPaywall(parts: PaywallParts): Paywall {
         void follow(visit, desk === undefined ? payByWallet(wallet, visit) : buyCredit(desk, visit));
         return true;
       });
-      if (!taken) refuse(visit, notLookedAt());
+      if (!taken) answer(visit, () => refuse(visit, notLookedAt()));
     } else if (desk !== undefined) {
       res.once("close", () => report(visit));
       void follow(visit, buyCredit(desk, visit));
@@ -137,26 +141,31 @@ export function createPaywall(parts: PaywallParts): Paywall {
       res.once("close", () => report(visit));
       void follow(visit, quote(visit));
     } else {
-      visit.code = ask(res, match);
-      report(visit);
+      ask(visit);
     }
+  }
+
+  /** With the others of this turn. A middleware before us may fail while an answer of our own leaves. */
+  function answer(visit: Visit, write: () => void, after?: () => void): void {
+    together(() => {
+      try {
+        write();
+      } catch (error) {
+        parts.onFault(error);
+        visit.res.destroy();
+      }
+    }, after);
   }
 
   /** Answers what is left to be answered. */
   async function follow(visit: Visit, paying: Promise<GatewayError | undefined>): Promise<void> {
-    try {
-      const error = await paying.catch((cause: unknown) => {
-        // The ledger rejects (LedgerFault): nothing was served, and what was claimed is decided by its lease. Or a signature could not
-        // be checked: the same payment may be sent again.
-        parts.onFault(cause);
-        return new GatewayError("ledger_unavailable", { cause, retryAfterSeconds: 2 });
-      });
-      if (error !== undefined) refuse(visit, error);
-    } catch (error) {
-      // A middleware before us failed while an answer of our own left.
-      parts.onFault(error);
-      visit.res.destroy();
-    }
+    const error = await paying.catch((cause: unknown) => {
+      // The ledger rejects (LedgerFault): nothing was served, and what was claimed is decided by its lease. Or a signature could not
+      // be checked: the same payment may be sent again.
+      parts.onFault(cause);
+      return new GatewayError("ledger_unavailable", { cause, retryAfterSeconds: 2 });
+    });
+    if (error !== undefined) answer(visit, () => refuse(visit, error));
   }
 
   /** What this very request costs; the flat price if it cannot be read. */
@@ -181,7 +190,8 @@ export function createPaywall(parts: PaywallParts): Paywall {
     const { res, match, tier, code, payer, account, charge, started, heldBack } = visit;
     const { route } = match;
     observe({
-      route: `${route.method} ${route.path}`,
+      method: route.method,
+      path: route.path,
       tier,
       price: charge?.amount ?? route.price,
       status: res.statusCode,
@@ -195,15 +205,21 @@ export function createPaywall(parts: PaywallParts): Paywall {
   }
 
   /** The hottest path: no credentials, so terms are all there is to say. */
-  function ask(res: ServerResponse, match: RouteMatch): ErrorCode {
-    const challenge = challenges.make(match.route, match.path);
-    if (challenge !== undefined) {
-      writeChallenge(res, challenge);
-      return "payment_required";
+  function ask(visit: Visit): void {
+    const { res, match } = visit;
+    const { route, path } = match;
+    const challenge = challenges.make(route, path);
+    if (challenge === undefined) {
+      res.once("close", () => report(visit));
+      answer(visit, () => refuse(visit, new GatewayError("payment_required")));
+      return;
     }
-    const error = new GatewayError("terms_unavailable", { retryAfterSeconds: 2 });
-    if (!res.headersSent && !res.closed) writeError(res, match.route.dialect, error);
-    return error.code;
+    visit.code = "payment_required";
+    answer(
+      visit,
+      () => writeChallenge(res, challenge),
+      () => report(visit),
+    );
   }
 
   function refuse(visit: Visit, error: GatewayError): void {

@@ -4,10 +4,10 @@ import { createMetrics } from "../../server/metrics.ts";
 
 test("what happened is in the text, by its labels", async () => {
   const metrics = createMetrics();
-  metrics.request("POST /agent", "x402", 200, 0.02);
-  metrics.request("POST /agent", "x402", 200, 0.7);
-  metrics.request("POST /agent", "none", 402, 0.0001);
-  metrics.request("GET /report/:id", "x402", 200, 400);
+  metrics.request("POST", "/agent", "x402", 200, 0.02);
+  metrics.request("POST", "/agent", "x402", 200, 0.7);
+  metrics.request("POST", "/agent", "none", 402, 0.0001);
+  metrics.request("GET", "/report/:id", "x402", 200, 400);
   metrics.payment("settled");
   metrics.payment("settled");
   metrics.settled(0.3);

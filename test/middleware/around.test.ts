@@ -147,6 +147,26 @@ describe("other middlewares around the paywall", () => {
   });
 });
 
+describe("one before the paywall that throws when an answer of our own leaves", () => {
+  const stand = useStand("express");
+
+  test.each<[string, Record<string, string>, number]>([
+    ["the price", {}, 402],
+    ["a refusal", { "payment-signature": "bogus" }, 400],
+  ])("%s: that connection breaks, and the others are served", async (_name, headers, status) => {
+    let isFailing = true;
+    const faulty = onHeaders(() => {
+      if (isFailing) throw new Error("in front");
+    });
+    const sold = stand().sell((_req, res) => res.end("ok"), {}, { before: [faulty] });
+    const broken = rawCall(sold.url, headers).response;
+    await expect(broken).rejects.toMatchObject({ code: "ECONNRESET" });
+    isFailing = false;
+    expect(await whole(rawCall(sold.url, headers))).toMatchObject({ status });
+    expect(await whole(rawCall(sold.url, await stand().sign(sold.url)))).toMatchObject({ status: 200 });
+  });
+});
+
 describe.each(["express", "node"] as const)("a handler in %s that goes wrong after its answer", (kind) => {
   const stand = useStand(kind);
 

@@ -1,0 +1,46 @@
+import { setImmediate as turn } from "node:timers/promises";
+import { expect, test } from "vitest";
+import { createTogether } from "../../server/together.ts";
+
+function recorded(most?: number) {
+  const seen: string[] = [];
+  const together = createTogether(most);
+  const add = (name: string) =>
+    together(
+      () => seen.push(name),
+      () => seen.push(`after ${name}`),
+    );
+  return { seen, add };
+}
+
+test("answers of one turn leave at its end, in order, and what follows them runs after all", async () => {
+  const { seen, add } = recorded();
+  add("one");
+  add("two");
+  await Promise.resolve();
+  expect(seen).toEqual([]);
+  await turn();
+  expect(seen).toEqual(["one", "two", "after one", "after two"]);
+  add("three");
+  await turn();
+  expect(seen.slice(4)).toEqual(["three", "after three"]);
+});
+
+test("a full group leaves at once, and the next one at the end of the turn", async () => {
+  const { seen, add } = recorded(2);
+  for (const name of ["one", "two", "three"]) add(name);
+  expect(seen).toEqual(["one", "two", "after one", "after two"]);
+  await turn();
+  expect(seen.slice(4)).toEqual(["three", "after three"]);
+});
+
+test("what becomes ready while others leave is not lost", async () => {
+  const together = createTogether(1);
+  const seen: string[] = [];
+  together(
+    () => seen.push("one"),
+    () => together(() => seen.push("two")),
+  );
+  await turn();
+  expect(seen).toEqual(["one", "two"]);
+});
