@@ -10,7 +10,7 @@ import { describeKeyed, judgeKeyed } from "./keyed/results.ts";
 import { type Lane, pathOf } from "./lane.ts";
 import { fareboxGateway } from "./lanes/farebox-gateway.ts";
 import { fareboxMiddleware, fareboxRoute } from "./lanes/farebox-middleware.ts";
-import { expressRoute, expressUse, floor, nodeHttp, x402Express } from "./lanes/peers.ts";
+import { expressRoute, expressUse, floor, nodeHttp, nodeTogether, x402Express } from "./lanes/peers.ts";
 import { measureLoopDelay } from "./loop-delay.ts";
 import { measurePipedBody } from "./piped-body.ts";
 import { measureRedis } from "./redis/measure.ts";
@@ -20,6 +20,7 @@ import { type Amounts, measurePaid, measureUnpaid } from "./throughput.ts";
 
 const LANES = [
   nodeHttp,
+  nodeTogether,
   expressUse,
   expressRoute,
   floor,

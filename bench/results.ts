@@ -49,6 +49,7 @@ export function judge({ unpaid, paid, firstByte, pipedBodyGrowth, startMs, loopD
   const direct = firstByte?.["direct"]?.p50Ms ?? Number.NaN;
   const verdicts = [
     atLeast("unpaid 402: gateway / bare node:http", ratio(unpaid, gateway, "node-http"), 0.5),
+    noted("the same, bare answers of one turn leave together", ratio(unpaid, gateway, "node-http-together")),
     atLeast("unpaid 402: gateway / @x402/express", ratio(unpaid, gateway, "x402-express"), 5),
     atLeast("unpaid 402: middleware / bare Express 5", ratio(unpaid, middleware, "express-use"), 0.75),
     atLeast("the same, both on a route", ratio(unpaid, "farebox-route", "express-route"), 0.75),

@@ -1,14 +1,14 @@
 import { atLeast, below, number, table, type Verdict } from "../results.ts";
 import { farebox, fareboxUnguarded } from "./farebox.ts";
 import { expressProxy, nodeProxy, portkey } from "./lane.ts";
-import { BARE_REFUSAL, KEYED_LANES, type KeyedResults } from "./measure.ts";
+import { BARE_REFUSAL, BARE_TOGETHER, KEYED_LANES, type KeyedResults } from "./measure.ts";
 
 /** Holds the results against what is promised. */
 export function judgeKeyed({ calls, streamStart, streamsGrowth, flood, loopDelay }: KeyedResults): Verdict[] {
   const perSecond = (loads: KeyedResults["calls"], name: string) => loads[name]?.perSecond ?? Number.NaN;
   const of = (peer: string) => perSecond(calls, farebox.name) / perSecond(calls, peer);
   const started = (name: string) => streamStart[name]?.p50Ms ?? Number.NaN;
-  const floodOf = (name: string) => perSecond(flood, name) / perSecond(flood, BARE_REFUSAL);
+  const floodOf = (bare: string) => perSecond(flood, fareboxUnguarded.name) / perSecond(flood, bare);
   return [
     atLeast("keyed: gateway / bare node:http proxy", of(nodeProxy.name), 0.6),
     atLeast("keyed: gateway / bare Express 5 + undici proxy", of(expressProxy.name), 1.4),
@@ -19,7 +19,8 @@ export function judgeKeyed({ calls, streamStart, streamsGrowth, flood, loopDelay
       1.5,
       "ms",
     ),
-    atLeast("bad keys: gateway (401 each) / bare node:http 401", floodOf(fareboxUnguarded.name), 0.5),
+    atLeast("bad keys: gateway (401 each) / bare node:http 401", floodOf(BARE_REFUSAL), 0.5),
+    atLeast("the same, bare answers of one turn leave together", floodOf(BARE_TOGETHER), 0.5),
     below("memory for 1,000 streams, gateway", streamsGrowth[farebox.name], 150, "MiB"),
     below("event loop delay p99, gateway, keyed", loopDelay[farebox.name]?.p99, 5, "ms"),
   ];

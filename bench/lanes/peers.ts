@@ -3,6 +3,11 @@ import { type Lane, NETWORK_ID, PAY_TO, pathOf } from "../lane.ts";
 /** Node alone: the ceiling. */
 export const nodeHttp = bare("node-http", "bare node:http", "servers/node-http.mjs", {});
 
+/** Node alone, as fast as we can make it: answers of one turn of the event loop leave together. */
+export const nodeTogether = bare("node-http-together", "bare node:http, together", "servers/node-http.mjs", {
+  TOGETHER: "1",
+});
+
 /** Express 5, the first `app.use`, raw `writeHead`: the peer of the middleware. */
 export const expressUse = bare("express-use", "bare Express 5 (app.use)", "servers/express.mjs", {
   FORM: "use",

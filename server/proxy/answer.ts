@@ -1,15 +1,27 @@
+import type { ServerResponse } from "node:http";
 import { errorBody, GatewayError } from "../errors.ts";
+import { createTogether } from "../together.ts";
 import type { ProxyCall } from "./proxy-call.ts";
 
 type Answering = Pick<ProxyCall, "res" | "signal">;
+
+const together = createTogether();
 
 /** Writes one chunk and waits while the reader is slow. False: nobody takes the answer any more, stop. */
 export async function writeChunk(call: Answering, chunk: Uint8Array | string): Promise<boolean> {
   const { res, signal } = call;
   if (signal.aborted) return false;
+  holdUntilTurnEnds(res);
   if (res.write(chunk)) return true;
   await drained(call);
   return !signal.aborted;
+}
+
+/** What streams write in one turn of the event loop leaves together; whatever ends the answer sends it at once. */
+function holdUntilTurnEnds({ socket }: ServerResponse): void {
+  if (socket === null || socket.writableCorked > 0) return;
+  socket.cork();
+  together(() => socket.uncork());
 }
 
 /** Ends the answer; resolves when it was handed over, or when nobody takes it. */

@@ -6,6 +6,7 @@ test("what happened is in the text, by its labels", async () => {
   const metrics = createMetrics();
   metrics.request("POST", "/agent", "x402", 200, 0.02);
   metrics.request("POST", "/agent", "x402", 200, 0.7);
+  expect(await metrics.text()).toContain('{route="POST /agent",tier="x402",status="200"} 2');
   metrics.request("POST", "/agent", "none", 402, 0.0001);
   metrics.request("GET", "/report/:id", "x402", 200, 400);
   metrics.payment("settled");
