@@ -68,7 +68,8 @@ export async function payByKey(parts: KeyParts, visit: Visit): Promise<GatewayEr
  * ledger's indexes, so that a batch of them touches few pages.
  */
 function nextHoldId(): string {
-  return Date.now().toString(16).padStart(12, "0") + randomUUID().replaceAll("-", "").slice(12);
+  const uuid = randomUUID();
+  return `${Date.now().toString(16).padStart(12, "0")}${uuid.slice(14, 18)}${uuid.slice(19, 23)}${uuid.slice(24)}`;
 }
 
 const BEARER = { headers: { "WWW-Authenticate": "Bearer" } };

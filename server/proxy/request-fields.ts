@@ -99,6 +99,17 @@ const EMBEDDINGS_FIELDS = {
   user: optionalText,
 } as const;
 
+/** What a chat is not sent with as the caller wrote it. */
+const CLAMPED: ReadonlySet<string> = new Set<keyof typeof CHAT_FIELDS>([
+  "stream_options",
+  "n",
+  "max_tokens",
+  "max_completion_tokens",
+  "tools",
+  "tool_choice",
+  "parallel_tool_calls",
+]);
+
 const chatSchema = z.object(CHAT_FIELDS);
 const embeddingsSchema = z.object(EMBEDDINGS_FIELDS);
 const agentSchema = z.object({
@@ -138,25 +149,23 @@ export function clampedChat(
   model: { readonly model: string; readonly maxOutput: number },
   limitField: ModelBackend["outputLimitField"],
 ): JsonObject {
-  const { tools, n, max_tokens, max_completion_tokens, tool_choice, parallel_tool_calls, ...others } =
-    request;
-  const { stream_options: _, ...free } = others;
+  const { tools, n, tool_choice, parallel_tool_calls } = request;
+  const clamped: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(request)) {
+    if (value !== undefined && value !== null && !CLAMPED.has(name)) clamped[name] = value;
+  }
+  clamped["model"] = model.model;
+  // What it counted is what is charged, whether the caller asked to see it or not.
+  if (request.stream === true) clamped["stream_options"] = { include_usage: true };
+  if (n != null) clamped["n"] = Math.min(n, MAX_CHOICES);
+  clamped[limitField] = outputLimit(request, model.maxOutput);
   const functions = tools?.filter(({ type }) => type === "function") ?? [];
-  const limit = outputLimit(request, model.maxOutput);
-  return {
-    ...withoutNulls(free),
-    model: model.model,
-    // What it counted is what is charged, whether the caller asked to see it or not.
-    ...(request.stream === true ? { stream_options: { include_usage: true } } : {}),
-    ...(n == null ? {} : { n: Math.min(n, MAX_CHOICES) }),
-    [limitField]: limit,
-    ...(functions.length === 0
-      ? {}
-      : {
-          tools: functions,
-          ...withoutNulls({ tool_choice: functionChoice(tool_choice), parallel_tool_calls }),
-        }),
-  };
+  if (functions.length === 0) return clamped;
+  const choice = functionChoice(tool_choice);
+  clamped["tools"] = functions;
+  if (choice !== undefined) clamped["tool_choice"] = choice;
+  if (parallel_tool_calls != null) clamped["parallel_tool_calls"] = parallel_tool_calls;
+  return clamped;
 }
 
 /** The most output tokens that a request may get. */

@@ -1,3 +1,4 @@
+import { isUtf8 } from "node:buffer";
 import { GatewayError } from "../errors.ts";
 
 export type JsonObject = Readonly<Record<string, unknown>>;
@@ -7,9 +8,10 @@ const MAX_DEPTH = 64;
 
 /** The request body as a JSON object, or `invalid_json`, or `invalid_request`. Its size is bounded by the body limit. */
 export function parseJsonBody(body: Buffer): GatewayError | JsonObject {
+  if (!isUtf8(body)) return new GatewayError("invalid_json");
   let parsed: unknown;
   try {
-    const text = new TextDecoder("utf-8", { fatal: true }).decode(body);
+    const text = withoutMark(body.toString("utf8"));
     if (isTooDeep(text)) {
       return new GatewayError("invalid_request", { message: "The request body is nested too deeply." });
     }
@@ -19,6 +21,11 @@ export function parseJsonBody(body: Buffer): GatewayError | JsonObject {
   }
   if (isJsonObject(parsed)) return parsed;
   return new GatewayError("invalid_request", { message: "The request body must be a JSON object." });
+}
+
+/** Some editors put a byte order mark in front. */
+function withoutMark(text: string): string {
+  return text.startsWith("\uFEFF") ? text.slice(1) : text;
 }
 
 /** Parses what an upstream sent; undefined if it is not a JSON object. */

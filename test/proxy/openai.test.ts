@@ -173,6 +173,14 @@ describe("fields that cost", () => {
 const chatWith = (fields: object) => JSON.stringify({ ...CHAT, ...fields });
 const partsOf = (...content: unknown[]) => chatWith({ messages: [{ role: "user", content }] });
 
+it("a byte order mark in front of the JSON is no part of it", async () => {
+  const reply = await ask(stand.url, "/v1/chat/completions", {
+    method: "POST",
+    body: `\uFEFF${JSON.stringify(CHAT)}`,
+  });
+  expect(reply.status).toBe(200);
+});
+
 describe("refused before anything is claimed", () => {
   it.each([
     ["nothing", "", 400, "invalid_json", ""],
