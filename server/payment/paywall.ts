@@ -127,19 +127,19 @@ export function createPaywall(parts: PaywallParts): Paywall {
       const taken = (visit.heldBack ? heldBack : turns).run(() => {
         // Nothing is claimed yet, so whoever has left while it was held back has lost nothing.
         if (res.closed) return false;
-        void follow(visit, desk === undefined ? payByWallet(wallet, visit) : buyCredit(desk, visit));
+        follow(visit, desk === undefined ? payByWallet(wallet, visit) : buyCredit(desk, visit));
         return true;
       });
       if (!taken) answer(visit, () => refuse(visit, notLookedAt()));
     } else if (desk !== undefined) {
       res.once("close", () => report(visit));
-      void follow(visit, buyCredit(desk, visit));
+      follow(visit, buyCredit(desk, visit));
     } else if (isBearer(headers.authorization)) {
       res.once("close", () => report(visit));
-      void follow(visit, keys === undefined ? noCredentials() : payByKey(keys, visit));
+      follow(visit, keys === undefined ? noCredentials() : payByKey(keys, visit));
     } else if (parts.isQuoted(match)) {
       res.once("close", () => report(visit));
-      void follow(visit, quote(visit));
+      follow(visit, quote(visit));
     } else {
       ask(visit);
     }
@@ -158,14 +158,16 @@ export function createPaywall(parts: PaywallParts): Paywall {
   }
 
   /** Answers what is left to be answered. */
-  async function follow(visit: Visit, paying: Promise<GatewayError | undefined>): Promise<void> {
-    const error = await paying.catch((cause: unknown) => {
+  function follow(visit: Visit, paying: Promise<GatewayError | undefined>): void {
+    const conclude = (error: GatewayError | undefined): void => {
+      if (error !== undefined) answer(visit, () => refuse(visit, error));
+    };
+    paying.then(conclude, (cause: unknown) => {
       // The ledger rejects (LedgerFault): nothing was served, and what was claimed is decided by its lease. Or a signature could not
       // be checked: the same payment may be sent again.
       parts.onFault(cause);
-      return new GatewayError("ledger_unavailable", { cause, retryAfterSeconds: 2 });
+      conclude(new GatewayError("ledger_unavailable", { cause, retryAfterSeconds: 2 }));
     });
-    if (error !== undefined) answer(visit, () => refuse(visit, error));
   }
 
   /** What this very request costs; the flat price if it cannot be read. */
