@@ -145,16 +145,17 @@ export function createPaywall(parts: PaywallParts): Paywall {
     }
   }
 
-  /** With the others of this turn. A middleware before us may fail while an answer of our own leaves. */
+  /** With the others of this turn, whom nothing that fails here may keep: a middleware before us may, while an answer of our own leaves. */
   function answer(visit: Visit, write: () => void, after?: () => void): void {
-    together(() => {
+    const guarded = (step: () => void) => (): void => {
       try {
-        write();
+        step();
       } catch (error) {
         parts.onFault(error);
         visit.res.destroy();
       }
-    }, after);
+    };
+    together(guarded(write), after && guarded(after));
   }
 
   /** Answers what is left to be answered. */
