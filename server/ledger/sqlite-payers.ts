@@ -106,10 +106,25 @@ function toPayer([account, available, known, hasLapsed]: AccountColumns, key: Pa
   };
 }
 
-function toPayingKey(columns: KeyColumns): PayingKey {
-  const [id, label, permissions, models, providers, spendLimit, limitReset, rpm, concurrency] = columns;
-  const [, , , , , , , , , expiresAt, revokedAt, period, spent, held, running, windowStart, windowCount] =
-    columns;
+function toPayingKey([
+  id,
+  label,
+  permissions,
+  models,
+  providers,
+  spendLimit,
+  limitReset,
+  rpm,
+  concurrency,
+  expiresAt,
+  revokedAt,
+  period,
+  spent,
+  held,
+  running,
+  windowStart,
+  windowCount,
+]: KeyColumns): PayingKey {
   return {
     id,
     label,
