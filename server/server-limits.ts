@@ -1,6 +1,6 @@
 import type { IncomingMessage, Server, ServerOptions, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
-import { type ErrorCode, errorBody, GatewayError } from "./errors.ts";
+import { type ErrorCode, GatewayError } from "./errors.ts";
 import { pathOf } from "./route-table.ts";
 import { dialectOf } from "./routes.ts";
 
@@ -115,7 +115,7 @@ function answerTo(fault: NodeJS.ErrnoException, path: string | undefined): strin
     code === undefined
       ? new GatewayError("invalid_request", { message: "What was received is not a valid HTTP/1.1 request." })
       : new GatewayError(code);
-  const body = JSON.stringify(errorBody(error, dialectOf(path)));
+  const body = error.text(dialectOf(path));
   return [
     `HTTP/1.1 ${error.status} ${REASONS[error.status] ?? "Error"}`,
     `Date: ${new Date().toUTCString()}`,

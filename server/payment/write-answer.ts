@@ -1,6 +1,6 @@
 import type { ServerResponse } from "node:http";
 import { CORS_HEADERS, setCorsHeaders } from "../cors.ts";
-import { errorText, type GatewayError } from "../errors.ts";
+import type { GatewayError } from "../errors.ts";
 import type { Dialect } from "../routes.ts";
 import type { Challenge } from "./challenge.ts";
 import type { StoredResponse } from "./charge.ts";
@@ -27,7 +27,7 @@ function writeHead(res: ServerResponse, status: number, headers: string[]): void
 
 /** An error in a mount's dialect, readable from any origin and cached nowhere. */
 export function writeError(res: ServerResponse, dialect: Dialect, error: GatewayError): void {
-  const body = errorText(error, dialect);
+  const body = error.text(dialect);
   const headers = [...CORS_HEADERS];
   for (const name in error.headers) headers.push(name, error.headers[name] ?? "");
   headers.push(

@@ -1,5 +1,5 @@
 import type { ServerResponse } from "node:http";
-import { errorBody, GatewayError } from "../errors.ts";
+import { GatewayError } from "../errors.ts";
 import { createTogether } from "../together.ts";
 import type { ProxyCall } from "./proxy-call.ts";
 
@@ -93,7 +93,7 @@ export async function answerFailure(call: ProxyCall, cause: unknown): Promise<vo
   }
   const error = cause instanceof GatewayError ? cause : new GatewayError("internal_error", { cause });
   for (const [name, value] of Object.entries(error.headers)) res.setHeader(name, value);
-  await writeJson(call, error.status, JSON.stringify(errorBody(error, route.dialect)));
+  await writeJson(call, error.status, error.text(route.dialect));
 }
 
 /** With a gate in front a closed response may still be collected, so only the signal tells that nobody reads. */
