@@ -3,7 +3,7 @@ import type { MicroUsd } from "../money.ts";
 import { beginEventStream, finish, writeChunk, writeJson } from "./answer.ts";
 import { askModel } from "./ask-model.ts";
 import { readChatAnswer, type TokenUsage } from "./chat-answer.ts";
-import { type ChatEvent, mediaType, meterEvents, readChatStream } from "./chat-stream.ts";
+import { type ChatEvent, isEnd, mediaType, meterEvents, readChatStream } from "./chat-stream.ts";
 import { estimateUsage } from "./estimate-usage.ts";
 import type { ModelCatalog, OfferedModel } from "./model-catalog.ts";
 import { quoteModel } from "./pricing.ts";
@@ -89,7 +89,18 @@ async function answerStream(
   let reply = "";
   let produced = "";
   let usage: TokenUsage | undefined;
-  for await (const events of readChatStream(answer)) {
+
+  /** A short stream can be whole before its first event was settled, and the last one names the transaction. */
+  async function end(): Promise<boolean> {
+    if (reply === "") throw new GatewayError("upstream_failed");
+    if (!(await call.settle())) return false;
+    const facts = await factsOf(model, usage, prompt, produced);
+    const last = { done: true, ...facts, billing: call.billing() };
+    await finish(call, `${dataEvent(last)}data: [DONE]\n\n`);
+    return true;
+  }
+
+  await readChatStream(answer, async (events) => {
     meterEvents(call.meter, events);
     const added = events.map(textOf).join("");
     reply += added;
@@ -100,16 +111,10 @@ async function answerStream(
     }
     if (added !== "") {
       if (!call.res.headersSent) beginEventStream(call);
-      if (!(await writeChunk(call, dataEvent({ delta: added })))) return;
+      if (!(await writeChunk(call, dataEvent({ delta: added })))) return false;
     }
-    if (!events.some(({ kind }) => kind === "done")) continue;
-    if (reply === "") throw new GatewayError("upstream_failed");
-    // A short stream can be whole before its first event was settled, and the last one names the transaction.
-    if (!(await call.settle())) return;
-    const facts = await factsOf(model, usage, prompt, produced);
-    const last = { done: true, ...facts, billing: call.billing() };
-    await finish(call, `${dataEvent(last)}data: [DONE]\n\n`);
-  }
+    return events.some(isEnd) ? end() : true;
+  });
 }
 
 function textOf(event: ChatEvent): string {

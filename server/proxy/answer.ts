@@ -7,14 +7,12 @@ type Answering = Pick<ProxyCall, "res" | "signal">;
 
 const together = createTogether();
 
-/** Writes one chunk and waits while the reader is slow. False: nobody takes the answer any more, stop. */
-export async function writeChunk(call: Answering, chunk: Uint8Array | string): Promise<boolean> {
+/** Writes one chunk; a promise while the reader is slow. False: nobody takes the answer any more, stop. */
+export function writeChunk(call: Answering, chunk: Uint8Array | string): boolean | Promise<boolean> {
   const { res, signal } = call;
   if (signal.aborted) return false;
   holdUntilTurnEnds(res);
-  if (res.write(chunk)) return true;
-  await drained(call);
-  return !signal.aborted;
+  return res.write(chunk) || drained(call);
 }
 
 /** What streams write in one turn of the event loop leaves together; whatever ends the answer sends it at once. */
@@ -96,13 +94,16 @@ export async function answerFailure(call: ProxyCall, cause: unknown): Promise<vo
   await writeJson(call, error.status, error.text(route.dialect));
 }
 
-/** With a gate in front a closed response may still be collected, so only the signal tells that nobody reads. */
-function drained({ res, signal }: Answering): Promise<void> {
+/**
+ * Resolves when the reader has caught up, and tells whether there still is one. With a gate in front a closed response may still be
+ * collected, so only the signal tells that nobody reads.
+ */
+function drained({ res, signal }: Answering): Promise<boolean> {
   return new Promise((resolve) => {
     const done = (): void => {
       signal.removeEventListener("abort", done);
       res.off("drain", done);
-      resolve();
+      resolve(!signal.aborted);
     };
     signal.addEventListener("abort", done);
     res.once("drain", done);

@@ -14,12 +14,15 @@ export type ChatEvent =
 const MAX_EVENT = 1_048_576;
 
 /**
- * The events of a chat stream; those that arrived together come together. `done` comes once, for a stream that is whole: at
- * `[DONE]`, or at the end of a stream whose model said why it stopped. After it, read on: the rest is drained in silence, so
- * that the connection can be used again.
+ * Reads a chat stream and gives its events to `take`; those that arrived together come together. `take` says whether to read on, and
+ * nothing is read while it takes its time. `done` comes once, for a stream that is whole: at `[DONE]`, or at the end of a stream whose
+ * model said why it stopped. After it the rest is drained in silence, so that the connection can be used again.
  * Throws `upstream_failed` for an error frame, for anything that is no chunk, and for a stream that ends early.
  */
-export async function* readChatStream(answer: UpstreamAnswer): AsyncGenerator<readonly ChatEvent[]> {
+export async function readChatStream(
+  answer: UpstreamAnswer,
+  take: (events: readonly ChatEvent[]) => boolean | Promise<boolean>,
+): Promise<void> {
   if (mediaType(answer) !== "text/event-stream") {
     answer.discard();
     throw new GatewayError("upstream_failed");
@@ -30,13 +33,20 @@ export async function* readChatStream(answer: UpstreamAnswer): AsyncGenerator<re
   for await (const bytes of answer.body) {
     if (isDone) continue;
     const events = reader.read(decoder.decode(bytes, { stream: true }));
-    isDone = events.some(({ kind }) => kind === "done");
-    if (events.length > 0) yield events;
+    isDone = events.some(isEnd);
+    // Most take no time at all, and waiting for them would.
+    const goesOn = events.length === 0 || take(events);
+    if (goesOn !== true && !(await goesOn)) return;
     if (!isDone) reader.check();
   }
   if (isDone) return;
   if (!reader.isFinished()) throw new GatewayError("upstream_failed");
-  yield [{ kind: "done" }];
+  await take([{ kind: "done" }]);
+}
+
+/** Whether this is the last event of a whole stream. */
+export function isEnd({ kind }: ChatEvent): boolean {
+  return kind === "done";
 }
 
 /** The answer's media type, without parameters, in lower case; empty if it does not say. */

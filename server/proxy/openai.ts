@@ -3,7 +3,7 @@ import type { MicroUsd } from "../money.ts";
 import { beginEventStream, finish, writeChunk, writeJson } from "./answer.ts";
 import { askModel } from "./ask-model.ts";
 import { readChatAnswer, readUsage, type TokenUsage } from "./chat-answer.ts";
-import { type ChatEvent, mediaType, meterEvents, readChatStream } from "./chat-stream.ts";
+import { type ChatEvent, isEnd, mediaType, meterEvents, readChatStream } from "./chat-stream.ts";
 import type { ModelCatalog, OfferedModel } from "./model-catalog.ts";
 import { type ModelQuote, quoteModel } from "./pricing.ts";
 import { chatPrompt, embeddingsPrompt } from "./prompt-bound.ts";
@@ -156,23 +156,21 @@ async function answerStream(
 ): Promise<void> {
   const answer = await askModel(call, model, "chat", request);
   if (answer === undefined) return;
+  const { meter, res } = call;
   let prelude = "";
   let hasBegun = false;
-  for await (const events of readChatStream(answer)) {
-    meterEvents(call.meter, events);
-    const shown = showsUsage ? events : events.filter((event) => !isUsageOnly(event));
-    const text = prelude + shown.map((event) => written(event, model.config.name)).join("");
-    hasBegun ||= beginsAnswer(events, text);
-    if (!hasBegun) {
-      prelude = text;
-      continue;
+  await readChatStream(answer, (events) => {
+    meterEvents(meter, events);
+    let text = prelude;
+    for (const event of events) {
+      if (showsUsage || !isUsageOnly(event)) text += written(event, model.config.name);
     }
-    prelude = "";
-    if (text === "") continue;
-    if (!call.res.headersSent) beginEventStream(call);
-    if (events.some(({ kind }) => kind === "done")) await finish(call, text);
-    else if (!(await writeChunk(call, text))) return;
-  }
+    hasBegun ||= beginsAnswer(events, text);
+    prelude = hasBegun ? "" : text;
+    if (!hasBegun || text === "") return true;
+    if (!res.headersSent) beginEventStream(call);
+    return events.some(isEnd) ? finish(call, text).then(() => true) : writeChunk(call, text);
+  });
 }
 
 /** The chunk that was asked for on our own account: the caller's SDK may not expect one without choices. */
@@ -183,7 +181,7 @@ function isUsageOnly(event: ChatEvent): boolean {
 /** A stream that is whole before it said anything has failed: there is nothing to sell. */
 function beginsAnswer(events: readonly ChatEvent[], text: string): boolean {
   if (events.some((event) => event.kind === "chunk" && event.chunk.hasSubstance)) return true;
-  if (events.some(({ kind }) => kind === "done")) throw new GatewayError("upstream_failed");
+  if (events.some(isEnd)) throw new GatewayError("upstream_failed");
   return text.length > PRELUDE_MAX;
 }
 

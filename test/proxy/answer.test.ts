@@ -52,3 +52,17 @@ test("an answer that ends in the turn of its last chunk is whole, and the connec
   expect(await answer).toBe("one two");
   expect(socket?.writableCorked).toBe(0);
 });
+
+test("a chunk waits for a slow reader, and says whether it is still there", async () => {
+  const { res, answer } = await open();
+  const [staying, leaving] = [new Cancellation(), new Cancellation()];
+  const large = "x".repeat(4_000_000);
+  const first = writeChunk({ res, signal: staying }, large);
+  const second = writeChunk({ res, signal: leaving }, "more than it can take");
+  leaving.abort();
+  expect(await second).toBe(false);
+  expect(writeChunk({ res, signal: leaving }, "to nobody")).toBe(false);
+  expect(await first).toBe(true);
+  await finish({ res, signal: staying });
+  expect(await answer).toBe(`${large}more than it can take`);
+});

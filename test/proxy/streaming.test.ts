@@ -1,9 +1,9 @@
 import { once } from "node:events";
 import { type IncomingMessage, request } from "node:http";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { readChatStream } from "../../server/proxy/chat-stream.ts";
+import { type ChatEvent, readChatStream } from "../../server/proxy/chat-stream.ts";
 import { answers } from "../support/model-upstream.ts";
-import { CHAT, collect, post, type Stand, startStand } from "./stand.ts";
+import { CHAT, post, type Stand, startStand } from "./stand.ts";
 
 let stand: Stand;
 beforeEach(async () => {
@@ -190,8 +190,31 @@ it("a stream may be cut anywhere, also within a character", async () => {
     for (const byte of Buffer.from(text)) yield Uint8Array.of(byte);
   }
   const headers = { "content-type": "text/event-stream" };
-  const events = await collect(readChatStream({ status: 200, headers, body: bytes(), discard: () => {} }));
-  expect(events.flat()).toMatchObject([{ kind: "chunk", chunk: { text: "añ€𝄞" } }, { kind: "done" }]);
+  const events: ChatEvent[] = [];
+  await readChatStream({ status: 200, headers, body: bytes(), discard: () => {} }, (some) => {
+    events.push(...some);
+    return true;
+  });
+  expect(events).toMatchObject([{ kind: "chunk", chunk: { text: "añ€𝄞" } }, { kind: "done" }]);
+});
+
+it("a chat stream is read no further, and given back, once nobody takes its events", async () => {
+  let isGivenBack = false;
+  async function* bytes() {
+    try {
+      for (;;) yield Buffer.from(`data: ${JSON.stringify({ choices: [{ delta: { content: "x" } }] })}\n\n`);
+    } finally {
+      isGivenBack = true;
+    }
+  }
+  const headers = { "content-type": "text/event-stream" };
+  const answers = [true, Promise.resolve(true), Promise.resolve(false)];
+  let taken = 0;
+  await readChatStream(
+    { status: 200, headers, body: bytes(), discard: () => {} },
+    () => answers[taken++] ?? false,
+  );
+  expect([taken, isGivenBack]).toEqual([3, true]);
 });
 
 it("a chat stream keeps its comments once it has begun, and its events as they were", async () => {
