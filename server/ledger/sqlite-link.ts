@@ -63,6 +63,8 @@ export class Link {
   #waiting: { readonly calls: Call[]; readonly times: number[]; readonly pending: Pending[] } = emptyBatch();
   /** The batches at the worker, oldest first; an answered call leaves undefined. */
   readonly #underWay: (Pending | undefined)[][] = [];
+  /** Those that it has applied and not committed yet, oldest first. */
+  #uncommitted: (Pending | undefined)[][] = [];
   #scheduled = false;
   #closing = false;
   #fault: LedgerFault | undefined;
@@ -125,11 +127,20 @@ export class Link {
   }
 
   #receive(message: FromWorker): void {
-    const oldest = this.#underWay[0];
-    if (oldest === undefined) return;
-    if (message.kind === "early" || message.kind === "committed") settle(oldest, message.answers);
-    if (message.kind === "early") return;
-    if (message.kind === "failed") {
+    const [oldest = []] = this.#underWay;
+    if (message.kind === "early") {
+      settle(oldest, message.answers);
+      return;
+    }
+    if (message.kind === "applied") {
+      settle(oldest, message.answers);
+      this.#uncommitted.push(oldest);
+    } else if (message.kind === "committed") {
+      const batches = message.ends ? [...this.#uncommitted, oldest] : this.#uncommitted;
+      this.#uncommitted = [];
+      for (const [index, answers] of message.answers.entries()) settle(batches[index] ?? [], answers);
+      if (!message.ends) return;
+    } else if (message.kind === "failed") {
       const fault = new LedgerFault(`The ledger did not commit: ${message.message}`);
       // The worker carries out nothing more: the batch behind it fails as well.
       if (message.fatal) this.#die(fault);
@@ -140,14 +151,16 @@ export class Link {
   }
 
   #ended(code: number): void {
-    const idle = this.#underWay.length === 0 && this.#waiting.calls.length === 0;
+    const idle = [this.#underWay, this.#uncommitted, this.#waiting.calls].every(({ length }) => length === 0);
     if (!this.#closing || !idle) this.#die(new LedgerFault(`The ledger's worker ended with code ${code}.`));
   }
 
   #die(fault: LedgerFault): void {
     if (this.#fault !== undefined) return;
     this.#fault = fault;
-    for (const pending of [...this.#underWay.flat(), ...this.#waiting.pending]) pending?.reject(fault);
+    const pending = [...this.#uncommitted.flat(), ...this.#underWay.flat(), ...this.#waiting.pending];
+    for (const each of pending) each?.reject(fault);
+    this.#uncommitted = [];
     this.#underWay.length = 0;
     this.#waiting = emptyBatch();
     void this.#worker.terminate();

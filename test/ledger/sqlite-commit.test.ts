@@ -4,6 +4,7 @@ import type { Worker } from "node:worker_threads";
 import Database from "better-sqlite3";
 import { describe, expect, test } from "vitest";
 import { LedgerFault } from "../../server/ledger/ledger.ts";
+import { captures, customer, held, purse } from "./customers.ts";
 import { useLedgerFile } from "./ledger-file.ts";
 import { bring, claimed, LEASE_MS, request } from "./world.ts";
 
@@ -175,6 +176,65 @@ describe("what stops the process", () => {
     await rejected;
     await expect(ledger.ping()).rejects.toBeInstanceOf(LedgerFault);
     expect(file.fatal).toEqual([expect.any(LedgerFault)]);
+  });
+});
+
+describe("what nobody waits for", () => {
+  const unhurried = true;
+
+  test("is durable within milliseconds, and told then", async () => {
+    const ledger = await file.open();
+    const buyer = await customer(ledger, 1_000n);
+    const hold = await held(ledger, buyer, 100n);
+    const captured = { outcome: "captured", charged: 60n, shortfall: 0n };
+    expect(await ledger.capture(captures(hold, 60n, { unhurried }))).toEqual(captured);
+    expect(file.read("SELECT balance FROM account")).toBe(940);
+  });
+
+  test("is seen by whoever comes behind it, and each gets an answer of its own", async () => {
+    const ledger = await file.open();
+    const buyer = await customer(ledger, 100n, { concurrency: 1 });
+    const charges: Promise<{ readonly charged: bigint }>[] = [];
+    for (const cost of [10n, 20n, 30n, 40n]) {
+      // Admitted only if the one before it has ended: a key for one call at a time.
+      const hold = await held(ledger, buyer, cost);
+      charges.push(ledger.capture(captures(hold, cost, { unhurried: cost !== 30n })));
+    }
+    expect((await Promise.all(charges)).map(({ charged }) => charged)).toEqual([10n, 20n, 30n, 40n]);
+    expect(await purse(ledger, buyer.account)).toEqual({ balance: 0n, held: 0n });
+    expect(await ledger.checkAccounts()).toEqual([]);
+  });
+
+  test("is committed by a close", async () => {
+    const ledger = await file.open();
+    const buyer = await customer(ledger, 1_000n);
+    const hold = await held(ledger, buyer, 100n);
+    const charge = ledger.capture(captures(hold, 60n, { unhurried }));
+    await ledger.close();
+    expect(await charge).toMatchObject({ charged: 60n });
+    expect(file.read("SELECT balance FROM account")).toBe(940);
+    expect(file.fatal).toEqual([]);
+  });
+
+  test("is rejected when its COMMIT fails, with all that is committed with it, and stops the process", async () => {
+    const ledger = await file.open();
+    const buyer = await customer(ledger, 1_000n);
+    const [one, two] = [await held(ledger, buyer, 100n), await held(ledger, buyer, 100n)];
+    file.meddle(`CREATE TABLE child (parent INTEGER REFERENCES api_key (seq) DEFERRABLE INITIALLY DEFERRED);
+      CREATE TRIGGER fault AFTER INSERT ON journal WHEN new.kind = 'capture'
+      BEGIN INSERT INTO child VALUES (-1); END`);
+    const first = ledger.capture(captures(one, 60n, { unhurried }));
+    await nextBatch();
+    const outcomes = await Promise.allSettled([first, ledger.capture(captures(two, 60n))]);
+    const reason = expect.any(LedgerFault);
+    expect(outcomes).toEqual([
+      { status: "rejected", reason },
+      { status: "rejected", reason },
+    ]);
+    expect(file.fatal).toHaveLength(1);
+    await ledger.close();
+    file.meddle("DROP TRIGGER fault");
+    expect(await purse(await file.open(), buyer.account)).toEqual({ balance: 1_000n, held: 200n });
   });
 });
 
