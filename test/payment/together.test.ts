@@ -13,25 +13,25 @@ function recorded(most?: number) {
   return { seen, add };
 }
 
-test("answers of one turn leave at its end, in order, and what follows them runs after all", async () => {
+test("the first of a turn leaves at once, the others at its end, in order, and what follows them runs after all", async () => {
   const { seen, add } = recorded();
-  add("one");
-  add("two");
+  for (const name of ["one", "two", "three"]) add(name);
   await Promise.resolve();
-  expect(seen).toEqual([]);
+  expect(seen).toEqual(["one"]);
   await turn();
-  expect(seen).toEqual(["one", "two", "after one", "after two"]);
-  add("three");
+  expect(seen).toEqual(["one", "two", "three", "after one", "after two", "after three"]);
+  add("four");
+  expect(seen.slice(6)).toEqual(["four"]);
   await turn();
-  expect(seen.slice(4)).toEqual(["three", "after three"]);
+  expect(seen.slice(6)).toEqual(["four", "after four"]);
 });
 
 test("a full group leaves at once, and the next one at the end of the turn", async () => {
   const { seen, add } = recorded(2);
-  for (const name of ["one", "two", "three"]) add(name);
-  expect(seen).toEqual(["one", "two", "after one", "after two"]);
+  for (const name of ["one", "two", "three", "four"]) add(name);
+  expect(seen).toEqual(["one", "two", "three", "after one", "after two", "after three"]);
   await turn();
-  expect(seen.slice(4)).toEqual(["three", "after three"]);
+  expect(seen.slice(6)).toEqual(["four", "after four"]);
 });
 
 test("what becomes ready while others leave is not lost", async () => {
