@@ -7,7 +7,6 @@ import {
   type Handlers,
   isDurable,
   isRead,
-  isUrgent,
   type Method,
   type Results,
 } from "./sqlite-messages.ts";
@@ -20,23 +19,12 @@ interface Answers {
 
 type CarryOut = (call: Call, index: number, now: number) => Answer;
 
-/** What became of a batch. `open`: it is applied, and its COMMIT may wait. `lost`: what is stored is no longer known. */
-export type Outcome = "ended" | "open" | "lost";
-
-export interface BatchRunner {
-  /** Applies one batch in one transaction, which may hold earlier ones, and posts its answers. */
-  run(calls: readonly Call[], times: readonly number[]): Outcome;
-  /** Commits what is still open, if anything is. False: what is stored is no longer known. */
-  commit(): boolean;
-}
+/** Applies one batch in one transaction and posts its answers. False: what is stored is no longer known. */
+export type BatchRunner = (calls: readonly Call[], times: readonly number[]) => boolean;
 
 /**
  * A call that fails must undo itself alone. Since hardly any does, a batch runs without savepoints first (each costs as much as
  * the call): if one fails, nothing was answered yet, and the whole batch is undone and runs again, each call in a savepoint.
- *
- * Durable calls that nobody waits for stay in an open transaction, so that what comes behind them does not wait for their fsync: the
- * next COMMIT is theirs, too. Everybody on this connection sees them at once; other processes wait for the COMMIT, or do not see
- * them yet.
  */
 export function createBatchRunner(db: Database.Database, post: (message: FromWorker) => void): BatchRunner {
   const handlers = createHandlers(db);
@@ -44,74 +32,45 @@ export function createBatchRunner(db: Database.Database, post: (message: FromWor
   const beginRead = db.prepare("BEGIN");
   const commit = db.prepare("COMMIT");
   const undoAll = db.prepare("ROLLBACK");
-  const mark = db.prepare("SAVEPOINT batch");
-  const keep = db.prepare("RELEASE batch");
-  const undo = db.prepare("ROLLBACK TO batch");
   const setSynchronous = createSynchronous(db);
   const alone = createSavepoints(db, handlers);
   const together: CarryOut = (call, index, now) => [index, "value", run(handlers, call, now)];
-  /** The answers of batches that are applied and not committed: one list for each batch. */
-  let uncommitted: (readonly Answer[])[] = [];
 
-  /** In a transaction of its own, or in the one that is open. Throws if nothing of the batch can be kept. */
+  /** Throws, outside a transaction or in one that must be undone, if nothing of the batch can be kept. */
   function apply(calls: readonly Call[], times: readonly number[]): Answers {
-    const joins = db.inTransaction;
     // A long read (a check of every account, by the CLI) must keep no other process from writing.
-    const start = joins ? mark : calls.every(isRead) ? beginRead : begin;
+    const start = calls.every(isRead) ? beginRead : begin;
     start.run();
-    let answers: Answers;
     try {
-      answers = answerAll(calls, times, together);
+      return answerAll(calls, times, together);
     } catch (error) {
-      // Without a transaction SQLite has rolled back everything (full disk, I/O error), not this call alone.
+      // Without a transaction SQLite has rolled back the whole batch (full disk, I/O error), not this call alone.
       if (!db.inTransaction) throw error;
-      (joins ? undo : undoAll).run();
-      if (!joins) start.run();
-      answers = answerAll(calls, times, alone);
     }
-    if (joins) keep.run();
-    return answers;
+    undoAll.run();
+    start.run();
+    return answerAll(calls, times, alone);
   }
 
-  function commitAll(ends: boolean): boolean {
+  return (calls, times) => {
+    let answers: Answers;
+    try {
+      setSynchronous(calls.some(isDurable));
+      answers = apply(calls, times);
+    } catch (error) {
+      if (db.inTransaction) undoAll.run();
+      post({ kind: "failed", message: describe(error), fatal: false });
+      return true;
+    }
+    if (answers.early.length > 0) post({ kind: "early", answers: answers.early });
     try {
       commit.run();
     } catch (error) {
       post({ kind: "failed", message: describe(error), fatal: true });
       return false;
     }
-    post({ kind: "committed", answers: uncommitted, ends });
-    uncommitted = [];
+    post({ kind: "committed", answers: answers.late });
     return true;
-  }
-
-  function runBatch(calls: readonly Call[], times: readonly number[]): Outcome {
-    let answers: Answers;
-    try {
-      if (!db.inTransaction) setSynchronous(calls.some(isDurable));
-      answers = apply(calls, times);
-    } catch (error) {
-      // Earlier batches were answered in part, and may be gone with the transaction.
-      const fatal = uncommitted.length > 0;
-      if (!fatal && db.inTransaction) undoAll.run();
-      post({ kind: "failed", message: describe(error), fatal });
-      return fatal ? "lost" : "ended";
-    }
-    const waits = uncommitted.length > 0 || answers.late.length > 0;
-    uncommitted.push(answers.late);
-    if (waits && !calls.some(isUrgent)) {
-      post({ kind: "applied", answers: answers.early });
-      return "open";
-    }
-    if (answers.early.length > 0) post({ kind: "early", answers: answers.early });
-    return commitAll(true) ? "ended" : "lost";
-  }
-
-  return {
-    run: (calls, times) =>
-      // What is open belongs to writers: a read, which may be long, does not keep it from them.
-      uncommitted.length > 0 && calls.every(isRead) && !commitAll(false) ? "lost" : runBatch(calls, times),
-    commit: () => uncommitted.length === 0 || commitAll(false),
   };
 }
 

@@ -1,14 +1,15 @@
 import type { Worker } from "node:worker_threads";
 import { startThread } from "../thread.ts";
 import { LedgerFault } from "./ledger.ts";
-import type {
-  Answer,
-  Call,
-  FromWorker,
-  Method,
-  Results,
-  ToWorker,
-  WorkerOptions,
+import {
+  type Answer,
+  type Call,
+  type FromWorker,
+  isUnhurried,
+  type Method,
+  type Results,
+  type ToWorker,
+  type WorkerOptions,
 } from "./sqlite-messages.ts";
 
 export interface LinkOptions extends WorkerOptions {
@@ -50,21 +51,34 @@ interface Pending {
 
 /** One that the worker commits, and one that it finds when it is done. */
 const MAX_UNDER_WAY = 2;
+/** What nobody waits for goes after so many ms at the latest. */
+const UNHURRIED_MS = 2;
+
+interface Batch {
+  readonly calls: Call[];
+  readonly times: number[];
+  readonly pending: Pending[];
+  /** Has a call that does not wait for company. */
+  goes: boolean;
+}
 
 /**
  * The way to the worker. Group commit: calls of one tick, and those that arrive while enough batches are under way, travel
  * in one message and are committed together. The worker answers batches in the order in which they were sent.
+ *
+ * A call that nobody waits for goes with the next that somebody does, before it: so it is known to whoever comes behind it, and its
+ * fsync comes after they were answered.
  */
 export class Link {
   readonly #worker: Worker;
   readonly #exited: Promise<number>;
   readonly #clock: (() => number) | undefined;
   readonly #onFatal: (error: Error) => void;
-  #waiting: { readonly calls: Call[]; readonly times: number[]; readonly pending: Pending[] } = emptyBatch();
+  #waiting = emptyBatch();
+  /** For what waits alone. */
+  #goesSoon: NodeJS.Timeout | undefined;
   /** The batches at the worker, oldest first; an answered call leaves undefined. */
   readonly #underWay: (Pending | undefined)[][] = [];
-  /** Those that it has applied and not committed yet, oldest first. */
-  #uncommitted: (Pending | undefined)[][] = [];
   #scheduled = false;
   #closing = false;
   #fault: LedgerFault | undefined;
@@ -90,7 +104,8 @@ export class Link {
       this.#waiting.calls.push(call);
       this.#waiting.pending.push({ resolve, reject });
       if (this.#clock !== undefined) this.#waiting.times.push(this.#clock());
-      this.#schedule();
+      if (isUnhurried(call)) this.#goesSoon ??= setTimeout(() => this.#go(), UNHURRIED_MS);
+      else this.#go();
     });
   }
 
@@ -99,6 +114,11 @@ export class Link {
     this.#closing = true;
     this.#schedule();
     await this.#exited;
+  }
+
+  #go(): void {
+    this.#waiting.goes = true;
+    this.#schedule();
   }
 
   #schedule(): void {
@@ -115,6 +135,8 @@ export class Link {
     const { calls, times, pending } = this.#waiting;
     if (calls.length > 0) {
       this.#waiting = emptyBatch();
+      clearTimeout(this.#goesSoon);
+      this.#goesSoon = undefined;
       this.#underWay.push(pending);
       this.#send({ kind: "batch", calls, times });
     } else if (this.#closing && this.#underWay.length === 0) {
@@ -127,42 +149,32 @@ export class Link {
   }
 
   #receive(message: FromWorker): void {
-    const [oldest = []] = this.#underWay;
-    if (message.kind === "early") {
-      settle(oldest, message.answers);
-      return;
-    }
-    if (message.kind === "applied") {
-      settle(oldest, message.answers);
-      this.#uncommitted.push(oldest);
-    } else if (message.kind === "committed") {
-      const batches = message.ends ? [...this.#uncommitted, oldest] : this.#uncommitted;
-      this.#uncommitted = [];
-      for (const [index, answers] of message.answers.entries()) settle(batches[index] ?? [], answers);
-      if (!message.ends) return;
-    } else if (message.kind === "failed") {
+    const oldest = this.#underWay[0];
+    if (oldest === undefined) return;
+    if (message.kind === "early" || message.kind === "committed") settle(oldest, message.answers);
+    if (message.kind === "early") return;
+    if (message.kind === "failed") {
       const fault = new LedgerFault(`The ledger did not commit: ${message.message}`);
       // The worker carries out nothing more: the batch behind it fails as well.
       if (message.fatal) this.#die(fault);
       else for (const pending of oldest) pending?.reject(fault);
     }
     this.#underWay.shift();
-    if (this.#waiting.calls.length > 0 || this.#closing) this.#schedule();
+    if (this.#waiting.goes || this.#closing) this.#schedule();
   }
 
   #ended(code: number): void {
-    const idle = [this.#underWay, this.#uncommitted, this.#waiting.calls].every(({ length }) => length === 0);
+    const idle = this.#underWay.length === 0 && this.#waiting.calls.length === 0;
     if (!this.#closing || !idle) this.#die(new LedgerFault(`The ledger's worker ended with code ${code}.`));
   }
 
   #die(fault: LedgerFault): void {
     if (this.#fault !== undefined) return;
     this.#fault = fault;
-    const pending = [...this.#uncommitted.flat(), ...this.#underWay.flat(), ...this.#waiting.pending];
-    for (const each of pending) each?.reject(fault);
-    this.#uncommitted = [];
+    for (const pending of [...this.#underWay.flat(), ...this.#waiting.pending]) pending?.reject(fault);
     this.#underWay.length = 0;
     this.#waiting = emptyBatch();
+    clearTimeout(this.#goesSoon);
     void this.#worker.terminate();
     this.#onFatal(fault);
   }
@@ -177,6 +189,6 @@ function settle(batch: (Pending | undefined)[], answers: readonly Answer[]): voi
   }
 }
 
-function emptyBatch() {
-  return { calls: [], times: [], pending: [] };
+function emptyBatch(): Batch {
+  return { calls: [], times: [], pending: [], goes: false };
 }

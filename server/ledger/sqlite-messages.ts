@@ -27,17 +27,14 @@ export type Answer =
   | readonly [index: number, outcome: "fault", message: string];
 
 /**
- * What the worker says. `opened` or `refused` comes first, once. A batch is answered by at most one `early` (before COMMIT: the calls
- * that are not durable), and then by `committed` or `failed`; or, when nobody waits for its durable calls, by `applied`, and their
- * answers come with a later `committed`.
+ * What the worker says. `opened` or `refused` comes first, once. A batch is answered by at most one `early` (before
+ * COMMIT: the calls that are not durable) and then by one `committed` (the durable ones) or `failed`.
  */
 export type FromWorker =
   | { readonly kind: "opened" }
   | { readonly kind: "refused"; readonly message: string }
   | { readonly kind: "early"; readonly answers: readonly Answer[] }
-  | { readonly kind: "applied"; readonly answers: readonly Answer[] }
-  /** The durable calls of every batch since the last COMMIT, the oldest first. `ends`: the last is the batch under way. */
-  | { readonly kind: "committed"; readonly answers: readonly (readonly Answer[])[]; readonly ends: boolean }
+  | { readonly kind: "committed"; readonly answers: readonly Answer[] }
   /** Every call of the batch without an answer fails. `fatal`: what is stored is no longer known. */
   | { readonly kind: "failed"; readonly message: string; readonly fatal: boolean };
 
@@ -108,10 +105,9 @@ export function isDurable(call: Call): boolean {
   return call.method === "release" ? call.args[2].watched : DURABLE.has(call.method);
 }
 
-/** True if somebody waits for a durable call; others are committed with what comes in the next milliseconds. */
-export function isUrgent(call: Call): boolean {
-  if (call.method === "capture") return !call.args[0].unhurried;
-  return call.method !== "deliver" && isDurable(call);
+/** True if nobody waits for this call: it goes with what comes in the next milliseconds, and makes nobody wait for an fsync. */
+export function isUnhurried(call: Call): boolean {
+  return call.method === "deliver" || (call.method === "capture" && call.args[0].unhurried);
 }
 
 /** True if this call changes nothing. */

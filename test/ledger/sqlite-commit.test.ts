@@ -2,9 +2,9 @@ import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import type { Worker } from "node:worker_threads";
 import Database from "better-sqlite3";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { LedgerFault } from "../../server/ledger/ledger.ts";
-import { captures, customer, held, purse } from "./customers.ts";
+import { asks, captures, customer, held, purse, spend } from "./customers.ts";
 import { useLedgerFile } from "./ledger-file.ts";
 import { bring, claimed, LEASE_MS, request } from "./world.ts";
 
@@ -182,6 +182,64 @@ describe("what stops the process", () => {
 describe("what nobody waits for", () => {
   const unhurried = true;
 
+  /** Nothing goes because its time has come. */
+  function stopTime(): void {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    onTestFinished(() => void vi.useRealTimers());
+  }
+
+  test("goes with what comes behind it, before it, in one transaction", async () => {
+    stopTime();
+    const ledger = await file.open();
+    const buyer = await customer(ledger, 1_000n, { concurrency: 1 });
+    const [one, two] = [request(), request()];
+    const fence = await bring(ledger, one, "settled");
+    const hold = await held(ledger, buyer, 100n);
+    await ledger.ping();
+    const before = countCommits();
+    const charge = ledger.capture(captures(hold, 60n, { unhurried }));
+    const delivery = ledger.deliver(one.id, fence, undefined, undefined);
+    await nextBatch();
+    await nextBatch();
+    expect(countCommits()).toBe(before);
+    // Admitted only if the call before it has ended: a key for one call at a time, and 940 are left.
+    expect(await ledger.hold(asks(buyer, 940n))).toMatchObject({ outcome: "held" });
+    expect(await charge).toMatchObject({ charged: 60n });
+    expect(await delivery).toBe("ok");
+    expect(countCommits()).toBe(before + 1);
+    expect(await claimed(ledger, two)).toBe(1);
+    expect(await ledger.payment(one.id)).toMatchObject({ state: "delivered" });
+  });
+
+  test("goes alone when nothing comes, also when it came while enough was under way", async () => {
+    stopTime();
+    const ledger = await file.open();
+    const buyer = await customer(ledger, 1_000n);
+    const [first, second] = [await held(ledger, buyer, 100n), await held(ledger, buyer, 100n)];
+    const charge = ledger.capture(captures(first, 60n, { unhurried }));
+    await nextBatch();
+    vi.advanceTimersByTime(2);
+    expect(await charge).toMatchObject({ charged: 60n });
+    expect(file.read("SELECT balance FROM account")).toBe(940);
+    const pings = [ledger.ping()];
+    await nextBatch();
+    pings.push(ledger.ping());
+    await nextBatch();
+    const later = ledger.capture(captures(second, 40n, { unhurried }));
+    vi.advanceTimersByTime(2);
+    await Promise.all(pings);
+    expect(await later).toMatchObject({ charged: 40n });
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test("is told apart from what somebody waits for, which goes at once", async () => {
+    stopTime();
+    const ledger = await file.open();
+    const buyer = await customer(ledger, 1_000n);
+    await spend(ledger, buyer, 60n);
+    expect(file.read("SELECT balance FROM account")).toBe(940);
+  });
+
   test("is durable within milliseconds, and told then", async () => {
     const ledger = await file.open();
     const buyer = await customer(ledger, 1_000n);
@@ -191,21 +249,24 @@ describe("what nobody waits for", () => {
     expect(file.read("SELECT balance FROM account")).toBe(940);
   });
 
-  test("is seen by whoever comes behind it, and each gets an answer of its own", async () => {
+  test("makes nobody wait for its fsync: who comes behind it is answered before COMMIT", async () => {
     const ledger = await file.open();
-    const buyer = await customer(ledger, 100n, { concurrency: 1 });
-    const charges: Promise<{ readonly charged: bigint }>[] = [];
-    for (const cost of [10n, 20n, 30n, 40n]) {
-      // Admitted only if the one before it has ended: a key for one call at a time.
-      const hold = await held(ledger, buyer, cost);
-      charges.push(ledger.capture(captures(hold, cost, { unhurried: cost !== 30n })));
-    }
-    expect((await Promise.all(charges)).map(({ charged }) => charged)).toEqual([10n, 20n, 30n, 40n]);
-    expect(await purse(ledger, buyer.account)).toEqual({ balance: 0n, held: 0n });
-    expect(await ledger.checkAccounts()).toEqual([]);
+    const buyer = await customer(ledger, 1_000n);
+    const hold = await held(ledger, buyer, 100n);
+    failCommits();
+    const charge = ledger.capture(captures(hold, 60n, { unhurried }));
+    const next = ledger.hold(asks(buyer, 10n));
+    expect(await Promise.allSettled([charge, next])).toMatchObject([
+      { status: "rejected", reason: expect.any(LedgerFault) },
+      { status: "fulfilled" },
+    ]);
+    expect(file.fatal).toHaveLength(1);
+    await ledger.close();
+    file.meddle("DROP TRIGGER fault");
+    expect(await purse(await file.open(), buyer.account)).toEqual({ balance: 1_000n, held: 100n });
   });
 
-  test("is committed by a close", async () => {
+  test("is carried out by a close", async () => {
     const ledger = await file.open();
     const buyer = await customer(ledger, 1_000n);
     const hold = await held(ledger, buyer, 100n);
@@ -216,27 +277,27 @@ describe("what nobody waits for", () => {
     expect(file.fatal).toEqual([]);
   });
 
-  test("is rejected when its COMMIT fails, with all that is committed with it, and stops the process", async () => {
+  test("is rejected when the worker ends before it went", async () => {
+    stopTime();
+    const started = once(process, "worker");
     const ledger = await file.open();
+    const [worker]: Worker[] = await started;
     const buyer = await customer(ledger, 1_000n);
-    const [one, two] = [await held(ledger, buyer, 100n), await held(ledger, buyer, 100n)];
-    file.meddle(`CREATE TABLE child (parent INTEGER REFERENCES api_key (seq) DEFERRABLE INITIALLY DEFERRED);
-      CREATE TRIGGER fault AFTER INSERT ON journal WHEN new.kind = 'capture'
-      BEGIN INSERT INTO child VALUES (-1); END`);
-    const first = ledger.capture(captures(one, 60n, { unhurried }));
-    await nextBatch();
-    const outcomes = await Promise.allSettled([first, ledger.capture(captures(two, 60n))]);
-    const reason = expect.any(LedgerFault);
-    expect(outcomes).toEqual([
-      { status: "rejected", reason },
-      { status: "rejected", reason },
-    ]);
-    expect(file.fatal).toHaveLength(1);
-    await ledger.close();
-    file.meddle("DROP TRIGGER fault");
-    expect(await purse(await file.open(), buyer.account)).toEqual({ balance: 1_000n, held: 200n });
+    const hold = await held(ledger, buyer, 100n);
+    const charge = ledger.capture(captures(hold, 60n, { unhurried }));
+    const rejected = expect(charge).rejects.toBeInstanceOf(LedgerFault);
+    await worker?.terminate();
+    await rejected;
+    expect(file.fatal).toEqual([expect.any(LedgerFault)]);
   });
 });
+
+/** A deferred constraint is checked by COMMIT: whatever charges a call fails it. */
+function failCommits(): void {
+  file.meddle(`CREATE TABLE child (parent INTEGER REFERENCES api_key (seq) DEFERRABLE INITIALLY DEFERRED);
+    CREATE TRIGGER fault AFTER INSERT ON journal WHEN new.kind = 'capture'
+    BEGIN INSERT INTO child VALUES (-1); END`);
+}
 
 /** What has been asked for so far is on its way; what follows travels in another batch. */
 async function nextBatch(): Promise<void> {
