@@ -107,7 +107,7 @@ export function isDurable(call: Call): boolean {
 
 /** True if nobody waits for this call: it goes with what comes in the next milliseconds, and makes nobody wait for an fsync. */
 export function isUnhurried(call: Call): boolean {
-  return call.method === "deliver" || (call.method === "capture" && call.args[0].unhurried);
+  return call.method === "capture" && call.args[0].unhurried;
 }
 
 /** True if this call changes nothing. */
