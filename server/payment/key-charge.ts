@@ -210,8 +210,14 @@ class KeyCharge implements Charge {
     if (response !== undefined && this.#call.answerKey !== undefined) return;
     const { id, account, keyId } = hold;
     // It has ended: this takes nothing, and says what was taken.
-    const nothing = { cost: 0n, keep: undefined, lowBalance: undefined, idempotency: undefined };
-    const { charged } = await ledger.capture({ id, account, keyId, usage, ...nothing, unhurried: true });
+    const nothing = {
+      cost: 0n,
+      keep: undefined,
+      lowBalance: undefined,
+      idempotency: undefined,
+      unhurried: true,
+    };
+    const { charged } = await ledger.capture({ id, account, keyId, usage, ...nothing });
     if (charged > 0n) await ledger.creditAccount(account, charged, `refund:${id}`);
   }
 
