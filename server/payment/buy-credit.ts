@@ -4,7 +4,7 @@ import { creditedAccount, type PaymentRecord } from "../ledger/ledger.ts";
 import type { MicroUsd } from "../money.ts";
 import type { Route } from "../routes.ts";
 import type { ArrivedPayment } from "./arrived-payment.ts";
-import type { Opening } from "./open-payment.ts";
+import type { Opening } from "./opening.ts";
 import { openingOf, readPayment, refuseUnsellable, type WalletParts } from "./pay-by-wallet.ts";
 import { readBody } from "./read-body.ts";
 import { resourcePath } from "./resource-path.ts";

@@ -11,7 +11,7 @@ import { buyCredit, type CreditDesk, type CreditParts } from "./buy-credit.ts";
 import type { Challenges } from "./challenge.ts";
 import { createDeliveries } from "./deliver.ts";
 import type { GateOptions } from "./gate.ts";
-import type { OpenPaymentParts } from "./open-payment.ts";
+import type { OpenPaymentParts } from "./opening.ts";
 import { type KeyParts, payByKey } from "./pay-by-key.ts";
 import { payByWallet, type WalletParts } from "./pay-by-wallet.ts";
 import { createPricedRoutes } from "./priced-route.ts";

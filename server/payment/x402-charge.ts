@@ -1,58 +1,12 @@
 import { setTimeout } from "node:timers/promises";
-import type { FacilitatorRequest } from "../../facilitator-client/types.ts";
-import { GatewayError } from "../errors.ts";
 import type { UsageFacts } from "../ledger/call-ledger.ts";
-import type { Ledger } from "../ledger/ledger.ts";
 import type { KeepResponse } from "../ledger/sealed-response.ts";
 import type { MicroUsd } from "../money.ts";
 import type { Capture, Charge, ChargeReceipt, Release, SettleResult, StoredResponse } from "./charge.ts";
-import type { Settler } from "./facilitators.ts";
 import { tryLastStep } from "./last-step.ts";
-import type { LeaseKeeper } from "./leases.ts";
-import type { Proof, ProvenPayment } from "./proof.ts";
 import { sealResponse } from "./response-store.ts";
-
-export interface X402ChargeParts {
-  readonly ledger: Ledger;
-  readonly leases: LeaseKeeper;
-  readonly leaseMs: number;
-  readonly strikeMs: number;
-  readonly storeTtlMs: number;
-  readonly proof: Proof;
-  /** The settlement of this payment is unknown: ask the chain soon. */
-  readonly onUnknown: (id: string) => void;
-  /** Something failed that the caller must not see but the operator must. */
-  readonly onFault: (error: unknown, paymentId: string) => void;
-  /** The amount went onto the payer's wallet account. */
-  readonly onCredited: (amount: MicroUsd) => void;
-  /** A payment reached a state, for metrics and the log. */
-  readonly onState: (state: "settled" | "delivered" | "credited" | "released" | "unknown" | "parked") => void;
-}
-
-/** One claimed payment, as its charge needs it. */
-export interface X402Payment extends ProvenPayment {
-  readonly id: string;
-  readonly amount: MicroUsd;
-  readonly fence: number;
-  readonly request: FacilitatorRequest;
-  /** The one that verified it settles it. Undefined if it is settled already. */
-  readonly facilitator: Settler | undefined;
-  readonly settleBy: number;
-  readonly upfront: boolean;
-  /** Keys that may open the stored response; none: keep none (protocol v1). */
-  readonly responseKeys: () => readonly Buffer[];
-  /** Set when the payment was settled earlier and is only to be served. */
-  readonly settledAs: string | undefined;
-  /** What is recorded of the call when it is delivered. */
-  readonly usage: () => Promise<UsageFacts>;
-  /**
-   * Called once, when the charge is over, unless the step that ended it has recorded the usage: what the payer bears for this
-   * call, or why it bears nothing.
-   */
-  readonly onEnd: (charged: MicroUsd, notCharged: string | undefined) => void;
-  /** The facilitator refused to settle it. */
-  readonly onRefused: () => void;
-}
+import type { X402ChargeParts, X402Payment } from "./x402-payment.ts";
+import { failed, X402Settlement } from "./x402-settlement.ts";
 
 /** The charge of a payment by wallet, which may also end with its amount on an account. */
 export interface WalletCharge extends Charge {
@@ -81,12 +35,9 @@ class X402Charge implements WalletCharge {
   readonly upfront: boolean;
   readonly #parts: X402ChargeParts;
   readonly #payment: X402Payment;
-  #settlement: Promise<SettleResult> | undefined;
-  #transaction: string | undefined;
+  readonly #settlement: X402Settlement;
+  #settled: Promise<SettleResult> | undefined;
   #ended = false;
-  #sent = false;
-  /** The answer is stored with the settlement. */
-  #kept = false;
 
   constructor(parts: X402ChargeParts, payment: X402Payment) {
     this.#parts = parts;
@@ -95,10 +46,8 @@ class X402Charge implements WalletCharge {
     this.settleBy = payment.settleBy;
     this.upfront = payment.upfront;
     parts.leases.hold(payment.id, payment.fence);
-    if (payment.settledAs !== undefined) {
-      this.#transaction = payment.settledAs;
-      this.#settlement = this.#settled(payment.settledAs);
-    }
+    this.#settlement = new X402Settlement(parts, payment);
+    if (payment.settledAs !== undefined) this.#settled = this.#settlement.settled(payment.settledAs);
   }
 
   costOf(): MicroUsd {
@@ -110,20 +59,20 @@ class X402Charge implements WalletCharge {
   }
 
   get settling(): boolean {
-    return this.#settlement !== undefined;
+    return this.#settled !== undefined;
   }
 
   get receipt(): ChargeReceipt {
-    return { payer: this.#payment.payer, transaction: this.#transaction };
+    return { payer: this.#payment.payer, transaction: this.#settlement.transaction };
   }
 
   settle(isGone: () => boolean, whole?: StoredResponse | undefined): Promise<SettleResult> {
     // A charge that was released is over, whatever a timer still asks of it.
-    if (this.#ended && this.#settlement === undefined) {
+    if (this.#ended && this.#settled === undefined) {
       return Promise.resolve(failed("payment_in_progress", 1));
     }
-    this.#settlement ??= this.#settleAndLetGo(isGone, whole);
-    return this.#settlement;
+    this.#settled ??= this.#settleAndLetGo(isGone, whole);
+    return this.#settled;
   }
 
   orphan(): void {
@@ -137,7 +86,7 @@ class X402Charge implements WalletCharge {
     const step = await this.#end();
     if (step !== "settled") return step === "over";
     const { id, fence } = this.#payment;
-    const keep = this.#kept ? undefined : this.#seal(capture.response);
+    const keep = this.#settlement.kept ? undefined : this.#seal(capture.response);
     const { ledger, leases, onState } = this.#parts;
     if (capture.delivered) {
       if (await this.#deliver(keep)) leases.drop(id, fence);
@@ -225,14 +174,14 @@ class X402Charge implements WalletCharge {
   async #end(): Promise<"open" | "settled" | "over"> {
     if (this.#ended) return "over";
     this.#ended = true;
-    const settlement = this.#settlement === undefined ? undefined : await this.#settlement;
-    if (settlement === undefined) return "open";
-    return settlement.outcome === "settled" ? "settled" : "over";
+    const result = this.#settled === undefined ? undefined : await this.#settled;
+    if (result === undefined) return "open";
+    return result.outcome === "settled" ? "settled" : "over";
   }
 
   /** A charge that could not be settled ends here: a lease kept alive would keep its record from the reconciler. */
   async #settleAndLetGo(isGone: () => boolean, whole: StoredResponse | undefined): Promise<SettleResult> {
-    const result = await this.#settleOnce(isGone, whole).catch((error: unknown) => this.#ledgerFault(error));
+    const result = await this.#settlement.settle(isGone, () => this.#seal(whole));
     if (result.outcome === "failed") this.#letGo(0n, result.error.code);
     return result;
   }
@@ -241,92 +190,6 @@ class X402Charge implements WalletCharge {
   #letGo(charged: MicroUsd, notCharged: string | undefined): void {
     this.#payment.onEnd(charged, notCharged);
     this.#parts.leases.drop(this.#payment.id, this.#payment.fence);
-  }
-
-  async #settleOnce(isGone: () => boolean, whole: StoredResponse | undefined): Promise<SettleResult> {
-    const { ledger, leaseMs } = this.#parts;
-    const { id, fence, request, facilitator } = this.#payment;
-    if (facilitator === undefined) return failed("facilitator_unavailable", 2);
-    const begun = await ledger.beginSettle(id, fence, leaseMs);
-    if (begun === "lost") return failed("payment_in_progress", 1);
-    if (begun === "twin") return this.#giveWay();
-    if (isGone()) {
-      await ledger.release(id, fence, {
-        reason: "client_left",
-        watched: false,
-        strikeMs: this.#parts.strikeMs,
-      });
-      this.#parts.onState("released");
-      return failed("payment_in_progress", 1);
-    }
-    this.#sent = true;
-    const result = await facilitator.settle(request);
-    switch (result.outcome) {
-      case "ok":
-        return this.#recordSettled(result.transaction, this.#seal(whole));
-      case "refused":
-        return this.#refused(result.reason);
-      case "not_sent":
-        // An answer that we take for "not handled" is no proof: a proxy may have given it.
-        await ledger.release(id, fence, {
-          reason: result.reason,
-          watched: result.reason.startsWith("http_"),
-          strikeMs: 0,
-        });
-        this.#parts.onState("released");
-        return failed("facilitator_unavailable", 2);
-      case "unknown":
-        await ledger.unknown(id, fence, result.reason, result.transaction);
-        this.#parts.onState("unknown");
-        this.#parts.onUnknown(id);
-        return failed("settlement_unknown", 2);
-    }
-  }
-
-  /** An earlier payment for this very call may have settled: the retry of this one asks the chain and is served by it. */
-  async #giveWay(): Promise<SettleResult> {
-    const { id, fence } = this.#payment;
-    await this.#parts.ledger.release(id, fence, {
-      reason: "twin",
-      watched: false,
-      strikeMs: 0,
-    });
-    this.#parts.onState("released");
-    return failed("settlement_unknown", 2);
-  }
-
-  async #recordSettled(transaction: string, keep: KeepResponse | undefined): Promise<SettleResult> {
-    const { id, fence } = this.#payment;
-    const step = await this.#parts.ledger.settled(id, fence, transaction, keep);
-    if (step === "lost") {
-      this.#parts.onUnknown(id);
-      return failed("settlement_unknown", 2);
-    }
-    this.#transaction = transaction;
-    this.#kept = keep !== undefined;
-    this.#parts.onState("settled");
-    return this.#settled(transaction);
-  }
-
-  /** No money moved, as far as the facilitator can tell; the chain is asked again once the transaction has expired. */
-  async #refused(reason: string): Promise<SettleResult> {
-    const { id, fence } = this.#payment;
-    this.#payment.onRefused();
-    const strikeMs = this.upfront ? 0 : this.#parts.strikeMs;
-    const step = await this.#parts.ledger.release(id, fence, { reason, watched: true, strikeMs });
-    if (step === "lost") return failed("settlement_unknown", 2);
-    this.#parts.onState("released");
-    return { outcome: "failed", error: new GatewayError("payment_refused") };
-  }
-
-  async #settled(transaction: string): Promise<SettleResult> {
-    return { outcome: "settled", headers: await this.#parts.proof(this.#payment, transaction) };
-  }
-
-  /** The ledger did not answer: if anything was sent, the record is `settling` and the reconciler will decide it. */
-  #ledgerFault(error: unknown): SettleResult {
-    this.#parts.onFault(error, this.#payment.id);
-    return failed(this.#sent ? "settlement_unknown" : "ledger_unavailable", 2);
   }
 
   #seal(response: StoredResponse | undefined): KeepResponse | undefined {
@@ -343,11 +206,4 @@ class X402Charge implements WalletCharge {
   async #attempt(step: () => Promise<void>): Promise<void> {
     await tryLastStep(step, (error) => this.#parts.onFault(error, this.#payment.id));
   }
-}
-
-function failed(
-  code: "payment_in_progress" | "facilitator_unavailable" | "settlement_unknown" | "ledger_unavailable",
-  retryAfterSeconds: number,
-): SettleResult {
-  return { outcome: "failed", error: new GatewayError(code, { retryAfterSeconds }) };
 }
