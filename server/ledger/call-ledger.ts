@@ -129,8 +129,6 @@ export interface CaptureRequest {
   readonly idempotency: HoldRequest["idempotency"];
   /** Below this balance the account's low-balance alert is due. */
   readonly lowBalance: MicroUsd | undefined;
-  /** Nobody waits for it: it may take some milliseconds more, so that others do not wait for it either. Durable all the same. */
-  readonly unhurried: boolean;
 }
 
 export interface CaptureResult {

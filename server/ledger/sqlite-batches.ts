@@ -1,5 +1,6 @@
 import type Database from "better-sqlite3";
 import { createHandlers } from "./sqlite-handlers.ts";
+import type { LogSync } from "./sqlite-log-sync.ts";
 import {
   type Answer,
   type Call,
@@ -12,8 +13,9 @@ import {
 } from "./sqlite-messages.ts";
 
 interface Answers {
-  /** To calls that need not be durable: they hear of it before COMMIT. */
+  /** To calls that need not be durable: they hear of it once it is committed. */
   readonly early: Answer[];
+  /** To those that must be: they hear of it once the log is synced. */
   readonly late: Answer[];
 }
 
@@ -22,17 +24,22 @@ type CarryOut = (call: Call, index: number, now: number) => Answer;
 /** Applies one batch in one transaction and posts its answers. False: what is stored is no longer known. */
 export type BatchRunner = (calls: readonly Call[], times: readonly number[]) => boolean;
 
+export interface BatchParts {
+  readonly db: Database.Database;
+  readonly post: (message: FromWorker) => void;
+  readonly sync: LogSync;
+}
+
 /**
  * A call that fails must undo itself alone. Since hardly any does, a batch runs without savepoints first (each costs as much as
  * the call): if one fails, nothing was answered yet, and the whole batch is undone and runs again, each call in a savepoint.
  */
-export function createBatchRunner(db: Database.Database, post: (message: FromWorker) => void): BatchRunner {
+export function createBatchRunner({ db, post, sync }: BatchParts): BatchRunner {
   const handlers = createHandlers(db);
   const begin = db.prepare("BEGIN IMMEDIATE");
   const beginRead = db.prepare("BEGIN");
   const commit = db.prepare("COMMIT");
   const undoAll = db.prepare("ROLLBACK");
-  const setSynchronous = createSynchronous(db);
   const alone = createSavepoints(db, handlers);
   const together: CarryOut = (call, index, now) => [index, "value", run(handlers, call, now)];
 
@@ -55,21 +62,20 @@ export function createBatchRunner(db: Database.Database, post: (message: FromWor
   return (calls, times) => {
     let answers: Answers;
     try {
-      setSynchronous(calls.some(isDurable));
       answers = apply(calls, times);
     } catch (error) {
       if (db.inTransaction) undoAll.run();
       post({ kind: "failed", message: describe(error), fatal: false });
       return true;
     }
-    if (answers.early.length > 0) post({ kind: "early", answers: answers.early });
     try {
       commit.run();
     } catch (error) {
       post({ kind: "failed", message: describe(error), fatal: true });
       return false;
     }
-    post({ kind: "committed", answers: answers.late });
+    post({ kind: "committed", answers: answers.early });
+    if (answers.late.length > 0) sync.cover(answers.late);
     return true;
   };
 }
@@ -106,19 +112,6 @@ function createSavepoints(db: Database.Database, handlers: Handlers): CarryOut {
 /** The type parameter ties the method to its arguments and its result. */
 function run<M extends Method>(handlers: Handlers, call: Call<M>, now: number): Results[M] {
   return handlers[call.method](now, ...call.args);
-}
-
-/**
- * A batch without a durable call commits without an fsync. Nothing is weakened by that: the log is written in order, so
- * the fsync of the next durable commit covers what came before it.
- */
-function createSynchronous(db: Database.Database): (full: boolean) => void {
-  let current = true;
-  return (full) => {
-    if (full === current) return;
-    db.pragma(`synchronous = ${full ? "FULL" : "NORMAL"}`);
-    current = full;
-  };
 }
 
 function describe(error: unknown): string {

@@ -1,15 +1,14 @@
 import type { Worker } from "node:worker_threads";
 import { startThread } from "../thread.ts";
 import { LedgerFault } from "./ledger.ts";
-import {
-  type Answer,
-  type Call,
-  type FromWorker,
-  isUnhurried,
-  type Method,
-  type Results,
-  type ToWorker,
-  type WorkerOptions,
+import type {
+  Answer,
+  Call,
+  FromWorker,
+  Method,
+  Results,
+  ToWorker,
+  WorkerOptions,
 } from "./sqlite-messages.ts";
 
 export interface LinkOptions extends WorkerOptions {
@@ -49,25 +48,18 @@ interface Pending {
   reject(fault: LedgerFault): void;
 }
 
-/** One that the worker commits, and one that it finds when it is done. */
+/** One that the worker carries out, and one that it finds when it is done. */
 const MAX_UNDER_WAY = 2;
-/** What nobody waits for goes after so many ms at the latest. */
-const UNHURRIED_MS = 2;
 
 interface Batch {
   readonly calls: Call[];
   readonly times: number[];
   readonly pending: Pending[];
-  /** Has a call that does not wait for company. */
-  goes: boolean;
 }
 
 /**
  * The way to the worker. Group commit: calls of one tick, and those that arrive while enough batches are under way, travel
- * in one message and are committed together. The worker answers batches in the order in which they were sent.
- *
- * A call that nobody waits for goes with the next that somebody does, before it: so it is known to whoever comes behind it, and its
- * fsync comes after they were answered.
+ * in one message and are committed together. The worker goes on with the next while the log is synced for those that must be durable.
  */
 export class Link {
   readonly #worker: Worker;
@@ -75,10 +67,10 @@ export class Link {
   readonly #clock: (() => number) | undefined;
   readonly #onFatal: (error: Error) => void;
   #waiting = emptyBatch();
-  /** For what waits alone. */
-  #goesSoon: NodeJS.Timeout | undefined;
-  /** The batches at the worker, oldest first; an answered call leaves undefined. */
-  readonly #underWay: (Pending | undefined)[][] = [];
+  /** The batches at the worker, oldest first. */
+  readonly #underWay: Pending[][] = [];
+  /** Those that are committed and have calls that must be durable, oldest first; an answered call leaves undefined. */
+  readonly #unsynced: (Pending | undefined)[][] = [];
   #scheduled = false;
   #closing = false;
   #fault: LedgerFault | undefined;
@@ -104,8 +96,7 @@ export class Link {
       this.#waiting.calls.push(call);
       this.#waiting.pending.push({ resolve, reject });
       if (this.#clock !== undefined) this.#waiting.times.push(this.#clock());
-      if (isUnhurried(call)) this.#goesSoon ??= setTimeout(() => this.#go(), UNHURRIED_MS);
-      else this.#go();
+      this.#schedule();
     });
   }
 
@@ -114,11 +105,6 @@ export class Link {
     this.#closing = true;
     this.#schedule();
     await this.#exited;
-  }
-
-  #go(): void {
-    this.#waiting.goes = true;
-    this.#schedule();
   }
 
   #schedule(): void {
@@ -135,13 +121,15 @@ export class Link {
     const { calls, times, pending } = this.#waiting;
     if (calls.length > 0) {
       this.#waiting = emptyBatch();
-      clearTimeout(this.#goesSoon);
-      this.#goesSoon = undefined;
       this.#underWay.push(pending);
       this.#send({ kind: "batch", calls, times });
-    } else if (this.#closing && this.#underWay.length === 0) {
+    } else if (this.#closing && this.#isIdle()) {
       this.#send({ kind: "close" });
     }
+  }
+
+  #isIdle(): boolean {
+    return this.#waiting.calls.length + this.#underWay.length + this.#unsynced.length === 0;
   }
 
   #send(message: ToWorker): void {
@@ -149,32 +137,37 @@ export class Link {
   }
 
   #receive(message: FromWorker): void {
-    const oldest = this.#underWay[0];
-    if (oldest === undefined) return;
-    if (message.kind === "early" || message.kind === "committed") settle(oldest, message.answers);
-    if (message.kind === "early") return;
-    if (message.kind === "failed") {
+    if (message.kind === "synced") {
+      for (const answers of message.answers) settle(this.#unsynced.shift() ?? [], answers);
+    } else if (message.kind === "committed") {
+      const batch = this.#underWay.shift() ?? [];
+      settle(batch, message.answers);
+      if (message.answers.length < batch.length) this.#unsynced.push(batch);
+    } else if (message.kind === "failed") {
       const fault = new LedgerFault(`The ledger did not commit: ${message.message}`);
-      // The worker carries out nothing more: the batch behind it fails as well.
+      // The worker carries out nothing more: whatever waits fails as well.
       if (message.fatal) this.#die(fault);
-      else for (const pending of oldest) pending?.reject(fault);
+      else for (const pending of this.#underWay.shift() ?? []) pending.reject(fault);
     }
-    this.#underWay.shift();
-    if (this.#waiting.goes || this.#closing) this.#schedule();
+    if (this.#waiting.calls.length > 0 || this.#closing) this.#schedule();
+  }
+
+  #pending(): (Pending | undefined)[] {
+    return [...this.#unsynced.flat(), ...this.#underWay.flat(), ...this.#waiting.pending];
   }
 
   #ended(code: number): void {
-    const idle = this.#underWay.length === 0 && this.#waiting.calls.length === 0;
-    if (!this.#closing || !idle) this.#die(new LedgerFault(`The ledger's worker ended with code ${code}.`));
+    if (!this.#closing || !this.#isIdle())
+      this.#die(new LedgerFault(`The ledger's worker ended with code ${code}.`));
   }
 
   #die(fault: LedgerFault): void {
     if (this.#fault !== undefined) return;
     this.#fault = fault;
-    for (const pending of [...this.#underWay.flat(), ...this.#waiting.pending]) pending?.reject(fault);
+    for (const pending of this.#pending()) pending?.reject(fault);
+    this.#unsynced.length = 0;
     this.#underWay.length = 0;
     this.#waiting = emptyBatch();
-    clearTimeout(this.#goesSoon);
     void this.#worker.terminate();
     this.#onFatal(fault);
   }
@@ -190,5 +183,5 @@ function settle(batch: (Pending | undefined)[], answers: readonly Answer[]): voi
 }
 
 function emptyBatch(): Batch {
-  return { calls: [], times: [], pending: [], goes: false };
+  return { calls: [], times: [], pending: [] };
 }

@@ -27,15 +27,16 @@ export type Answer =
   | readonly [index: number, outcome: "fault", message: string];
 
 /**
- * What the worker says. `opened` or `refused` comes first, once. A batch is answered by at most one `early` (before
- * COMMIT: the calls that are not durable) and then by one `committed` (the durable ones) or `failed`.
+ * What the worker says. `opened` or `refused` comes first, once. A batch is answered by `committed` (the calls that need not be
+ * durable) or by `failed`, and then, if it has others, in a `synced`. Both ways batches are answered in the order in which they were sent.
  */
 export type FromWorker =
   | { readonly kind: "opened" }
   | { readonly kind: "refused"; readonly message: string }
-  | { readonly kind: "early"; readonly answers: readonly Answer[] }
   | { readonly kind: "committed"; readonly answers: readonly Answer[] }
-  /** Every call of the batch without an answer fails. `fatal`: what is stored is no longer known. */
+  /** Of one or more batches, which survive a power cut now. */
+  | { readonly kind: "synced"; readonly answers: readonly (readonly Answer[])[] }
+  /** The batch has changed nothing. `fatal`: what is stored is no longer known. */
   | { readonly kind: "failed"; readonly message: string; readonly fatal: boolean };
 
 export interface WorkerOptions {
@@ -103,11 +104,6 @@ const READS: ReadonlySet<Method> = new Set<Method>([
 /** True if the caller must not hear of this call's success before it survives a power cut. */
 export function isDurable(call: Call): boolean {
   return call.method === "release" ? call.args[2].watched : DURABLE.has(call.method);
-}
-
-/** True if nobody waits for this call: it goes with what comes in the next milliseconds, and makes nobody wait for an fsync. */
-export function isUnhurried(call: Call): boolean {
-  return call.method === "capture" && call.args[0].unhurried;
 }
 
 /** True if this call changes nothing. */

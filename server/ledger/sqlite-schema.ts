@@ -10,7 +10,7 @@ const BUSY_TIMEOUT_MS = 2_000;
 
 /**
  * Opens the ledger's database, makes it (and its directory) if there is none, and brings it to the newest schema.
- * WAL with `synchronous=FULL`: a committed transaction survives a power cut.
+ * WAL with `synchronous=NORMAL`: a commit survives a power cut once the log has been synced, which sqlite-log-sync.ts does.
  *
  * Throws Error, and leaves the file as it was, if it is not a ledger, was made by a newer version, or belongs to
  * another network: a ledger that holds faucet money must not serve mainnet.
@@ -21,7 +21,7 @@ export function openDatabase(path: string, network: string): Database.Database {
   try {
     db.transaction(() => migrate(db, path, network)).immediate();
     db.pragma("journal_mode = WAL");
-    db.pragma("synchronous = FULL");
+    db.pragma("synchronous = NORMAL");
     db.pragma("foreign_keys = ON");
     db.pragma("cache_size = -32768");
     db.pragma("journal_size_limit = 67108864");

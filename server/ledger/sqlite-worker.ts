@@ -1,6 +1,7 @@
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import type Database from "better-sqlite3";
 import { createBatchRunner } from "./sqlite-batches.ts";
+import { createLogSync } from "./sqlite-log-sync.ts";
 import type { FromWorker, ToWorker, WorkerOptions } from "./sqlite-messages.ts";
 import { openDatabase } from "./sqlite-schema.ts";
 
@@ -14,11 +15,15 @@ function serve(port: MessagePort, options: WorkerOptions): void {
     port.close();
     return;
   }
-  const runBatch = createBatchRunner(db, post);
-  port.on("message", (message: ToWorker) => {
-    if (message.kind === "batch" && runBatch(message.calls, message.times)) return;
+  const stop = (): void => {
     port.close();
+    sync.close();
     db.close();
+  };
+  const sync = createLogSync({ log: `${options.path}-wal`, post, onFailure: stop });
+  const runBatch = createBatchRunner({ db, post, sync });
+  port.on("message", (message: ToWorker) => {
+    if (message.kind === "close" || !runBatch(message.calls, message.times)) stop();
   });
   post({ kind: "opened" });
 }

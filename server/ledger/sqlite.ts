@@ -18,11 +18,11 @@ export interface SqliteLedgerOptions {
 }
 
 /**
- * Opens the embedded ledger: SQLite (WAL, `synchronous=FULL`) in a worker thread, so that no fsync blocks the event
- * loop, with group commit.
+ * Opens the embedded ledger: SQLite (WAL) in a worker thread, with group commit. What must be durable is answered after a sync of the log
+ * (sqlite-log-sync.ts), for which neither the event loop nor the worker waits.
  *
  * Rejects with Error if the file is no ledger, was made by a newer version or belongs to another network.
- * A failing change rejects alone with `LedgerFault`. A failing COMMIT or the end of the worker rejects everything
+ * A failing change rejects alone with `LedgerFault`. A failing COMMIT or sync, or the end of the worker rejects everything
  * pending and all later calls with `LedgerFault`, and calls `onFatal`.
  */
 export async function openSqliteLedger(options: SqliteLedgerOptions): Promise<Ledger> {

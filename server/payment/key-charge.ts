@@ -107,7 +107,7 @@ class KeyCharge implements Charge {
   async #captureOrUndo(capture: Capture): Promise<boolean> {
     const reading = await this.#read();
     try {
-      const shortfall = await this.#capture(this.costOf(reading.cost), reading, capture);
+      const shortfall = await this.#capture(this.costOf(reading.cost), reading, capture.response);
       if (shortfall === 0n) {
         this.#first = { reading, response: capture.response };
         this.#letGo();
@@ -126,7 +126,7 @@ class KeyCharge implements Charge {
   async #captureLate(capture: Capture): Promise<boolean> {
     const reading = await this.#read();
     const done = await this.#attempt(async () => {
-      await this.#capture(this.costOf(reading.cost), reading, capture);
+      await this.#capture(this.costOf(reading.cost), reading, capture.response);
     });
     this.#letGo();
     return done;
@@ -137,7 +137,7 @@ class KeyCharge implements Charge {
     const reading = await this.#read();
     const cost = by === "client" && worked && reading.begun ? this.costOf(reading.cost) : 0n;
     const done = await this.#attempt(async () => {
-      if (cost > 0n) await this.#capture(cost, reading, { response: undefined });
+      if (cost > 0n) await this.#capture(cost, reading, undefined);
       else await this.#release(reading, reason);
     });
     this.#letGo();
@@ -159,7 +159,7 @@ class KeyCharge implements Charge {
   async #capture(
     cost: MicroUsd,
     reading: SaleReading,
-    { response, first }: Pick<Capture, "response" | "first">,
+    response: StoredResponse | undefined,
   ): Promise<MicroUsd> {
     const { ledger, lowBalance, storeTtlMs } = this.#parts;
     const { hold } = this.#call;
@@ -178,7 +178,6 @@ class KeyCharge implements Charge {
       keep: sealed === undefined ? undefined : { ttlMs: storeTtlMs, ...sealed },
       lowBalance,
       idempotency: this.#call.idempotency,
-      unhurried: first !== true,
     });
     this.#captured = true;
     this.#kept = sealed !== undefined;
@@ -215,7 +214,6 @@ class KeyCharge implements Charge {
       keep: undefined,
       lowBalance: undefined,
       idempotency: undefined,
-      unhurried: true,
     };
     const { charged } = await ledger.capture({ id, account, keyId, usage, ...nothing });
     if (charged > 0n) await ledger.creditAccount(account, charged, `refund:${id}`);

@@ -1,5 +1,4 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import type { CaptureRequest } from "../../server/ledger/call-ledger.ts";
 import { LedgerFault } from "../../server/ledger/ledger.ts";
 import { type Customer, chat, type KeyedShop, openKeyedShop } from "./keyed-shop.ts";
 
@@ -54,21 +53,6 @@ test("a whole answer is charged before its first byte leaves", async () => {
   ledger["capture"] = capture;
   expect(answer.status).toBe(200);
   expect(order).toEqual(["charged", "head"]);
-});
-
-test("whoever waits for an answer waits for its charge to be durable; nobody waits for a stream's", async () => {
-  const customer = await shop.customer(1_000_000n);
-  const { capture } = shop.gateway.ledger;
-  const ledger: Record<string, unknown> = shop.gateway.ledger as never;
-  const unhurried: boolean[] = [];
-  ledger["capture"] = (request: CaptureRequest) => {
-    unhurried.push(request.unhurried);
-    return capture(request);
-  };
-  await (await post(customer)).text();
-  expect(await streamed(customer)).toContain("[DONE]");
-  await expect.poll(() => unhurried).toEqual([false, true]);
-  ledger["capture"] = capture;
 });
 
 test("a key for one call at a time streams one after the other: the end of one is known to the next", async () => {

@@ -134,7 +134,6 @@ export function captures(hold: Hold, cost: bigint, overrides: Partial<CaptureReq
     keep: undefined,
     lowBalance: undefined,
     idempotency: undefined,
-    unhurried: false,
     ...overrides,
   };
 }

@@ -27,8 +27,7 @@ const GATEWAY = `
     for (;;) {
       const answer = await ledger.hold(asks({ hash }, BigInt(amount)));
       if (answer.outcome !== "held") return answer.outcome;
-      const unhurried = answer.hold.id < "8";
-      const result = await ledger.capture(captures(answer.hold, BigInt(amount), { unhurried }));
+      const result = await ledger.capture(captures(answer.hold, BigInt(amount)));
       console.log("charged " + answer.hold.id + " " + result.charged);
     }
   }

@@ -263,7 +263,6 @@ describe("the ledger", () => {
         usage,
         keep: undefined,
         lowBalance: undefined,
-        unhurried: false,
         idempotency: undefined,
       };
       const [taken, freed] = [randomBytes(16).toString("hex"), randomBytes(16).toString("hex")];

@@ -126,7 +126,6 @@ async function spend(ledger: Ledger, { account, keyId, hash, customer, step }: S
     keep: undefined,
     idempotency: undefined,
     lowBalance: undefined,
-    unhurried: false,
   });
 }
 
