@@ -25,10 +25,13 @@ export function resolveUpstreams(
     if (url === undefined && !(local && isDefault) && !problems.touches(path)) {
       problems.add(path, isDefault ? "is missing (or set UPSTREAM_URL)" : "is missing");
     }
+    const apiKey = (isDefault ? env.UPSTREAM_API_KEY : undefined) ?? input?.apiKey;
     return {
       name,
       url,
-      apiKey: (isDefault ? env.UPSTREAM_API_KEY : undefined) ?? input?.apiKey,
+      apiKey,
+      // Where no key is needed any key will do. In local mode it is play money.
+      takesOwnKeys: input?.ownKeys ?? (apiKey !== undefined || local),
       headersTimeoutMs: input?.headersTimeout ?? 60_000,
       bodyTimeoutMs: input?.bodyTimeout ?? 120_000,
     };

@@ -62,6 +62,7 @@ const serviceSchema = z.strictObject({
 const upstreamSchema = z.strictObject({
   url: baseUrl().optional(),
   apiKey: z.string().min(1).optional(),
+  ownKeys: z.boolean().optional(),
   headersTimeout: duration("100ms", "1h").default(60_000),
   bodyTimeout: duration("100ms", "1h").default(120_000),
 });

@@ -12,6 +12,8 @@ export interface UpstreamConfig {
   readonly url: string | undefined;
   /** Sent as `Authorization: Bearer`; secret, from the environment only. */
   readonly apiKey: string | undefined;
+  /** Customers' own keys are sent to it, for a fee. It must check them: one that serves whoever comes would do its work for the fee. */
+  readonly takesOwnKeys: boolean;
   /** Until the response head, ms. */
   readonly headersTimeoutMs: number;
   /** Between two chunks of the body, ms. */

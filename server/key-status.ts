@@ -49,12 +49,12 @@ export async function activeKey(
 ): Promise<KeyView | GatewayError> {
   if (caller.payer?.kind !== "key") return unauthorized();
   const view = await ledger.keyBySecret(caller.payer.hash);
-  if (view === "unknown") {
-    authenticator.refused(req);
+  if (view === "unknown" || view.key.status !== "active") {
+    authenticator.refused(req, caller);
     return unauthorized();
   }
   authenticator.accepted(caller);
-  return view.key.status === "active" ? view : unauthorized();
+  return view;
 }
 
 function unauthorized(): GatewayError {

@@ -14,7 +14,7 @@ import { type MicroUsd, shareOf } from "./money.ts";
 import type { CreditDesk } from "./payment/buy-credit.ts";
 import { createHoldKeeper, type HoldKeeper } from "./payment/holds.ts";
 import type { PaywallParts } from "./payment/paywall.ts";
-import { createProviderKeyBox } from "./provider-keys.ts";
+import { createProviderKeyBox, ownKeyProviders } from "./provider-keys.ts";
 
 export type KeyedTierSettings = Pick<
   Config,
@@ -28,6 +28,7 @@ export type KeyedTierSettings = Pick<
   | "payment"
   | "topUp"
   | "topUpTokens"
+  | "upstreams"
 >;
 
 /** What keys and first-party tokens need beside the payments. */
@@ -90,6 +91,7 @@ export function openKeyedTier(settings: KeyedTierSettings, ledger: Ledger, log: 
       },
       holdLeaseMs: keys.holdLeaseMs,
       callTimeoutMs: keys.callTimeoutMs,
+      ownKeyProviders: new Set(ownKeyProviders(settings.upstreams)),
       ownKeyFee: feeOf(ownKeys.fee),
       openProviderKey: (account, provider, sealed) => box.open(account, provider, sealed),
     },

@@ -1,5 +1,5 @@
 import { createCipheriv, createDecipheriv, randomBytes } from "node:crypto";
-import type { OwnKeysConfig } from "./config.ts";
+import type { OwnKeysConfig, UpstreamConfig } from "./config.ts";
 import { GatewayError } from "./errors.ts";
 import type { SealedProviderKey } from "./ledger/account-ledger.ts";
 
@@ -15,6 +15,11 @@ export interface ProviderKeyBox {
    * Never throws.
    */
   open(account: string, provider: string, sealed: SealedProviderKey): string | undefined;
+}
+
+/** The upstreams that customers' own keys are accepted for. */
+export function ownKeyProviders(upstreams: readonly UpstreamConfig[]): readonly string[] {
+  return upstreams.filter(({ takesOwnKeys }) => takesOwnKeys).map(({ name }) => name);
 }
 
 const CIPHER = "aes-256-gcm";

@@ -30,6 +30,7 @@ const BODY_LIMIT = "64kb";
 const RPC_PATH = "/account/rpc";
 /** They may look through many records of the ledger. */
 const SEARCHES = ["/account/usage", "/account/spend", "/account/journal", "/account/topups"];
+const CHANGES = ["/account/keys", "/account/provider-keys", "/account/alerts"];
 const MOUNTS = ["/account", "/auth"];
 /** JSON and CSV only, for this origin only: nothing here may be shown as a page, framed, kept or read by another site. */
 const HEADERS = {
@@ -56,6 +57,7 @@ export function createAccountApi(parts: AccountApiParts): Router {
   const limit = createReadLimit({ wallet: wallets.of, clientAddress: parts.clientAddress });
   router.use(SEARCHES, limit.searches);
   router.use(RPC_PATH, limit.asks);
+  router.use(CHANGES, limit.changes);
   accountRoutes(router, parts, wallets.of);
   router.use(MOUNTS, () => {
     throw new GatewayError("not_found");

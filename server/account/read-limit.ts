@@ -19,17 +19,22 @@ interface ReadLimits {
 /** A minute. */
 const LIMITS: ReadLimits = { perWallet: 60, perNetwork: 300 };
 
-/** Both throw `rate_limit_exceeded`. */
+/** All throw `rate_limit_exceeded`. */
 export interface ReadLimit {
   /** For what asks a node: counted by the client's network alone. */
   readonly asks: RequestHandler;
   /** For what looks through many records of the ledger. */
   readonly searches: RequestHandler;
+  /** For what may leave something in it: counted beside the searches. */
+  readonly changes: RequestHandler;
 }
+
+const READS: ReadonlySet<string> = new Set(["GET", "HEAD"]);
 
 /** In memory: each gateway counts for itself. */
 export function createReadLimit({ wallet, clientAddress, limits = LIMITS }: ReadLimitParts): ReadLimit {
   const byWallet = new RateLimiterMemory({ points: limits.perWallet, duration: 60 });
+  const changesByWallet = new RateLimiterMemory({ points: limits.perWallet, duration: 60 });
   const byNetwork = new RateLimiterMemory({ points: limits.perNetwork, duration: 60 });
   const countNetwork = (req: Request) => take(byNetwork, networkOf(clientAddress(req)));
   return {
@@ -40,6 +45,13 @@ export function createReadLimit({ wallet, clientAddress, limits = LIMITS }: Read
     searches: async (req, _res, next) => {
       await countNetwork(req);
       await take(byWallet, wallet(req));
+      next();
+    },
+    changes: async (req, _res, next) => {
+      if (!READS.has(req.method)) {
+        await countNetwork(req);
+        await take(changesByWallet, wallet(req));
+      }
       next();
     },
   };

@@ -11,7 +11,7 @@ export interface ActionParts {
   readonly pepper: string | undefined;
   /** Undefined: there is no master key, so no provider key can be stored. */
   readonly seal: ((account: string, provider: string, secret: string) => SealedProviderKey) | undefined;
-  /** Names of the upstreams: a key for another provider would never be used. */
+  /** Upstreams that take customers' own keys: one for another would never be used. */
   readonly providers: readonly string[];
   /** Milliseconds since 1970. */
   readonly clock: () => number;

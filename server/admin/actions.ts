@@ -110,7 +110,7 @@ function providerKeyActions({ ledger, seal, providers }: ActionParts) {
       }
       if (!providers.includes(provider)) {
         throw new GatewayError("invalid_request", {
-          message: `provider: is not one of the upstreams: ${providers.join(", ")}`,
+          message: `provider: is not one that takes own keys: ${providers.join(", ") || "there is none"}`,
         });
       }
       const { secret } = parse(providerKeyInput, input);

@@ -23,7 +23,9 @@ const line = (max: number) =>
     .string()
     .min(1)
     .max(max)
-    .refine((value) => !/\p{Cc}/u.test(value), { error: "must be one line without control characters" });
+    .refine((value) => !/[\p{Cc}\p{Cs}]/u.test(value), {
+      error: "must be one line of whole characters, without control characters",
+    });
 
 const name = line(100);
 const accountId = z.string().regex(/^[A-Za-z0-9][\w.-]{0,63}$/, {

@@ -1,6 +1,6 @@
 import type { Config } from "../config.ts";
 import type { Ledger } from "../ledger/ledger.ts";
-import { createProviderKeyBox } from "../provider-keys.ts";
+import { createProviderKeyBox, ownKeyProviders } from "../provider-keys.ts";
 import { type Actions, createActions } from "./actions.ts";
 
 /** The operator's actions as this configuration allows them, on this ledger. */
@@ -12,7 +12,7 @@ export function openActions(config: Pick<Config, "keys" | "ownKeys" | "upstreams
     prefixes: keys.prefixes,
     pepper: keys.pepper,
     seal: box && ((account, provider, secret) => box.seal(account, provider, secret)),
-    providers: upstreams.map(({ name }) => name),
+    providers: ownKeyProviders(upstreams),
     clock: Date.now,
   });
 }

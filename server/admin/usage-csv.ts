@@ -58,6 +58,8 @@ function csvLine(record: UsageRecord): string {
 export function csvCell(value: unknown): string {
   if (value === null || value === undefined) return "";
   const text = String(value);
-  const safe = /^\s*[=+\-@\t\r]/.test(text) ? `'${text}` : text;
+  const begins = /^\s*[=+\-@\t\r]/.test(text) ? `'${text}` : text;
+  // A spreadsheet may begin a cell at these as well, whatever stands around it.
+  const safe = begins.replace(/[;|\t]\s*(?=[=+\-@])/g, "$&'");
   return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }

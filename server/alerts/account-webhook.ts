@@ -3,6 +3,7 @@ import { isIP } from "node:net";
 import { refuse, text } from "../config-values.ts";
 import type { AccountWebhook } from "../ledger/account-alerts.ts";
 import type { ProviderKeyBox } from "../provider-keys.ts";
+import { createNameServerResolve } from "./ask-name-server.ts";
 import { isPublicAddress } from "./public-address.ts";
 import { createWebhook, type Delivery, type WebhookOptions } from "./webhook.ts";
 
@@ -76,7 +77,9 @@ export interface AccountSenderOptions {
 
 /** A connection of its own for each event: accounts are many, and none may keep one open. */
 export function createAccountSender(options: AccountSenderOptions): SendToAccount {
-  const { isLocal, now, timeoutMs = TIMEOUT_MS, network = {} } = options;
+  const { isLocal, now, timeoutMs = TIMEOUT_MS } = options;
+  const { network = isLocal ? {} : { resolve: createNameServerResolve({ timeoutMs: timeoutMs / 3 }) } } =
+    options;
   return async ({ url, secret }, { id, body }, signal) => {
     const webhook = createWebhook({ url, secret, allowPrivate: isLocal, timeoutMs, now, ...network });
     try {

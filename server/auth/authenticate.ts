@@ -22,8 +22,8 @@ export type Authentication = Caller | GatewayError;
 export interface Authenticator {
   /** Reads the `Authorization` header. `invalid_api_key`, `invalid_token`, `jwks_unavailable`, or `too_many_failed_logins`. */
   authenticate(req: IncomingMessage): Authentication | Promise<Authentication>;
-  /** The ledger knows no such key: counts against the client's address. */
-  refused(req: IncomingMessage): void;
+  /** The ledger knows no such key, or it opens nothing any more: counts against the client's address. */
+  refused(req: IncomingMessage, caller: Caller): void;
   /** The ledger knows the key: its holder is heard also when others at the same address are not. */
   accepted(caller: Caller): void;
 }
@@ -102,7 +102,10 @@ export function createAuthenticator(parts: AuthenticatorParts): Authenticator {
       if (bearer.kind === "jwt") return authenticateJwt(req, bearer.token);
       return bad(req, INVALID_KEY);
     },
-    refused: (req) => flood.punish(parts.clientAddress(req)),
+    refused(req, { payer }) {
+      if (payer?.kind === "key") good.delete(payer.hash);
+      flood.punish(parts.clientAddress(req));
+    },
     accepted({ payer }) {
       if (payer?.kind === "key") remember(good, payer.hash);
     },

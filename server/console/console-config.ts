@@ -1,6 +1,7 @@
 import type { Config, ModelConfig } from "../config.ts";
 import { PERMISSIONS } from "../ledger/account-ledger.ts";
 import { formatUsd, type MicroUsd } from "../money.ts";
+import { ownKeyProviders } from "../provider-keys.ts";
 import type { Route } from "../routes.ts";
 
 export type ConsoleSettings = Pick<
@@ -38,10 +39,10 @@ export function consoleConfig(settings: ConsoleSettings): Readonly<Record<string
     topup: topUp === undefined ? null : topUpView(topUp),
     asset: settings.asset,
     models: settings.models.map((model) => modelView(model, flat)),
-    providers: upstreams.map(({ name }) => name),
+    providers: ownKeyProviders(upstreams),
     key_prefixes: keys.prefixes,
     permissions: PERMISSIONS,
-    provider_keys: ownKeys.masterKeys.length > 0,
+    provider_keys: ownKeys.masterKeys.length > 0 && ownKeyProviders(upstreams).length > 0,
     explorer: EXPLORERS[network],
   };
 }

@@ -25,6 +25,9 @@ export function createKeys(
   const addSecret = db.prepare<[string, string]>(
     "INSERT INTO key_secret (hash, key, valid_until) SELECT ?, seq, NULL FROM api_key WHERE id = ?",
   );
+  const dropSecrets = db.prepare<[string, number]>(
+    "DELETE FROM key_secret WHERE key = (SELECT seq FROM api_key WHERE id = ?) AND valid_until <= ?",
+  );
   const endSecrets = db.prepare<[number, string, number]>(
     `UPDATE key_secret SET valid_until = ? WHERE key = (SELECT seq FROM api_key WHERE id = ?)
        AND (valid_until IS NULL OR valid_until > ?)`,
@@ -57,6 +60,7 @@ export function createKeys(
         const row = select.get(id);
         if (row === undefined) return { outcome: "not_found" };
         if (statusOf(row, now) !== "active") return { outcome: "not_active" };
+        dropSecrets.run(id, now);
         const until = now + graceMs;
         endSecrets.run(until, id, until);
         addSecret.run(secret.hash, id);

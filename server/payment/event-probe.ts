@@ -67,12 +67,12 @@ function isReal(line: string): boolean {
   return line.trim() !== "" && !isErrorFrame(line);
 }
 
-/** `{"error": …}` is how OpenAI-compatible servers report a failure inside a 200 stream. */
+/** `{"error": …}` is how OpenAI-compatible servers report a failure inside a 200 stream. `false`, `""` and 0 say that there is none. */
 function isErrorFrame(data: string): boolean {
   if (!data.includes('"error"')) return false;
   try {
     const parsed: unknown = JSON.parse(data);
-    return typeof parsed === "object" && parsed !== null && "error" in parsed && parsed.error != null;
+    return typeof parsed === "object" && parsed !== null && "error" in parsed && Boolean(parsed.error);
   } catch {
     return false;
   }

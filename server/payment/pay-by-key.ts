@@ -2,7 +2,7 @@ import { hash, randomUUID } from "node:crypto";
 import type { Authenticator, Caller } from "../auth/authenticate.ts";
 import { GatewayError } from "../errors.ts";
 import type { Permission, SealedProviderKey } from "../ledger/account-ledger.ts";
-import type { CallLedger, Hold, HoldRange, HoldRequest } from "../ledger/call-ledger.ts";
+import type { CallLedger, Hold, HoldOutcome, HoldRange, HoldRequest } from "../ledger/call-ledger.ts";
 import type { MicroUsd } from "../money.ts";
 import type { Route } from "../routes.ts";
 import type { Deliveries } from "./deliver.ts";
@@ -27,6 +27,8 @@ export interface KeyParts {
   readonly callTimeoutMs: number;
   /** Keep answers for calls that carry an `Idempotency-Key`. */
   readonly keepResponses: boolean;
+  /** Where an account's own key is used, if it has stored one. */
+  readonly ownKeyProviders: ReadonlySet<string>;
   /** What a call on the account's own provider key costs, of what it costs otherwise. */
   readonly ownKeyFee: (metered: MicroUsd) => MicroUsd;
   /** Opens a customer's own provider key; undefined if that cannot be done here. */
@@ -84,6 +86,9 @@ const FREE: Admitted = { hold: undefined, upstreamKey: undefined };
 
 type Idempotency = HoldRequest["idempotency"];
 
+/** The key opens nothing. */
+const REFUSED: ReadonlySet<HoldOutcome["outcome"]> = new Set(["unknown", "revoked", "expired"]);
+
 async function admit(
   parts: KeyParts,
   visit: Visit,
@@ -99,13 +104,12 @@ async function admit(
     model: sale.model,
     provider: sale.provider,
     range: sale.range,
-    ownKeyRange: sale.provider === undefined ? undefined : ownKeyRange(parts, sale.range),
+    ownKeyRange: ownKeyRange(parts, sale),
     leaseMs: parts.holdLeaseMs,
     idempotency,
   });
-  if (outcome.outcome === "unknown") parts.authenticator.refused(visit.req);
-  else if (outcome.outcome !== "revoked" && outcome.outcome !== "expired")
-    parts.authenticator.accepted(caller);
+  if (REFUSED.has(outcome.outcome)) parts.authenticator.refused(visit.req, caller);
+  else parts.authenticator.accepted(caller);
   if (outcome.outcome === "replay") return replay(visit, caller, outcome.response?.sealed);
   if (outcome.outcome !== "held") return refuseHold(outcome, caller, sale);
   return open(parts, visit, outcome.hold, sale);
@@ -178,8 +182,17 @@ function replay(visit: Visit, caller: Caller, sealed: Uint8Array | undefined): G
   return "answered";
 }
 
-function ownKeyRange({ ownKeyFee }: KeyParts, { most, least }: HoldRange): HoldRange {
-  return { most: ownKeyFee(most), least: ownKeyFee(least) };
+/**
+ * The fee of the most that the call can come to, and no less: on the customer's own key the output is not clamped to what was held. Undefined:
+ * no own key is used, also none that was stored when it still was.
+ */
+function ownKeyRange(
+  { ownKeyProviders, ownKeyFee }: KeyParts,
+  { provider, range }: Sale,
+): HoldRange | undefined {
+  if (provider === undefined || !ownKeyProviders.has(provider)) return undefined;
+  const fee = ownKeyFee(range.most);
+  return { most: fee, least: fee };
 }
 
 /** A route that is neither chat nor embeddings is something the agent's permission is for: a key for chat must not reach it. */

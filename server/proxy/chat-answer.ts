@@ -51,7 +51,7 @@ export interface ChatAnswer {
 export function readChatAnswer(text: string): ChatAnswer {
   const json = parseJsonObject(text);
   const parsed = answerSchema.safeParse(json);
-  if (json === undefined || !parsed.success || parsed.data.error != null) {
+  if (json === undefined || !parsed.success || parsed.data.error) {
     throw new GatewayError("upstream_failed", { cause: parsed.error });
   }
   const { choices, usage } = parsed.data;

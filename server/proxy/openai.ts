@@ -140,7 +140,7 @@ function chatJson(text: string, meter: Meter): JsonObject {
 
 function embeddingsJson(text: string, meter: Meter): JsonObject {
   const json = parseJsonObject(text);
-  if (json === undefined || json["error"] != null || !Array.isArray(json["data"])) {
+  if (json === undefined || json["error"] || !Array.isArray(json["data"])) {
     throw new GatewayError("upstream_failed");
   }
   const usage = readUsage(json["usage"]);

@@ -290,6 +290,10 @@ describe("what somebody typed", () => {
     expect((await create(browser, { label })).status).toBe(201);
     await world.ledger.recordUsage(usageFacts({ account: browser.account, keyLabel: label }), 1n);
     expect((await browser.call("GET", "/account/usage?format=csv")).text).toContain(`"'=HYPERLINK(""https`);
+    const split = "a; =HYPERLINK(1)|-2+3";
+    await world.ledger.recordUsage(usageFacts({ account: browser.account, keyLabel: split }), 1n);
+    const { text } = await browser.call("GET", "/account/usage?format=csv");
+    expect(text).toContain(",a; '=HYPERLINK(1)|'-2+3,");
   });
 
   test("in the path or the body is refused without being repeated or failing", async () => {

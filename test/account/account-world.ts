@@ -94,6 +94,7 @@ export const SHOP_ENV = {
   FACILITATOR_URL: "https://facilitator.example.com",
   PUBLIC_URL,
   UPSTREAM_URL: "https://models.example.com/v1",
+  UPSTREAM_API_KEY: "sk-of-the-operator",
   FAREBOX_MEMO_SECRET: "test-secret-test-secret-test-secret-1",
   FAREBOX_SESSION_KEY: SESSION_KEY,
   FAREBOX_RECEIPT_KEY: RECEIPT_KEY,

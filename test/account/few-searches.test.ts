@@ -1,17 +1,24 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { withFewSearches } from "../../server/account/few-searches.ts";
 import type { Ledger } from "../../server/ledger/ledger.ts";
 import { openSqliteLedger } from "../../server/ledger/sqlite.ts";
 
+const directory = mkdtempSync(join(tmpdir(), "farebox-searches-"));
 let ledger: Ledger;
 beforeAll(async () => {
   const onFatal = (error: Error) => {
     throw error;
   };
-  ledger = await openSqliteLedger({ path: ":memory:", network: "solana:test", onFatal });
+  ledger = await openSqliteLedger({ path: join(directory, "ledger.db"), network: "solana:test", onFatal });
   await ledger.createAccount("a", "");
 });
-afterAll(() => ledger.close());
+afterAll(async () => {
+  await ledger.close();
+  rmSync(directory, { recursive: true });
+});
 
 /** The ledger, whose searches begin and then wait to be let go. */
 function slowed() {

@@ -209,7 +209,16 @@ test.each([
 test.each([
   ["/admin/accounts", { name: "x", colour: "red" }, '"colour": unknown field'],
   ["/admin/accounts", { id: "wallet:9Wz" }, "id: an id has 1 to 64 letters, digits, -, _ and ."],
-  ["/admin/accounts", { name: "a\u001b[31mb" }, "name: must be one line without control characters"],
+  [
+    "/admin/accounts",
+    { name: "a\u001b[31mb" },
+    "name: must be one line of whole characters, without control characters",
+  ],
+  [
+    "/admin/accounts",
+    { name: "a\ud800" },
+    "name: must be one line of whole characters, without control characters",
+  ],
   [
     "/admin/accounts/a/credits",
     { amount: 5, reference: "r" },

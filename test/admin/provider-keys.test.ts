@@ -46,10 +46,10 @@ test.each([
   expect(reply.text).not.toContain("planted");
 });
 
-test("a provider that is no upstream is refused: its key would never be used", async () => {
+test("a provider that takes no own keys is refused: its key would never be used", async () => {
   const reply = await world.call("PUT", `${path}/openai`, { secret: SECRET });
   expect(reply.json).toMatchObject({
-    error: { code: "invalid_request", message: "provider: is not one of the upstreams: default" },
+    error: { code: "invalid_request", message: "provider: is not one that takes own keys: default" },
   });
 });
 

@@ -68,7 +68,14 @@ test("local mode by name brings its own facilitator and RPC, whatever else is se
 test("without an upstream the familiar names stand for the built-in model", () => {
   const config = loaded(undefined);
   expect(config.upstreams).toEqual([
-    { name: "default", url: undefined, apiKey: undefined, headersTimeoutMs: 60_000, bodyTimeoutMs: 120_000 },
+    {
+      name: "default",
+      url: undefined,
+      apiKey: undefined,
+      takesOwnKeys: true,
+      headersTimeoutMs: 60_000,
+      bodyTimeoutMs: 120_000,
+    },
   ]);
   expect(config.models.map(({ name, model }) => [name, model])).toEqual([
     ["farebox/echo", "farebox/echo"],

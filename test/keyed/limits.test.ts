@@ -130,3 +130,32 @@ test("bad credentials are heard so often a minute; a good key from the same addr
   expect(statuses.at(-1)).toBe(429);
   expect((await post(good, chat("Hi"))).status).toBe(200);
 });
+
+test.each(["revoked", "expired"])(
+  "a %s key counts as a bad one, though it was good a moment before",
+  async (what) => {
+    const strict = await openKeyedShop({ yaml: "limits: { badCredentialsPerMinute: 3 }\n" });
+    const ask = async (customer: Customer) => {
+      const answer = await fetch(`${strict.url}/v1/chat/completions`, {
+        method: "POST",
+        headers: customer.headers,
+        body: chat("Hi"),
+      });
+      await answer.text();
+      return answer.status;
+    };
+    try {
+      const [good, bad] = [await strict.customer(1_000_000n), await strict.customer(1_000_000n)];
+      expect([await ask(good), await ask(bad)]).toEqual([200, 200]);
+      const { ledger } = strict.gateway;
+      if (what === "revoked") await ledger.revokeKey(bad.keyId);
+      else await ledger.changeKey(bad.keyId, { expiresAt: 1 });
+      const statuses: number[] = [];
+      for (let count = 0; count < 5; count += 1) statuses.push(await ask(bad));
+      expect(statuses).toEqual([401, 401, 401, 429, 429]);
+      expect(await ask(good)).toBe(200);
+    } finally {
+      await strict.close();
+    }
+  },
+);

@@ -59,6 +59,53 @@ test("a small balance that could not pay the model itself is enough, and caps no
   expect(shop.upstream.calls[before]?.json["max_tokens"]).toBe(1_000);
 });
 
+test("what is held is the fee of the most that the call can come to: a key's limit makes nothing cheaper", async () => {
+  // The fee of what must at least be admitted for the operator's key is below 100, that of the most above 200.
+  const limited = await shop.keyFor(customer.account, { limit: 100n });
+  const before = shop.upstream.calls.length;
+  const answer = await fetch(`${shop.url}/v1/chat/completions`, {
+    method: "POST",
+    headers: limited.headers,
+    body: chat("Hi"),
+  });
+  expect(answer.status).toBe(402);
+  expect(await answer.json()).toMatchObject({ error: { code: "key_limit_reached" } });
+  expect(shop.upstream.calls.length).toBe(before);
+});
+
+test("an upstream that checks no key takes none: whatever was stored, the full price is charged", async () => {
+  const free = await openKeyedShop({
+    yaml: 'byok: { fee: "10%" }\nroutes: { "POST /work": { upstream: default, price: "$0.10", tiers: [key] } }\n',
+    env: { FAREBOX_MASTER_KEY: Buffer.alloc(32, 7).toString("base64") },
+  });
+  try {
+    const someone = await free.customer(1_000_000n);
+    const sealed = createProviderKeyBox(free.config.ownKeys.masterKeys).seal(
+      someone.account,
+      "default",
+      OWN_KEY,
+    );
+    await free.gateway.ledger.setProviderKey(someone.account, "default", sealed);
+    for (const [path, body] of [
+      ["/v1/chat/completions", chat("Hi")],
+      ["/work", "{}"],
+    ]) {
+      const answer = await fetch(`${free.url}${path}`, {
+        method: "POST",
+        headers: someone.headers,
+        body: body ?? "",
+      });
+      expect(answer.status).toBe(200);
+      await answer.text();
+    }
+    expect(JSON.stringify(free.upstream.calls)).not.toContain(OWN_KEY);
+    await expect.poll(async () => (await free.books(someone.account)).held).toBe(0n);
+    expect((await free.books(someone.account)).balance).toBe(1_000_000n - 7n - 100_000n);
+  } finally {
+    await free.close();
+  }
+});
+
 test("a key sealed for another account is not used, and neither is the operator's in its place", async () => {
   const other = await shop.customer(1_000_000n);
   const box = createProviderKeyBox(shop.config.ownKeys.masterKeys);

@@ -35,6 +35,18 @@ async function kinds(): Promise<ReadonlySet<string>> {
 
 const wish = () => ({ hash: randomId(), fingerprint: randomId() });
 
+test("of a key that is rotated again and again only the secrets that still open it stay", async () => {
+  const buyer = await customer(ledger, 1_000n);
+  for (let rotation = 0; rotation < 20; rotation += 1) {
+    await ledger.rotateKey(buyer.keyId, secret(), rotation === 19 ? 60_000 : 0, undefined);
+    clock.pass(1);
+  }
+  const secrets = (await admin.keys("fb:{*:secret:*")).length;
+  const [members = ""] = await admin.keys("fb:{*:secrets:*");
+  // The newest, and the one before it, which is valid for a minute more.
+  expect([secrets, await admin.scard(members)]).toEqual([2, 2]);
+});
+
 test("what is for a time only is gone after it; what stays are the books, and what they are made of", async () => {
   const buyer = await customer(ledger, 1_000n, { limit: 10n });
   await ledger.rotateKey((await anotherKey(ledger, buyer.account)).keyId, secret(), 0, wish());

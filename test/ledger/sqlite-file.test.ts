@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, onTestFinished, test } from "vitest";
 import type { Ledger } from "../../server/ledger/ledger.ts";
 import { MIGRATIONS } from "../../server/ledger/sqlite-migrations.ts";
+import { customer, secret } from "./customers.ts";
 import { useLedgerFile } from "./ledger-file.ts";
 import { bring, claimed, keep, LEASE_MS, request, STANDS, said } from "./world.ts";
 
@@ -107,6 +108,18 @@ describe("what is kept", () => {
     await bring(ledger, asked, "credited");
     expect(await ledger.balance(`wallet:${asked.payer}`)).toBe(asked.amount);
     expect(await ledger.journal(`wallet:${asked.payer}`)).toHaveLength(1);
+  });
+
+  test("of a key that is rotated again and again only the secrets that still open it stay", async () => {
+    let now = 1_700_000_000_000;
+    const ledger = await file.openAt(() => now);
+    const buyer = await customer(ledger, 1_000n);
+    for (let rotation = 0; rotation < 20; rotation += 1) {
+      await ledger.rotateKey(buyer.keyId, secret(), rotation === 19 ? 60_000 : 0, undefined);
+      now += 1;
+    }
+    // The newest, and the one before it, which is valid for a minute more.
+    expect(file.read("SELECT count(*) FROM key_secret")).toBe(2);
   });
 
   test("close lets what is under way finish", async () => {

@@ -149,7 +149,14 @@ describe("fields that cost", () => {
 
   it("the output limit goes into the field that the server heeds", async () => {
     const { createHttpUpstream } = await import("../../server/proxy/upstream.ts");
-    const options = { name: "x", url: "", apiKey: undefined, headersTimeoutMs: 1, bodyTimeoutMs: 1 };
+    const options = {
+      name: "x",
+      url: "",
+      apiKey: undefined,
+      takesOwnKeys: false,
+      headersTimeoutMs: 1,
+      bodyTimeoutMs: 1,
+    };
     const fieldOf = (url: string) => createHttpUpstream(options, url).outputLimitField;
     expect(fieldOf("https://api.openai.com/v1")).toBe("max_completion_tokens");
     expect(fieldOf("https://shop.openai.azure.com/openai")).toBe("max_completion_tokens");

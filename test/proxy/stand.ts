@@ -66,7 +66,7 @@ export interface Stand {
 export async function startStand(upstreamOptions: Partial<UpstreamConfig> = {}): Promise<Stand> {
   const upstream = await startModelUpstream();
   const url = upstreamOptions.url ?? upstream.url;
-  const timeouts = { headersTimeoutMs: 30_000, bodyTimeoutMs: 30_000 };
+  const timeouts = { takesOwnKeys: false, headersTimeoutMs: 30_000, bodyTimeoutMs: 30_000 };
   const shared = { ...timeouts, apiKey: SECRET_KEY, ...upstreamOptions };
   const faults: unknown[] = [];
   const proxy = createProxy({

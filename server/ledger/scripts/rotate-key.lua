@@ -13,7 +13,10 @@ if status_of(key) ~= "active" then return { "not_active", false, NOW } end
 local until_ = NOW + tonumber(grace_ms)
 for _, old in ipairs(redis.call("SMEMBERS", name("secrets", id))) do
   local ends = redis.call("HGET", name("secret", old), "valid_until")
-  if ends == "" or tonumber(ends) > until_ then redis.call("HSET", name("secret", old), "valid_until", text(until_)) end
+  if ends ~= "" and tonumber(ends) <= NOW then
+    redis.call("DEL", name("secret", old))
+    redis.call("SREM", name("secrets", id), old)
+  elseif ends == "" or tonumber(ends) > until_ then redis.call("HSET", name("secret", old), "valid_until", text(until_)) end
 end
 redis.call("HSET", name("secret", hash), "key", id, "valid_until", "")
 redis.call("SADD", name("secrets", id), hash)
