@@ -7,7 +7,7 @@ import { openConsoleShop, visit } from "./open-console-page.ts";
 let shop: KeyedShop;
 let browser: Browser;
 beforeAll(async () => {
-  const env = { FAREBOX_MASTER_KEY: Buffer.alloc(32, 3).toString("hex") };
+  const env = { FAREBOX_MASTER_KEY: Buffer.alloc(32, 3).toString("hex"), UPSTREAM_API_KEY: "sk-operator" };
   [shop, browser] = await Promise.all([openConsoleShop({ env }), openBrowser()]);
 });
 afterAll(async () => {

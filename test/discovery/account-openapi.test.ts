@@ -130,7 +130,9 @@ describe("of a live gateway", () => {
   let receiver: Receiver;
   let document: Document;
   beforeAll(async () => {
-    shop = await openReceiptShop({ env: { FAREBOX_MASTER_KEY: Buffer.alloc(32, 7).toString("hex") } });
+    shop = await openReceiptShop({
+      env: { FAREBOX_MASTER_KEY: Buffer.alloc(32, 7).toString("hex"), UPSTREAM_API_KEY: "sk-operator" },
+    });
     gate = gateAt(shop.url, shop.config);
     buyer = await createBuyer(shop);
     browser = await gate.signIn(buyer.signer);
