@@ -10,12 +10,13 @@ import {
   isRead,
   type Method,
   type Results,
+  tellsOfOthers,
 } from "./sqlite-messages.ts";
 
 interface Answers {
-  /** To calls that need not be durable: they hear of it once it is committed. */
+  /** What is told as soon as it is committed. */
   readonly early: Answer[];
-  /** To those that must be: they hear of it once the log is synced. */
+  /** What is told once the log is synced: what must be durable, and what tells of something that is not yet. */
   readonly late: Answer[];
 }
 
@@ -49,14 +50,14 @@ export function createBatchRunner({ db, post, sync }: BatchParts): BatchRunner {
     const start = calls.every(isRead) ? beginRead : begin;
     start.run();
     try {
-      return answerAll(calls, times, together);
+      return answerAll(calls, times, together, sync.isIdle());
     } catch (error) {
       // Without a transaction SQLite has rolled back the whole batch (full disk, I/O error), not this call alone.
       if (!db.inTransaction) throw error;
     }
     undoAll.run();
     start.run();
-    return answerAll(calls, times, alone);
+    return answerAll(calls, times, alone, sync.isIdle());
   }
 
   return (calls, times) => {
@@ -80,13 +81,22 @@ export function createBatchRunner({ db, post, sync }: BatchParts): BatchRunner {
   };
 }
 
-function answerAll(calls: readonly Call[], times: readonly number[], carryOut: CarryOut): Answers {
-  const answers: Answers = { early: [], late: [] };
+/** `isSynced`: there is nothing in the log that a power cut could undo. */
+function answerAll(
+  calls: readonly Call[],
+  times: readonly number[],
+  carryOut: CarryOut,
+  isSynced: boolean,
+): Answers {
+  const early: Answer[] = [];
+  const late: Answer[] = [];
+  const othersLast = isSynced && !calls.some(isDurable);
   calls.forEach((call, index) => {
-    const { early, late } = answers;
-    (isDurable(call) ? late : early).push(carryOut(call, index, times[index] ?? Date.now()));
+    const answer = carryOut(call, index, times[index] ?? Date.now());
+    const waits = isDurable(call) || (!othersLast && answer[1] === "value" && tellsOfOthers(call, answer[2]));
+    (waits ? late : early).push(answer);
   });
-  return answers;
+  return { early, late };
 }
 
 /** Carries out one call, which undoes itself alone if it fails. */

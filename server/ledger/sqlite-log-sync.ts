@@ -5,6 +5,8 @@ import type { Answer, FromWorker } from "./sqlite-messages.ts";
 export interface LogSync {
   /** Posts these answers as soon as everything that is committed by now survives a power cut. */
   cover(answers: readonly Answer[]): void;
+  /** Everything that had to be durable is. */
+  isIdle(): boolean;
   /** At the end: lets go of the log. A sync that is under way keeps it until the thread ends. */
   close(): void;
 }
@@ -55,6 +57,7 @@ export function createLogSync({ log, post, onFailure }: LogSyncParts): LogSync {
       waiting.push(answers);
       if (!isBusy) begin();
     },
+    isIdle: () => !isBusy,
     close() {
       if (file !== undefined && !isBusy) closeSync(file);
     },

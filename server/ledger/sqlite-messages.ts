@@ -106,6 +106,18 @@ export function isDurable(call: Call): boolean {
   return call.method === "release" ? call.args[2].watched : DURABLE.has(call.method);
 }
 
+/**
+ * True if this answer tells what others did, such as an answer that is given again. Whoever acts on it must not find later that a power cut has
+ * undone what it stands on. A hold or claim that is admitted only says that there was room: whatever becomes of it is written behind.
+ */
+export function tellsOfOthers(call: Call, value: unknown): boolean {
+  if (isRead(call) || call.method === "resume") return true;
+  if (call.method !== "hold" && call.method !== "claim") return false;
+  const outcome =
+    typeof value === "object" && value !== null && "outcome" in value ? value.outcome : undefined;
+  return call.method === "hold" ? outcome === "replay" : outcome !== "claimed";
+}
+
 /** True if this call changes nothing. */
 export function isRead(call: Call): boolean {
   return READS.has(call.method);

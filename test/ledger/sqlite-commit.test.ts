@@ -6,7 +6,7 @@ import { describe, expect, test } from "vitest";
 import { LedgerFault } from "../../server/ledger/ledger.ts";
 import { asks, captures, customer, held } from "./customers.ts";
 import { useLedgerFile } from "./ledger-file.ts";
-import { bring, claimed, LEASE_MS, request } from "./world.ts";
+import { bring, claimed, keep, LEASE_MS, request } from "./world.ts";
 
 const file = useLedgerFile();
 
@@ -189,6 +189,33 @@ describe("what stops the process", () => {
     ]);
     expect(file.fatal).toEqual([expect.objectContaining({ message: expect.stringContaining("EINVAL") })]);
     await expect(ledger.ping()).rejects.toBeInstanceOf(LedgerFault);
+  });
+
+  test("nobody is told of what a power cut could still undo: neither who reads it nor who is given an answer again", async () => {
+    const before = await file.open();
+    const buyer = await customer(before, 1_000n);
+    await before.close();
+    const ledger = await file.open();
+    const idempotency = { hash: "h", fingerprint: "f" };
+    const [reads, rests] = [request(), request()];
+    const fence = await claimed(ledger, reads);
+    const hold = await held(ledger, buyer, 100n, { idempotency });
+    loseLog();
+    const told = [
+      ledger.beginSettle(reads.id, fence, LEASE_MS),
+      ledger.capture(captures(hold, 60n, { idempotency, keep: keep("an answer") })),
+      ledger.payment(reads.id),
+      ledger.hold(asks(buyer, 100n, { idempotency })),
+      ledger.claim(reads),
+      // There is room, whatever becomes of the others.
+      ledger.hold(asks(buyer, 100n)),
+      ledger.claim(rests),
+    ];
+    await nextBatch();
+    told.push(ledger.payment(reads.id));
+    const outcomes = (await Promise.allSettled(told)).map(({ status }) => status);
+    const [no, yes] = ["rejected", "fulfilled"];
+    expect(outcomes).toEqual([no, no, no, no, no, yes, yes, no]);
   });
 
   test("what waits for a sync is rejected with what is carried out behind it", async () => {

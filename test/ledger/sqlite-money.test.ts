@@ -66,7 +66,7 @@ describe("what survives", () => {
     expect(await ledger.checkAccounts()).toEqual([]);
   });
 
-  test("a failing COMMIT: a hold was told before, a capture is not told, and nothing is charged", async () => {
+  test("a failing COMMIT: nothing is told, and nothing is charged", async () => {
     const ledger = await file.open();
     const buyer = await customer(ledger, 1_000n);
     const hold = await held(ledger, buyer, 100n);
@@ -79,7 +79,7 @@ describe("what survives", () => {
       ledger.creditAccount(buyer.account, 5n, "second"),
       ledger.revokeKey(buyer.keyId),
     ]);
-    expect(outcomes.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "rejected", "rejected"]);
+    expect(new Set(outcomes.map(({ status }) => status))).toEqual(new Set(["rejected"]));
     expect(file.fatal).toEqual([expect.any(LedgerFault)]);
     await ledger.close();
     file.meddle("DROP TRIGGER fault");
