@@ -60,6 +60,8 @@ export class Gate implements ResponseSink, Placed {
   #headDone = false;
   #ended = false;
   #localBreak = false;
+  /** Of a stream: something has been said that is worth money. */
+  #sawEvent = false;
   /** What was piped into the response stopped: nothing more will come. */
   #unpiped = false;
   /** The client does not read what flows. */
@@ -189,7 +191,7 @@ export class Gate implements ResponseSink, Placed {
       if (this.#copy.overflowed) this.#park();
       return acknowledge(done);
     }
-    this.#evaluate(chunk);
+    this.#evaluate();
     if (this.#phase === "waiting") return acknowledge(done);
     this.#held.await(done, true);
     return false;
@@ -201,7 +203,7 @@ export class Gate implements ResponseSink, Placed {
     this.#ended = true;
     this.#held.await(done, false);
     if (this.#phase === "detached") this.#park();
-    else this.#evaluate(chunk);
+    else this.#evaluate();
   }
 
   flushHeaders(): void {
@@ -235,14 +237,15 @@ export class Gate implements ResponseSink, Placed {
     if (chunk.length === 0) return;
     this.#held.add(chunk);
     this.#copy.add(chunk);
+    this.#sawEvent = this.#streamProbe()?.feed(chunk) ?? false;
   }
 
   /** The one place that decides whether what is held may go: as it is, for money, or not yet. */
-  #evaluate(chunk: Buffer | undefined): void {
+  #evaluate(): void {
     if (this.#phase !== "waiting") return;
     const probe = this.#streamProbe();
     if (this.#res.statusCode >= 400) void this.#passUncharged("handler_failed");
-    else if (probe !== undefined && chunk !== undefined && probe.feed(chunk)) void this.#open();
+    else if (this.#sawEvent) void this.#open();
     else if (this.#ended && probe?.end() === false) void this.#passUncharged("stream_without_event");
     else if (this.#ended || this.#held.bytes > this.#options.gateBytes) void this.#open();
   }
@@ -405,11 +408,18 @@ export class Gate implements ResponseSink, Placed {
     else this.#deadline = setTimeout(() => this.#park(), DETACHED_MS).unref();
   }
 
+  /** Why an answer that has ended is none. */
+  #failure(): string | undefined {
+    if (this.#res.statusCode >= 400) return "handler_failed";
+    return this.#streamProbe()?.end() === false ? "stream_without_event" : undefined;
+  }
+
   /** Settled and not delivered: it waits in the ledger for its retry, with the answer if that is whole. */
   #park(): void {
     if (this.#phase !== "detached") return;
-    if (this.#ended && this.#res.statusCode >= 400) {
-      void this.#charge.release({ reason: "handler_failed", by: "server", worked: true });
+    const failure = this.#ended ? this.#failure() : undefined;
+    if (failure !== undefined) {
+      void this.#charge.release({ reason: failure, by: "server", worked: true });
     } else {
       void this.#charge.capture({ delivered: false, response: this.#wholeAnswer() });
     }

@@ -1,7 +1,7 @@
 import { hash } from "node:crypto";
 import { GatewayError } from "../errors.ts";
 import type { ClaimOutcome, ClaimRequest } from "../ledger/ledger.ts";
-import type { ArrivedPayment } from "./arrived-payment.ts";
+import { type ArrivedPayment, withoutSecrets } from "./arrived-payment.ts";
 import {
   credited,
   type Opening,
@@ -95,11 +95,29 @@ async function follow(
       return problem("payment_identifier_conflict");
     case "identifier_replay":
       return serveOther(parts, payment, call, request, outcome.record, outcome.response);
-    case "twin":
+    case "twin": {
+      const stale = payment.x402Version === 1 ? await refuseStale(parts, payment, call) : undefined;
+      if (stale !== undefined) return stale;
       return serveOther(parts, payment, call, request, outcome.record, undefined);
+    }
     case "not_admitted":
       return { kind: "error", error: payment.refusal ?? new GatewayError("payment_mismatch") };
     case "too_many_in_flight":
       return problem("too_many_payments", 1);
   }
+}
+
+/** v1 has no token: of what the chain shows anybody can make such a header. Only one that could settle now was signed by its payer now. */
+async function refuseStale(
+  parts: OpenPaymentParts,
+  payment: ArrivedPayment,
+  call: PaymentCall,
+): Promise<Opening | undefined> {
+  if (payment.refusal !== undefined) return { kind: "error", error: payment.refusal };
+  const settler = parts.facilitators.choose(payment.transfer);
+  const ask = () => settler.verify(withoutSecrets(payment), call.signal);
+  const result = await parts.refusals.verify(sourceOf(payment, call), ask);
+  if (result instanceof GatewayError) return { kind: "error", error: result };
+  if (result.outcome === "ok") return undefined;
+  return result.outcome === "refused" ? problem("payment_invalid") : problem("facilitator_unavailable", 2);
 }

@@ -86,6 +86,33 @@ describe.each(["express", "node"] as const)(
       await stand().reaches(payment, "delivered");
     });
 
+    test.each([
+      ["an error alone", 'data: {"error":{"message":"boom"}}\n\ndata: [DONE]\n\n'],
+      ["no event", ": ping\n\n"],
+    ])("a stream with %s, after the client left, owes the payer", async (_, text) => {
+      const left = deferred();
+      const running = deferred();
+      const fail = deferred();
+      const sold = stand().sell(
+        async (_req, res) => {
+          void closed(res).then(left.resolve);
+          running.resolve();
+          await fail.promise;
+          res.writeHead(200, { "Content-Type": "text/event-stream" });
+          res.end(text);
+        },
+        { settle: "upfront" },
+      );
+      const payment = await stand().sign(sold.url);
+      const call = rawCall(sold.url, payment);
+      await running.promise;
+      call.request.destroy();
+      await left.promise;
+      fail.resolve();
+      await stand().reaches(payment, "credited");
+      expect(stand().credits(payment)).toHaveLength(1);
+    });
+
     test("a handler that fails after the client left owes the payer", async () => {
       const left = deferred();
       const fail = deferred();
