@@ -163,8 +163,15 @@ export type ClaimOutcome =
       readonly record: PaymentRecord;
       readonly response: SealedResponse | undefined;
     }
-  /** Same payer and request under another payment that is a twin: {@link Ledger.beginSettle}. */
-  | { readonly outcome: "twin"; readonly record: PaymentRecord }
+  /**
+   * Same payer and request under another payment that is a twin ({@link Ledger.beginSettle}), or that stood in for this one
+   * ({@link Ledger.resume}) and may have any state since. `response` is the other's.
+   */
+  | {
+      readonly outcome: "twin";
+      readonly record: PaymentRecord;
+      readonly response: SealedResponse | undefined;
+    }
   | { readonly outcome: "not_admitted" }
   | { readonly outcome: "too_many_in_flight" };
 
@@ -198,11 +205,16 @@ export type Step = "ok" | "lost";
 export interface Ledger extends AccountLedger, AccountAlertLedger, CallLedger, ExportLedger, SessionLedger {
   /** Looks up and claims; see {@link ClaimOutcome}. Not durable. */
   claim(request: ClaimRequest): Promise<ClaimOutcome>;
-  /** Takes over one named record that is `settled` with a dead lease and this fingerprint (a twin that settled). */
+  /**
+   * Takes over one named record that is `settled` with a dead lease and this fingerprint, to serve the call of another payment
+   * of the same payer. `standsInFor` is that one's id: it is remembered as long as the record, so that the other is answered
+   * `twin` from then on and never settles for this request.
+   */
   resume(
     id: string,
     fingerprint: string,
     leaseMs: number,
+    standsInFor: string,
   ): Promise<{ readonly fence: number; readonly record: PaymentRecord } | "lost">;
   /** Prolongs the leases of running calls; returns the ids that are lost. Not durable. */
   renew(
@@ -211,8 +223,8 @@ export interface Ledger extends AccountLedger, AccountAlertLedger, CallLedger, E
   ): Promise<readonly string[]>;
   /**
    * open -> settling. Durable: written before `/settle` is sent. `twin`: nothing changed, since another payment of the
-   * same payer for the same request is undecided, or settled and undelivered and nobody works on it, or orphaned. It may
-   * have become so after this one was claimed.
+   * same payer for the same request is undecided, or settled and undelivered and nobody works on it, or orphaned, or stood in
+   * for this one. It may have become so after this one was claimed.
    */
   beginSettle(id: string, fence: number, leaseMs: number): Promise<Step | "twin">;
   /** settling | settled: the client is gone. Not durable. */

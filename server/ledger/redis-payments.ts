@@ -70,7 +70,7 @@ export function createRedisPayments(store: RedisStore): PaymentLedger {
       if ("record" in outcome) payments.remember(outcome.record.id, shard);
       return outcome;
     },
-    resume: (id, fingerprint, leaseMs) => take("resume", id, fingerprint, leaseMs),
+    resume: (id, ...args) => take("resume", id, ...args),
     renew: (leases, leaseMs) => renew(store, leases, leaseMs),
     beginSettle: (id, fence, leaseMs) =>
       on<Step | "twin">(id, "lost", async (shard) =>
@@ -143,13 +143,13 @@ function readClaim([name, fence, upfront, sealed, row, now]: z.infer<typeof clai
       return { outcome: name, fence, record, response };
     case "delivered":
     case "identifier_replay":
+    case "twin":
       return { outcome: name, record, response };
     case "in_progress":
     case "used":
     case "undecided":
     case "credited":
     case "identifier_conflict":
-    case "twin":
       return { outcome: name, record };
     default:
       throw new Error(`A claim came to ${name}.`);

@@ -4,10 +4,10 @@ import type { Handlers } from "./sqlite-messages.ts";
 import {
   createResponseReader,
   createTrimmedReader,
+  createTwinReader,
   PAYMENT_COLUMNS,
   type PaymentRow,
   selectPayment,
-  selectTwin,
 } from "./sqlite-rows.ts";
 import { isLeased, storedAssetAmount, toRecord } from "./stored-payment.ts";
 
@@ -29,6 +29,9 @@ export function createClaims(db: Database.Database): Pick<Handlers, "claim" | "r
   const answerRecorded = createRecordedClaim(db);
   const admit = createAdmission(db);
   const isTrimmed = createTrimmedReader(db);
+  const remember = db.prepare<[string, number]>(
+    "INSERT INTO stand_in (id, payment) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET payment = excluded.payment",
+  );
 
   return {
     claim(now, request) {
@@ -38,9 +41,10 @@ export function createClaims(db: Database.Database): Pick<Handlers, "claim" | "r
       return recorded ?? admit(now, request, row);
     },
 
-    resume(now, id, fingerprint, leaseMs) {
+    resume(now, id, fingerprint, leaseMs, standsInFor) {
       const row = select.get(id);
       if (row?.state !== "settled" || row.fingerprint !== fingerprint || isLeased(row, now)) return "lost";
+      remember.run(standsInFor, row.seq);
       const taken = takeOver(now, row, leaseMs);
       return { fence: taken.fence, record: toRecord(taken, now) };
     },
@@ -114,7 +118,7 @@ function createAdmission(
     `SELECT ${PAYMENT_COLUMNS} FROM payment WHERE identifier = ? AND id <> ?`,
   );
   const dropIdentifier = db.prepare<[number]>("UPDATE payment SET identifier = NULL WHERE seq = ?");
-  const twin = selectTwin(db);
+  const findTwin = createTwinReader(db);
   const findPayer = db.prepare<
     [string, number, number, string, number],
     { readonly in_flight: number; readonly has_strike: 0 | 1 }
@@ -134,8 +138,9 @@ function createAdmission(
       if (holder.fingerprint !== request.fingerprint) return { outcome: "identifier_conflict", record };
       return { outcome: "identifier_replay", record, response: response(holder, now) };
     }
-    const other = twin.get(payer, request.fingerprint, request.id, now);
-    if (other !== undefined) return { outcome: "twin", record: toRecord(other, now) };
+    const twin = findTwin(now, request);
+    if (twin !== undefined)
+      return { outcome: "twin", record: toRecord(twin, now), response: response(twin, now) };
     if (!request.admitNew) return { outcome: "not_admitted" };
     const known = findPayer.get(payer, now, maxInFlight, payer, now);
     if ((known?.in_flight ?? 0) >= maxInFlight) return { outcome: "too_many_in_flight" };

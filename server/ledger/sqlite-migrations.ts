@@ -335,4 +335,12 @@ export const MIGRATIONS: readonly string[] = [
   ALTER TABLE account_alert_2 RENAME TO account_alert;
   CREATE INDEX account_alert_account ON account_alert (account, id);
   `,
+  // Payments whose call another one served.
+  `
+  CREATE TABLE stand_in (
+    id TEXT PRIMARY KEY,
+    payment INTEGER NOT NULL REFERENCES payment (seq)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX stand_in_payment ON stand_in (payment);
+  `,
 ];

@@ -13,19 +13,25 @@ export const PAYMENT_COLUMNS = `seq, id, state, fence, lease_until, fingerprint,
   watched, orphaned, servings, created_at, updated_at`;
 
 /**
- * The payment whose place a newly signed one must not take: same payer and request, and its money has moved or may have,
- * without anybody being served. Bound to (payer, fingerprint, own id, now). A settled one can be served at once, so it
- * comes first. The condition begins with that of the index payment_twin.
+ * Reads the payment whose place this one must not take: the one that stood in for it, or one of the same payer and request
+ * whose money has moved or may have, without anybody being served. Of these a settled one can be served at once, so it comes
+ * first; the condition begins with that of the index payment_twin.
  */
-export function selectTwin(
+export function createTwinReader(
   db: Database.Database,
-): Database.Statement<[string, string, string, number], PaymentRow> {
-  return db.prepare(
+): (now: number, payment: Pick<PaymentRow, "id" | "payer" | "fingerprint">) => PaymentRow | undefined {
+  const standIn = db.prepare<[string, string], PaymentRow>(
+    `SELECT ${PAYMENT_COLUMNS} FROM payment
+     WHERE seq = (SELECT payment FROM stand_in WHERE id = ?) AND fingerprint = ?`,
+  );
+  const twin = db.prepare<[string, string, string, number], PaymentRow>(
     `SELECT ${PAYMENT_COLUMNS} FROM payment
      WHERE payer = ? AND fingerprint = ? AND id <> ? AND state IN ('settling', 'unknown', 'settled')
        AND (state = 'unknown' OR coalesce(lease_until, 0) <= ? OR orphaned = 1)
      ORDER BY state = 'settled' DESC, created_at LIMIT 1`,
   );
+  return (now, { id, payer, fingerprint }) =>
+    standIn.get(id, fingerprint) ?? twin.get(payer, fingerprint, id, now);
 }
 
 /** Reads one payment by its id. */

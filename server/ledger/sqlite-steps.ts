@@ -3,7 +3,7 @@ import type { PaymentState, Step } from "./ledger.ts";
 import type { KeepResponse } from "./sealed-response.ts";
 import { createCrediter } from "./sqlite-accounts.ts";
 import type { Handlers } from "./sqlite-messages.ts";
-import { PAYMENT_COLUMNS, type PaymentRow, selectPayment, selectTwin } from "./sqlite-rows.ts";
+import { createTwinReader, PAYMENT_COLUMNS, type PaymentRow, selectPayment } from "./sqlite-rows.ts";
 import { createUsageWriter } from "./sqlite-usage.ts";
 
 /**
@@ -83,17 +83,17 @@ export function createSteps(
 
 /** The last moment at which no money has moved: a twin that turned up since the claim is found here. */
 function createBeginning(db: Database.Database): Handlers["beginSettle"] {
-  const select = db.prepare<[string, number], Pick<PaymentRow, "seq" | "payer" | "fingerprint">>(
-    `SELECT seq, payer, fingerprint FROM payment WHERE ${held("open")}`,
+  const select = db.prepare<[string, number], Pick<PaymentRow, "seq" | "id" | "payer" | "fingerprint">>(
+    `SELECT seq, id, payer, fingerprint FROM payment WHERE ${held("open")}`,
   );
   const begin = db.prepare<[number, number, number]>(
     "UPDATE payment SET state = 'settling', lease_until = ?, updated_at = ? WHERE seq = ?",
   );
-  const twin = selectTwin(db);
+  const findTwin = createTwinReader(db);
   return (now, id, fence, leaseMs) => {
     const row = select.get(id, fence);
     if (row === undefined) return "lost";
-    if (twin.get(row.payer, row.fingerprint, id, now) !== undefined) return "twin";
+    if (findTwin(now, row) !== undefined) return "twin";
     begin.run(now + leaseMs, now, row.seq);
     return "ok";
   };

@@ -81,12 +81,14 @@ function createPaymentTrim(db: Database.Database): Trim {
   );
   const remember = db.prepare<[string]>("INSERT INTO trimmed_payment (id) VALUES (?) ON CONFLICT DO NOTHING");
   const removeResponse = db.prepare<[number]>("DELETE FROM response WHERE payment = ?");
+  const removeStandIns = db.prepare<[number]>("DELETE FROM stand_in WHERE payment = ?");
   const remove = db.prepare<[number]>("DELETE FROM payment WHERE seq = ?");
   return (upTo) => {
     const rows = find.all(upTo, BATCH);
     for (const { seq, id, state } of rows) {
       if (state !== "released") remember.run(id);
       removeResponse.run(seq);
+      removeStandIns.run(seq);
       remove.run(seq);
     }
     return rows.length;

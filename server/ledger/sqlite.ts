@@ -30,7 +30,7 @@ export async function openSqliteLedger(options: SqliteLedgerOptions): Promise<Le
   const link = await openLink({ path, network, clock, onFatal });
   return {
     claim: (request) => link.call({ method: "claim", args: [request] }),
-    resume: (id, fingerprint, leaseMs) => link.call({ method: "resume", args: [id, fingerprint, leaseMs] }),
+    resume: (...args) => link.call({ method: "resume", args }),
     renew: (leases, leaseMs) => link.call({ method: "renew", args: [leases, leaseMs] }),
     beginSettle: (id, fence, leaseMs) => link.call({ method: "beginSettle", args: [id, fence, leaseMs] }),
     orphan: (id, fence) => link.call({ method: "orphan", args: [id, fence] }),

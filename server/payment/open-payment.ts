@@ -10,6 +10,7 @@ import {
   problem,
   sourceOf,
 } from "./opening.ts";
+import { isOpen } from "./reconcile.ts";
 import { replay, serveOther, serveSettled } from "./serve-settled.ts";
 import { verifyClaim } from "./verify-claim.ts";
 
@@ -88,7 +89,7 @@ async function follow(
     case "credited":
       return credited(outcome.record);
     case "undecided":
-      return (await parts.reconciler.reconcile(request.id)) === "undecided"
+      return isOpen(await parts.reconciler.reconcile(request.id))
         ? problem("settlement_unknown", 2)
         : "again";
     case "identifier_conflict":
@@ -98,7 +99,7 @@ async function follow(
     case "twin": {
       const stale = payment.x402Version === 1 ? await refuseStale(parts, payment, call) : undefined;
       if (stale !== undefined) return stale;
-      return serveOther(parts, payment, call, request, outcome.record, undefined);
+      return serveOther(parts, payment, call, request, outcome.record, outcome.response);
     }
     case "not_admitted":
       return { kind: "error", error: payment.refusal ?? new GatewayError("payment_mismatch") };

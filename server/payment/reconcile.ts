@@ -1,6 +1,6 @@
 import type { Ledger, PaymentRecord, Verdict } from "../ledger/ledger.ts";
 import type { NodePool } from "./node-pool.ts";
-import { judgePayment } from "./verdict.ts";
+import { judgePayment, NOT_YET } from "./verdict.ts";
 
 const BATCH = 100;
 /** Refused payments are many and cheap to make, so a sweep asks about few of them; undecided ones come first. */
@@ -8,7 +8,13 @@ const WATCHED_PER_SWEEP = 20;
 /** A node may be this far behind when a record without a height is stamped with the node's. */
 const NODE_LAG_BLOCKS = 20n;
 
-export type Decision = "settled" | "released" | "undecided";
+/** `not_yet`: a node that keeps up does not show it, and it may still land. `undecided`: nobody could tell. */
+export type Decision = "settled" | "released" | "not_yet" | "undecided";
+
+/** Whether the payment waits on: for the chain, or for somebody who can ask it. */
+export function isOpen(decision: Decision): boolean {
+  return decision === "not_yet" || decision === "undecided";
+}
 
 export interface Reconciler {
   /** Asks the chain about one payment; calls for the same one share an answer. Never throws. */
@@ -70,7 +76,8 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
     if (step === "lost") return decisionOf(await ledger.payment(id));
     options.onDecided(taken.record, verdict.verdict);
     if (verdict.verdict === "settled") return "settled";
-    return verdict.verdict === "absent" ? "released" : "undecided";
+    if (verdict.verdict === "absent") return "released";
+    return verdict.reason === NOT_YET ? "not_yet" : "undecided";
   }
 
   async function sweepOnce(): Promise<void> {

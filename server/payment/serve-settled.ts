@@ -10,6 +10,7 @@ import {
   type PaymentCall,
   problem,
 } from "./opening.ts";
+import { isOpen } from "./reconcile.ts";
 import { openResponse } from "./response-store.ts";
 
 /** A settled payment whose client keeps leaving has had its money's worth of upstream calls; the rest is credit. */
@@ -80,7 +81,7 @@ export async function replay(
   return { kind: "replay", response, proof };
 }
 
-/** An earlier payment of the same payer for the same request: it serves the call, and the new one is left unspent. */
+/** Another payment of the same payer for the same request: it serves the call, and this one is left unspent for good. */
 export async function serveOther(
   parts: OpenPaymentParts,
   payment: ArrivedPayment,
@@ -102,11 +103,10 @@ export async function serveOther(
     case "unknown":
       // One whose client left is still being settled. One that is unknown is leased by a reconciler at most: join it.
       if (record.state === "settling" && record.leased) return problem("payment_in_progress", 1);
-      if ((await parts.reconciler.reconcile(record.id)) === "undecided")
-        return problem("settlement_unknown", 2);
+      if (isOpen(await parts.reconciler.reconcile(record.id))) return problem("settlement_unknown", 2);
       return "again";
     case "settled": {
-      const resumed = await parts.ledger.resume(record.id, request.fingerprint, parts.leaseMs);
+      const resumed = await parts.ledger.resume(record.id, request.fingerprint, parts.leaseMs, request.id);
       if (resumed === "lost") return problem("payment_in_progress", 1);
       return serveSettled(parts, payment, call, resumed.record, resumed.fence, sealed);
     }

@@ -5,6 +5,9 @@ import type { NodePool, PoolNode } from "./node-pool.ts";
 /** A blockhash is valid for 150 blocks; beyond that a transaction that is not on the chain never will be. */
 const BLOCKHASH_LIFETIME = 150n;
 
+/** Why a payment is undecided that a node which keeps up does not show. */
+export const NOT_YET = "not_on_chain_yet";
+
 /** `expired`: not there, and it can no longer land. `early`: not there yet. `lags`: not there, from a node that may not have seen it. */
 type Look = Verdict | "expired" | "early" | "lags";
 
@@ -27,7 +30,7 @@ export async function judgePayment(
       const look = await lookAt(nodes, node, record);
       if (typeof look === "object") return look;
       if (look === "expired") expired = true;
-      else reason = look === "lags" ? "node_lags" : "not_on_chain_yet";
+      else reason = look === "lags" ? "node_lags" : NOT_YET;
       // It keeps up, and others can say no more than it.
       if (look === "early") return { verdict: "undecided", reason };
     } catch (error) {

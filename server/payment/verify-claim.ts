@@ -92,7 +92,8 @@ async function refuseVerify(
     const decision = await parts.reconciler.reconcile(id);
     const record = await parts.ledger.payment(id);
     if (record?.state === "credited") return credited(record);
-    if (decision === "undecided") break;
+    if (decision === "not_yet") break;
+    if (decision === "undecided") return problem("settlement_unknown", 2);
   }
   return problem("payment_invalid");
 }

@@ -97,6 +97,33 @@ describe("the node can tell", () => {
   });
 });
 
+describe("refused, settled all the same, and no node to ask", () => {
+  test.each([
+    { name: "by the facilitator", fault: faults.reason("insufficient_funds") },
+    // A proxy before the facilitator, which has passed it on.
+    { name: "with a status that says it was not handled", fault: faults.status(401) },
+  ])("$name: the retry waits, and is not told to pay again", async ({ fault }) => {
+    const sale = await auditor.sell();
+    const late = shop.facilitator.lateLanding("settle", fault);
+    expect(await sale.send()).toMatchObject({ settles: 1 });
+    await late.release();
+    rpc.failAll(error(-32005));
+    expect(await sale.send()).toMatchObject(unknown);
+    rpc.repair();
+    expect(await sale.send()).toMatchObject({ status: 409, code: "payment_credited", settles: 0 });
+    expect(auditor.moved(sale)).toBe(1);
+  });
+
+  test("a node that shows nothing yet: what cannot be settled is refused at once", async () => {
+    const sale = await auditor.sell();
+    shop.facilitator.fail("settle", faults.reason("insufficient_funds"));
+    expect(await sale.send()).toMatchObject({ status: 402, settles: 1 });
+    shop.facilitator.fail("verify", faults.reason("invalid_exact_svm_transaction_simulation_failed"));
+    expect(await sale.send()).toMatchObject({ status: 402, code: "payment_invalid", settles: 0 });
+    expect(auditor.moved(sale)).toBe(0);
+  });
+});
+
 describe("the node cannot tell", () => {
   const broken: readonly { name: string; break: () => void | Promise<void> }[] = [
     { name: "connections are refused", break: () => rpc.down() },

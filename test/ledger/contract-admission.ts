@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import type { ClaimOutcome } from "../../server/ledger/ledger.ts";
+import type { ClaimOutcome, ClaimRequest } from "../../server/ledger/ledger.ts";
 import {
   bring,
   claimed,
@@ -100,7 +100,11 @@ export function admissionContract(world: World): void {
       await bring(world.ledger, asked, stand);
       if (lease === "dead") world.pass(LEASE_MS);
       const record = await world.ledger.payment(asked.id);
-      expect(await world.ledger.claim({ ...asked, id: randomId() })).toEqual({ outcome: "twin", record });
+      expect(await world.ledger.claim({ ...asked, id: randomId() })).toEqual({
+        outcome: "twin",
+        record,
+        response: undefined,
+      });
       expect((await world.ledger.claim({ ...asked, id: randomId(), payer: "another" })).outcome).toBe(
         "claimed",
       );
@@ -174,6 +178,70 @@ export function admissionContract(world: World): void {
       await bring(world.ledger, first, "settling");
       const fence = await claimed(world.ledger, second);
       expect(await world.ledger.beginSettle(second.id, fence, LEASE_MS)).toBe("ok");
+    });
+  });
+
+  describe("a payment that another one stood in for", () => {
+    /** A parked payment that was taken to serve the call of `other`; returns the fence. */
+    async function standIn(asked: ClaimRequest, other: ClaimRequest): Promise<number> {
+      await bring(world.ledger, asked, "parked");
+      const resumed = await world.ledger.resume(asked.id, asked.fingerprint, LEASE_MS, other.id);
+      if (resumed === "lost") throw new Error("Expected to resume.");
+      return resumed.fence;
+    }
+
+    test.each(["being served", "parked", "delivered", "credited"] as const)(
+      "is answered from it while that is %s, and never claimed",
+      async (stand) => {
+        const asked = request();
+        const other = { ...asked, id: randomId() };
+        const fence = await standIn(asked, other);
+        if (stand === "parked") await world.ledger.park(asked.id, fence, keep("kept"));
+        if (stand === "delivered") await world.ledger.deliver(asked.id, fence, keep("kept"));
+        if (stand === "credited") await world.ledger.credit(asked.id, fence, "upstream_failed");
+        const record = await world.ledger.payment(asked.id);
+        for (const admitNew of [true, false]) {
+          const outcome = await world.ledger.claim({ ...other, admitNew });
+          expect(outcome).toMatchObject({ outcome: "twin", record });
+          expect(said(outcome)).toBe(stand === "parked" || stand === "delivered" ? "kept" : undefined);
+        }
+        expect(await world.ledger.payment(other.id)).toBeUndefined();
+        // Others are none of its business, nor is another request that the same payment brings.
+        if (stand !== "parked")
+          expect((await world.ledger.claim({ ...asked, id: randomId() })).outcome).toBe("claimed");
+        expect((await world.ledger.claim({ ...other, fingerprint: randomId() })).outcome).toBe("claimed");
+      },
+    );
+
+    test("is not settled by whoever held it before, however it was claimed", async () => {
+      const asked = request();
+      const other = { ...asked, id: randomId() };
+      const fence = await claimed(world.ledger, other);
+      world.pass(LEASE_MS);
+      await standIn(asked, other);
+      expect(await world.ledger.beginSettle(other.id, fence, LEASE_MS)).toBe("twin");
+      expect(await world.ledger.claim(other)).toMatchObject({ outcome: "twin", record: { id: asked.id } });
+    });
+
+    test("is not remembered by a takeover that fails", async () => {
+      const asked = request();
+      const other = { ...asked, id: randomId() };
+      await bring(world.ledger, asked, "settled");
+      expect(await world.ledger.resume(asked.id, asked.fingerprint, LEASE_MS, other.id)).toBe("lost");
+      expect((await world.ledger.claim(other)).outcome).toBe("claimed");
+    });
+
+    test("of many, each is remembered", async () => {
+      const asked = request();
+      const others = [1, 2, 3].map(() => ({ ...asked, id: randomId() }));
+      await bring(world.ledger, asked, "parked");
+      for (const other of [...others, ...others]) {
+        const resumed = await world.ledger.resume(asked.id, asked.fingerprint, LEASE_MS, other.id);
+        if (resumed === "lost") throw new Error("Expected to resume.");
+        await world.ledger.park(asked.id, resumed.fence, undefined);
+      }
+      for (const other of others)
+        expect(await world.ledger.claim(other)).toMatchObject({ outcome: "twin", record: { id: asked.id } });
     });
   });
 

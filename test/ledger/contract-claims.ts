@@ -175,7 +175,7 @@ export function claimContract(world: World): void {
         fence = again.outcome === "resumed" ? again.fence : 0;
       }
       await world.ledger.park(asked.id, fence, undefined);
-      const resumed = await world.ledger.resume(asked.id, asked.fingerprint, LEASE_MS);
+      const resumed = await world.ledger.resume(asked.id, asked.fingerprint, LEASE_MS, randomId());
       expect(resumed).toMatchObject({ record: { servings: 4 } });
     });
 

@@ -3,7 +3,17 @@ import type { ExportKind, ExportRecord } from "../../server/ledger/export-ledger
 import { EXPORT_KINDS, LEAST_TRIM_AGE_MS, paymentVersion } from "../../server/ledger/export-ledger.ts";
 import type { ClaimRequest } from "../../server/ledger/ledger.ts";
 import { account, captures, customer, held, purse, spend, usageOf } from "./customers.ts";
-import { bring, claimed, keep, LEASE_MS, request, STANDS, type Stand, type World } from "./world.ts";
+import {
+  bring,
+  claimed,
+  keep,
+  LEASE_MS,
+  randomId,
+  request,
+  STANDS,
+  type Stand,
+  type World,
+} from "./world.ts";
 
 const DAY_MS = LEAST_TRIM_AGE_MS;
 /** Nothing will become of these any more. */
@@ -302,7 +312,7 @@ export function exportContract(world: World): void {
         }
         const balance = await world.ledger.balance(`wallet:${asked.payer}`);
         expect(await world.ledger.creditTransfer(landed(asked))).toBe("recorded");
-        expect(await world.ledger.resume(asked.id, asked.fingerprint, LEASE_MS)).toBe("lost");
+        expect(await world.ledger.resume(asked.id, asked.fingerprint, LEASE_MS, randomId())).toBe("lost");
         expect(await world.ledger.balance(`wallet:${asked.payer}`)).toBe(balance);
         expect(await world.ledger.payment(asked.id)).toBeUndefined();
         // A new payment under its identifier is an ordinary one.
@@ -314,6 +324,25 @@ export function exportContract(world: World): void {
         expect(next.outcome).toBe("claimed");
       },
     );
+
+    test("what stood in for others is trimmed with what it remembers of them", async () => {
+      const asked = request();
+      const others = [1, 2].map(() => ({ ...asked, id: randomId() }));
+      await bring(world.ledger, asked, "parked");
+      let fence = 0;
+      for (const { id } of others) {
+        const resumed = await world.ledger.resume(asked.id, asked.fingerprint, LEASE_MS, id);
+        if (resumed === "lost") throw new Error("Expected to resume.");
+        fence = resumed.fence;
+        world.pass(LEASE_MS);
+      }
+      await world.ledger.deliver(asked.id, fence, undefined);
+      await drain("payments");
+      world.pass(DAY_MS);
+      await drainAndTrim();
+      expect(await world.ledger.isTrimmed(asked.id)).toBe(true);
+      for (const other of others) expect((await world.ledger.claim(other)).outcome).toBe("claimed");
+    });
 
     test("what was released and is trimmed may be claimed as new: nothing had moved", async () => {
       const asked = request();

@@ -140,7 +140,7 @@ async function act(ledger: Ledger, actors: readonly Actor[], action: Action): Pr
       return;
     }
     case "resume": {
-      const outcome = await ledger.resume(asked.id, asked.fingerprint, LEASE_MS);
+      const outcome = await ledger.resume(asked.id, asked.fingerprint, LEASE_MS, randomId());
       if (outcome !== "lost") grant(actor, outcome.fence);
       return;
     }

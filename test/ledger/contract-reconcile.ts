@@ -5,6 +5,7 @@ import {
   HEIGHT,
   keep,
   LEASE_MS,
+  randomId,
   request,
   STANDS,
   type Stand,
@@ -200,7 +201,7 @@ export function reconcileContract(world: World): void {
       const asked = request({ identifierHash: "owed-identifier" });
       const fence = await bring(world.ledger, asked, "settled");
       await world.ledger.park(asked.id, fence, keep("secret"));
-      const resumed = await world.ledger.resume(asked.id, asked.fingerprint, LEASE_MS);
+      const resumed = await world.ledger.resume(asked.id, asked.fingerprint, LEASE_MS, randomId());
       if (resumed === "lost") throw new Error("Expected to resume.");
       await world.ledger.credit(asked.id, resumed.fence, "abandoned");
       const replay = await world.ledger.claim({ ...asked, id: `${asked.id}-2` });

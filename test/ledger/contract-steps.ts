@@ -95,7 +95,7 @@ export function stepContract(world: World): void {
       const fence = await bring(world.ledger, asked, "settling");
       world.pass(LEASE_MS * 10);
       expect(await world.ledger.settled(asked.id, fence, "tx", undefined)).toBe("ok");
-      const resumed = await world.ledger.resume(asked.id, asked.fingerprint, LEASE_MS);
+      const resumed = await world.ledger.resume(asked.id, asked.fingerprint, LEASE_MS, randomId());
       expect(resumed).toMatchObject({ fence: fence + 1, record: { leased: true } });
       expect(await world.ledger.deliver(asked.id, fence, undefined)).toBe("lost");
       expect(await world.ledger.deliver(asked.id, fence + 1, undefined)).toBe("ok");
@@ -174,8 +174,8 @@ export function stepContract(world: World): void {
     test.each(STANDS)("%s", async (stand) => {
       const asked = request();
       const fence = await bring(world.ledger, asked, stand);
-      expect(await world.ledger.resume(asked.id, randomId(), LEASE_MS)).toBe("lost");
-      const resumed = await world.ledger.resume(asked.id, asked.fingerprint, LEASE_MS);
+      expect(await world.ledger.resume(asked.id, randomId(), LEASE_MS, randomId())).toBe("lost");
+      const resumed = await world.ledger.resume(asked.id, asked.fingerprint, LEASE_MS, randomId());
       if (resumable.includes(stand)) {
         const record = await world.ledger.payment(asked.id);
         expect(resumed).toEqual({ fence: fence + 1, record });
@@ -190,7 +190,9 @@ export function stepContract(world: World): void {
       await bring(world.ledger, asked, "settled");
       world.pass(LEASE_MS);
       const all = await Promise.all(
-        Array.from({ length: 20 }, () => world.ledger.resume(asked.id, asked.fingerprint, LEASE_MS)),
+        Array.from({ length: 20 }, () =>
+          world.ledger.resume(asked.id, asked.fingerprint, LEASE_MS, randomId()),
+        ),
       );
       expect(all.filter((outcome) => outcome !== "lost")).toHaveLength(1);
     });

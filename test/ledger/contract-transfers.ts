@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { ClaimRequest, PaymentRecord, UnservedTransfer } from "../../server/ledger/ledger.ts";
-import { ALL, bring, LEASE_MS, request, STANDS, type Stand, type World } from "./world.ts";
+import { ALL, bring, LEASE_MS, randomId, request, STANDS, type Stand, type World } from "./world.ts";
 
 export function transferContract(world: World): void {
   describe("creditTransfer", () => {
@@ -139,7 +139,8 @@ export function transferContract(world: World): void {
       do {
         const { records, next } = await world.ledger.payments(after, 2);
         for (const { id } of records) seen.add(id);
-        for (const { id, fingerprint } of asked) await world.ledger.resume(id, fingerprint, LEASE_MS);
+        for (const { id, fingerprint } of asked)
+          await world.ledger.resume(id, fingerprint, LEASE_MS, randomId());
         after = next;
       } while (after !== undefined);
       expect(asked.filter(({ id }) => !seen.has(id))).toEqual([]);

@@ -60,7 +60,7 @@ test("what is for a time only is gone after it; what stays are the books, and wh
     const asked = request({ identifierHash: randomId() });
     const fence = await bring(ledger, asked, stand);
     if (stand === "settled") await ledger.deliver(asked.id, fence, keep("an answer"));
-    if (stand === "parked") await ledger.resume(asked.id, asked.fingerprint, LEASE_MS);
+    if (stand === "parked") await ledger.resume(asked.id, asked.fingerprint, LEASE_MS, randomId());
   }
   const struck = request();
   await ledger.release(struck.id, await claimed(ledger, struck), {
@@ -103,11 +103,37 @@ test("what is for a time only is gone after it; what stays are the books, and wh
     "rotation_request",
     "secret",
     "secrets",
+    // Of the parked payment, as long as its record is there.
+    "stand_in",
     "unexported",
     "usage",
   ]);
   const [size] = await admin.keys("*:responses:size");
   expect(Number(await admin.get(size ?? ""))).toBe(0);
+});
+
+test("what a payment remembers of those it stood in for goes when it is trimmed", async () => {
+  const asked = request();
+  await bring(ledger, asked, "parked");
+  let fence = 0;
+  for (const other of [randomId(), randomId(), randomId()]) {
+    const resumed = await ledger.resume(asked.id, asked.fingerprint, LEASE_MS, other);
+    fence = resumed === "lost" ? 0 : resumed.fence;
+    clock.pass(LEASE_MS);
+  }
+  await ledger.deliver(asked.id, fence, undefined);
+  const notes = async () => (await admin.keys("*:stand_in:*")).length;
+  expect(await notes()).toBe(3);
+  let after: string | undefined;
+  do {
+    const page = await ledger.unexported("payments", after, 100);
+    await ledger.markExported("payments", page.marks);
+    after = page.next;
+  } while (after !== undefined);
+  clock.pass(DAY_MS);
+  await ledger.trimExported("payments", DAY_MS);
+  expect(await ledger.payment(asked.id)).toBeUndefined();
+  expect(await notes()).toBe(0);
 });
 
 test("idempotency keys are forgotten faster than they come, also without a sweep", async () => {

@@ -43,6 +43,38 @@ describe("the client leaves while its payment settles, and signs a new one", () 
     await becomes(shop, first, { state: "settled", leased: false });
     expect((await buyer.send(agent, init, second)).status).toBe(200);
     await becomes(shop, first, { state: "delivered" });
+    // Whichever of the two comes back, it is given the stored answer.
+    for (const payment of [second, first, second]) {
+      const again = await buyer.send(agent, init, payment);
+      expect(again.status).toBe(payment === second ? 200 : 409);
+      await again.text();
+    }
+    expect(since(shop, before)).toMatchObject({ transfers: 1, settled: 1, balance: PRICE });
+  });
+
+  test("and leaves again while the first serves the second: the second comes back and is served by the first", async () => {
+    const buyer = await createBuyer(shop);
+    const init = post({ prompt: "left twice" });
+    const [first, second] = [await buyer.sign(agent, init), await buyer.sign(agent, init)];
+    const before = tally(shop);
+    const orphans = watchOrphans(shop);
+    const settle = shop.facilitator.hold("settle");
+    const call = startCall(agent, init, first);
+    await settle.arrived;
+    call.leave();
+    await orphans.seen(1);
+    settle.release();
+    await becomes(shop, first, { state: "settled", leased: false });
+    const held = shop.upstream.hold();
+    const retry = startCall(agent, init, second);
+    await held.arrived;
+    retry.leave();
+    await orphans.seen(2);
+    held.release();
+    await becomes(shop, first, { state: "settled", leased: false });
+    expect((await buyer.send(agent, init, second)).status).toBe(200);
+    await becomes(shop, first, { state: "delivered" });
+    expect((await buyer.send(agent, init, second)).status).toBe(200);
     expect(since(shop, before)).toMatchObject({ transfers: 1, settled: 1, balance: PRICE });
   });
 

@@ -51,7 +51,7 @@ if holder and not (holder.state == "open" and not is_leased(holder)) then
   return answer("identifier_replay", holder, nil, payment_response(holder))
 end
 local twin = find_twin(payer, fingerprint, id)
-if twin then return answer("twin", twin) end
+if twin then return answer("twin", twin, nil, payment_response(twin)) end
 if admit_new ~= "1" then return answer("not_admitted") end
 local in_flight = name("in_flight", payer)
 if redis.call("ZCOUNT", in_flight, "(" .. NOW_TEXT, "+inf") >= tonumber(max_in_flight) then

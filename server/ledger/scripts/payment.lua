@@ -105,10 +105,17 @@ local function held(id, fence, ...)
   return nil
 end
 
--- The payment whose place a newly signed one must not take: same payer and request, and its money has moved or may have,
--- without anybody being served. A settled one can be served at once, so it comes first.
+local function stand_in_key(id)
+  return name("stand_in", id)
+end
+
+-- The payment whose place this one must not take: the one that stood in for it, or one of the same payer and request whose
+-- money has moved or may have, without anybody being served. Of these a settled one can be served at once, so it comes first.
 local function find_twin(payer, fingerprint, id)
-  local found
+  local stood_in = redis.call("GET", stand_in_key(id))
+  local found = stood_in and load_payment(stood_in)
+  if found and found.fingerprint == fingerprint then return found end
+  found = nil
   for _, other in ipairs(redis.call("ZRANGE", name("twins", payer, fingerprint), 0, -1)) do
     local row = other ~= id and load_payment(other)
     if row and (row.state == "unknown" or not is_leased(row) or row.orphaned == "1") then

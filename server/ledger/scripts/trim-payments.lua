@@ -11,6 +11,7 @@ for _, id in ipairs(old) do
   if row and is_finished(row) and row.exported == version_of(row) then
     drop_response("payment:" .. id)
     drop_identifier(row)
+    for other in string.gmatch(row.stands_in_for or "", "%S+") do redis.call("DEL", stand_in_key(other)) end
     redis.call("ZREM", name("payments"), id)
     redis.call("DEL", payment_key(id))
     if row.state ~= "released" then redis.call("SADD", TRIMMED, id) end
