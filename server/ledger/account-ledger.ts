@@ -23,7 +23,7 @@ export interface AccountRecord {
 /** Every change of a balance is one entry, written in the same step. */
 export interface JournalEntry {
   readonly account: string;
-  /** Idempotency: one entry for each (account, reference): `payment:<id>`, `hold:<id>`, `credit:<reference>`. */
+  /** Idempotency: one entry for each (account, reference): `payment:<id>`, `hold:<id>`, `refund:<id>` (of a hold), `credit:<reference>`. */
   readonly reference: string;
   /** `topup`: somebody paid it in. `owed_credit`: a payment that was settled and not served. */
   readonly kind: "owed_credit" | "topup" | "credit" | "capture";

@@ -63,14 +63,19 @@ export type HoldOutcome =
   | { readonly outcome: "in_progress" | "idempotency_conflict" }
   | { readonly outcome: "rate_limited"; readonly rate: RateState }
   | { readonly outcome: "too_many_concurrent"; readonly limit: number }
-  /** `affordable`: what a hold could be at most. */
+  /** `needed`: the least of the range that counts here. `affordable`: what a hold could be at most. */
   | {
       readonly outcome: "key_limit_reached";
+      readonly needed: MicroUsd;
       readonly affordable: MicroUsd;
       readonly limit: MicroUsd;
       readonly resetsAt: number | undefined;
     }
-  | { readonly outcome: "insufficient_credits"; readonly affordable: MicroUsd };
+  | {
+      readonly outcome: "insufficient_credits";
+      readonly needed: MicroUsd;
+      readonly affordable: MicroUsd;
+    };
 
 /** One call, as it is billed and looked up later. Prompts and replies are not in it. */
 export interface UsageFacts {
@@ -138,6 +143,20 @@ export interface CaptureResult {
   readonly shortfall: MicroUsd;
 }
 
+export interface RefundRequest {
+  readonly id: string;
+  readonly account: string;
+  readonly keyId: string | undefined;
+  /** Written where the call had no usage record yet. */
+  readonly usage: UsageFacts;
+}
+
+/**
+ * `freed`: nothing had been taken. `answered`: an answer of the call is kept, so its caller's retry is given what was paid for;
+ * nothing changed. `refunded`: what was taken is back.
+ */
+export type RefundOutcome = "freed" | "answered" | "refunded";
+
 /** Keyed calls: hold, then exactly one of capture or release. Rejects only with `LedgerFault`. */
 export interface CallLedger {
   /**
@@ -156,6 +175,13 @@ export interface CallLedger {
   keepAnswer(holdId: string, keep: KeepResponse): Promise<void>;
   /** Frees the hold and its idempotency key, and writes the usage record. Not durable. `gone`: it ended before. */
   releaseHold(id: string, usage: UsageFacts): Promise<"released" | "gone">;
+  /**
+   * Undoes what a call was charged that nobody was served, or frees its hold if it was not charged: balance and journal
+   * (`refund:<id>`), the key's usage and spending, and its idempotency key, which may be used again. The usage record stays as it
+   * was written. Durable. Once for each id; a capture that comes later takes nothing.
+   * What was spent in a period of the key's limit that is over by now is taken off the present one, down to 0.
+   */
+  refund(request: RefundRequest): Promise<RefundOutcome>;
   /** Usage of calls that no hold paid for: `charged` is theirs to say. Not durable. */
   recordUsage(usage: UsageFacts, charged: MicroUsd): Promise<void>;
   /** Newest first; those that were trimmed are not in it. */

@@ -39,8 +39,8 @@ const holdReply = z.union([
   z.tuple([z.literal("replay"), z.string().nullable()]),
   z.tuple([z.literal("rate_limited"), rate]),
   z.tuple([z.literal("too_many_concurrent"), z.coerce.number()]),
-  z.tuple([z.literal("key_limit_reached"), money, money, z.enum(LIMIT_RESETS), z.coerce.number()]),
-  z.tuple([z.literal("insufficient_credits"), money]),
+  z.tuple([z.literal("key_limit_reached"), money, money, money, z.enum(LIMIT_RESETS), z.coerce.number()]),
+  z.tuple([z.literal("insufficient_credits"), money, money]),
 ]);
 const captureReply = z.tuple([z.enum(["captured", "repeated"]), money, money]);
 const ids = z.array(z.string());
@@ -101,6 +101,11 @@ export function createRedisCalls(store: RedisStore, homes: KeyHomes): CallLedger
       const words = [id, usage.account ?? "", usage.keyId ?? "", factsOf(usage)];
       return z.enum(["released", "gone"]).parse(await link.run("release-hold", shard, ...words));
     },
+    async refund({ id, account, keyId, usage }) {
+      const shard = holds.known(id) ?? shards.ofAccount(account);
+      const words = [id, account, keyId ?? "", factsOf(usage)];
+      return z.enum(["freed", "answered", "refunded"]).parse(await link.run("refund", shard, ...words));
+    },
     async recordUsage(usage, charged) {
       const words = [usage.account ?? "", usage.keyId ?? "", factsOf(usage), String(charged)];
       await link.run("record-usage", shardOfUsage(shards, usage), ...words);
@@ -158,11 +163,11 @@ function readHold(request: HoldRequest, reply: unknown): HoldOutcome {
     case "too_many_concurrent":
       return { outcome: parsed[0], limit: parsed[1] };
     case "key_limit_reached": {
-      const [outcome, affordable, limit, reset, now] = parsed;
-      return { outcome, affordable, limit, resetsAt: limitPeriod(reset, now).end };
+      const [outcome, needed, affordable, limit, reset, now] = parsed;
+      return { outcome, needed, affordable, limit, resetsAt: limitPeriod(reset, now).end };
     }
     case "insufficient_credits":
-      return { outcome: parsed[0], affordable: parsed[1] };
+      return { outcome: parsed[0], needed: parsed[1], affordable: parsed[2] };
     default:
       return { outcome: parsed[0] };
   }

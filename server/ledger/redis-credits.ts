@@ -29,7 +29,7 @@ export function createRedisCredits(store: RedisStore): Pick<Ledger, "credit" | "
   ): Promise<"new" | "paid" | "gone"> {
     const words = [account, amount, `payment:${id}`, kind];
     const [outcome] = accountReply.parse(
-      await link.run("credit-account", shards.ofAccount(account), ...words),
+      await link.run("credit-beneficiary", shards.ofAccount(account), ...words),
     );
     if (outcome === "not_found") return "gone";
     return outcome === "credited" ? "new" : "paid";

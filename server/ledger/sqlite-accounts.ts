@@ -118,6 +118,8 @@ interface Credit {
   readonly amount: MicroUsd;
   readonly reference: string;
   readonly kind: "owed_credit" | "topup" | "credit";
+  /** Whose spending it takes back. */
+  readonly keyId?: string | undefined;
 }
 
 interface Credited {
@@ -126,7 +128,7 @@ interface Credited {
 }
 
 /** Adds money once for each (account, reference): one journal entry and the new balance, in the caller's transaction. */
-function createCredit(db: Database.Database): (now: number, credit: Credit) => Credited {
+export function createCredit(db: Database.Database): (now: number, credit: Credit) => Credited {
   const balanceOf = db
     .prepare<[string], string>("SELECT CAST(balance AS TEXT) FROM account WHERE id = ?")
     .pluck();
@@ -141,10 +143,10 @@ function createCredit(db: Database.Database): (now: number, credit: Credit) => C
     `INSERT INTO account (id, balance, created_at) VALUES (?, ?, ?)
      ON CONFLICT (id) DO UPDATE SET balance = excluded.balance`,
   );
-  const write = db.prepare<[string, string, string, bigint, bigint, number]>(
-    "INSERT INTO journal (account, reference, kind, amount, balance, at) VALUES (?, ?, ?, ?, ?, ?)",
+  const write = db.prepare<[string, string, string, string | null, bigint, bigint, number]>(
+    "INSERT INTO journal (account, reference, kind, key, amount, balance, at) VALUES (?, ?, ?, ?, ?, ?, ?)",
   );
-  return (now, { account, amount, reference, kind }) => {
+  return (now, { account, amount, reference, kind, keyId }) => {
     const before = BigInt(balanceOf.get(account) ?? 0);
     const written = earlier.get({ account, reference });
     if (written !== undefined) {
@@ -152,7 +154,7 @@ function createCredit(db: Database.Database): (now: number, credit: Credit) => C
     }
     const balance = before + amount;
     setBalance.run(account, balance, now);
-    write.run(account, reference, kind, amount, balance, now);
+    write.run(account, reference, kind, keyId ?? null, amount, balance, now);
     return { outcome: "credited", balance };
   };
 }

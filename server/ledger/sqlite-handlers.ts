@@ -11,6 +11,7 @@ import { createKeys } from "./sqlite-keys.ts";
 import type { Handlers } from "./sqlite-messages.ts";
 import { createProviderKeys } from "./sqlite-provider-keys.ts";
 import { createReconcile } from "./sqlite-reconcile.ts";
+import { createRefunds } from "./sqlite-refunds.ts";
 import { selectPayment } from "./sqlite-rows.ts";
 import { createSessions } from "./sqlite-sessions.ts";
 import { createSteps } from "./sqlite-steps.ts";
@@ -41,6 +42,7 @@ export function createHandlers(db: Database.Database): Handlers {
     ...createKeys(db),
     ...createHolds(db),
     ...createCaptures(db),
+    ...createRefunds(db),
     ...createProviderKeys(db),
     ...createAlerts(db),
     ...createAccountAlerts(db),

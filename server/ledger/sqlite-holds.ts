@@ -137,10 +137,10 @@ function affordable(
   const most = ofKey < ofAccount ? ofKey : ofAccount;
   if (most >= range.least) return most < range.most ? most : range.most;
   if (key === undefined || limit === undefined || ofKey >= ofAccount) {
-    return { outcome: "insufficient_credits", affordable: most };
+    return { outcome: "insufficient_credits", needed: range.least, affordable: most };
   }
   const resetsAt = limitPeriod(key.limit_reset, now).end;
-  return { outcome: "key_limit_reached", affordable: most, limit, resetsAt };
+  return { outcome: "key_limit_reached", needed: range.least, affordable: most, limit, resetsAt };
 }
 
 function windowOf(key: PayingKey, now: number): { readonly start: number; readonly count: number } {

@@ -55,6 +55,7 @@ const DURABLE: ReadonlySet<Method> = new Set<Method>([
   "decide",
   "ping",
   "capture",
+  "refund",
   "createAccount",
   "creditAccount",
   "createKey",

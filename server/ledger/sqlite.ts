@@ -114,6 +114,7 @@ function alertCalls(link: Link): AccountAlertLedger {
 
 function callCalls(link: Link): CallLedger {
   return {
+    refund: (request) => link.call({ method: "refund", args: [request] }),
     hold: (request) => link.call({ method: "hold", args: [request] }),
     renewHolds: (ids, leaseMs) => link.call({ method: "renewHolds", args: [ids, leaseMs] }),
     capture: (request) => link.call({ method: "capture", args: [request] }),

@@ -3,12 +3,11 @@ import { GatewayError } from "../errors.ts";
 import type { HoldOutcome } from "../ledger/call-ledger.ts";
 import { formatUsd } from "../money.ts";
 import { rateHeaders, wholeSeconds } from "./rate-headers.ts";
-import type { Sale } from "./sale.ts";
 
 type Refusal = Exclude<HoldOutcome, { readonly outcome: "held" | "replay" }>;
 
 /** The error for each outcome of a hold that admits nothing. 402s say which purse is short, and what it could bear. */
-export function refuseHold(refusal: Refusal, caller: Caller, sale: Sale): GatewayError {
+export function refuseHold(refusal: Refusal, caller: Caller): GatewayError {
   switch (refusal.outcome) {
     case "unknown":
       return unauthorized(caller, undefined);
@@ -38,18 +37,24 @@ export function refuseHold(refusal: Refusal, caller: Caller, sale: Sale): Gatewa
     case "key_limit_reached":
       return new GatewayError("key_limit_reached", {
         details: {
-          ...amounts(refusal.affordable, sale),
+          ...amounts(refusal),
           limit: formatUsd(refusal.limit),
           resets_at: refusal.resetsAt === undefined ? null : new Date(refusal.resetsAt).toISOString(),
         },
       });
     case "insufficient_credits":
-      return new GatewayError("insufficient_credits", { details: amounts(refusal.affordable, sale) });
+      return new GatewayError("insufficient_credits", { details: amounts(refusal) });
   }
 }
 
-function amounts(affordable: bigint, { range }: Sale): Readonly<Record<string, string>> {
-  return { currency: "USD", needed: formatUsd(range.least), affordable: formatUsd(affordable) };
+function amounts({
+  needed,
+  affordable,
+}: {
+  readonly needed: bigint;
+  readonly affordable: bigint;
+}): Readonly<Record<string, string>> {
+  return { currency: "USD", needed: formatUsd(needed), affordable: formatUsd(affordable) };
 }
 
 function unauthorized(caller: Caller, message: string | undefined): GatewayError {

@@ -7,9 +7,7 @@ import { sealResponse } from "./response-store.ts";
 import type { Sale, SaleReading } from "./sale.ts";
 
 export interface KeyChargeParts {
-  readonly ledger: CallLedger & {
-    creditAccount(account: string, amount: MicroUsd, reference: string): Promise<unknown>;
-  };
+  readonly ledger: CallLedger;
   readonly holds: HoldKeeper;
   readonly storeTtlMs: number;
   /** An account below this is low. */
@@ -52,8 +50,8 @@ class KeyCharge implements Charge {
   #end: Promise<boolean> | undefined;
   #captured = false;
   #kept = false;
-  /** What was charged before the answer left. */
-  #first: { readonly reading: SaleReading; readonly response: StoredResponse | undefined } | undefined;
+  /** Of what was charged before the answer left. */
+  #first: SaleReading | undefined;
 
   constructor(parts: KeyChargeParts, call: KeyedCall) {
     this.#parts = parts;
@@ -96,7 +94,7 @@ class KeyCharge implements Charge {
       // Charged for an answer that then could not be sent, by our doing.
       const first = release.by === "server" ? this.#first : undefined;
       this.#first = undefined;
-      if (first !== undefined) await this.#undo(first.reading, first.response);
+      if (first !== undefined) await this.#undo(first);
       return;
     }
     this.#end = this.#endUndelivered(release);
@@ -109,15 +107,15 @@ class KeyCharge implements Charge {
     try {
       const shortfall = await this.#capture(this.costOf(reading.cost), reading, capture.response);
       if (shortfall === 0n) {
-        this.#first = { reading, response: capture.response };
+        this.#first = reading;
         this.#letGo();
         return true;
       }
       // The hold had lapsed and others have spent the money: nothing has left yet, so nothing is sold.
-      void this.#undo(reading, undefined);
+      void this.#undo(reading);
     } catch (error) {
       this.#parts.onFault(error, this.#call.hold?.id);
-      void this.#undo(reading, capture.response);
+      void this.#undo(reading);
     }
     return false;
   }
@@ -193,30 +191,19 @@ class KeyCharge implements Charge {
   }
 
   /**
-   * A capture that failed may have been written all the same. If it was not, releasing frees the hold and its idempotency key.
-   * If it was, the caller's retry finds the answer that was kept with it; where none was, what was taken is credited again, once.
+   * A capture that failed may have been written all the same. If it was not, the hold is freed with its idempotency key. If it
+   * was, the caller's retry finds the answer that was kept with it; where none was, what was taken is given back.
    */
-  async #undo(reading: SaleReading, response: StoredResponse | undefined): Promise<void> {
+  async #undo(reading: SaleReading): Promise<void> {
     const { hold } = this.#call;
-    if (hold !== undefined) await this.#attempt(() => this.#undoOnce(hold, reading, response));
+    if (hold !== undefined) {
+      const { id, account, keyId } = hold;
+      const usage = this.#usage(reading, "ledger_unavailable");
+      await this.#attempt(async () => {
+        await this.#parts.ledger.refund({ id, account, keyId, usage });
+      });
+    }
     this.#letGo();
-  }
-
-  async #undoOnce(hold: Hold, reading: SaleReading, response: StoredResponse | undefined): Promise<void> {
-    const { ledger } = this.#parts;
-    const usage = this.#usage(reading, "ledger_unavailable");
-    if ((await ledger.releaseHold(hold.id, usage)) === "released") return;
-    if (response !== undefined && this.#call.answerKey !== undefined) return;
-    const { id, account, keyId } = hold;
-    // It has ended: this takes nothing, and says what was taken.
-    const nothing = {
-      cost: 0n,
-      keep: undefined,
-      lowBalance: undefined,
-      idempotency: undefined,
-    };
-    const { charged } = await ledger.capture({ id, account, keyId, usage, ...nothing });
-    if (charged > 0n) await ledger.creditAccount(account, charged, `refund:${id}`);
   }
 
   async #keep(response: StoredResponse | undefined): Promise<void> {

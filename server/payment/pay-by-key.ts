@@ -111,7 +111,7 @@ async function admit(
   if (REFUSED.has(outcome.outcome)) parts.authenticator.refused(visit.req, caller);
   else parts.authenticator.accepted(caller);
   if (outcome.outcome === "replay") return replay(visit, caller, outcome.response?.sealed);
-  if (outcome.outcome !== "held") return refuseHold(outcome, caller, sale);
+  if (outcome.outcome !== "held") return refuseHold(outcome, caller);
   return open(parts, visit, outcome.hold, sale);
 }
 

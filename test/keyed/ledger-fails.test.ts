@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
+import type { CaptureRequest } from "../../server/ledger/call-ledger.ts";
 import { LedgerFault } from "../../server/ledger/ledger.ts";
 import { type Customer, chat, type KeyedShop, openKeyedShop } from "./keyed-shop.ts";
 
@@ -81,6 +82,8 @@ test.each([false, true])(
     await expect
       .poll(() => shop.books(customer.account))
       .toEqual({ balance: 1_000_000n, held: 0n, journal: 1_000_000n });
+    const [key] = await shop.gateway.ledger.keys(customer.account);
+    expect(key).toMatchObject({ usage: 0n, spent: 0n });
     expect(await shop.gateway.ledger.checkAccounts()).toEqual([]);
   },
 );
@@ -101,6 +104,28 @@ test("a charge that was written, its answer lost, is not charged again", async (
   await expect.poll(async () => (await shop.books(customer.account)).held).toBe(0n);
   await expect.poll(async () => (await shop.usageOf(customer.account)).length).toBe(1);
   expect(await shop.books(customer.account)).toMatchObject({ balance: 999_993n });
+});
+
+test("with an Idempotency-Key whose answer could not be kept, the charge is given back, and the retry is a new call", async () => {
+  const customer = await shop.customer(1_000_000n);
+  const init = {
+    method: "POST",
+    headers: { ...customer.headers, "idempotency-key": "unkept" },
+    body: chat("Hi"),
+  };
+  const { ledger } = shop.gateway;
+  const { capture } = ledger;
+  (ledger as { capture: unknown }).capture = async (request: CaptureRequest) => {
+    (ledger as { capture: unknown }).capture = capture;
+    // As Redis does whose budget for answers is spent.
+    await capture({ ...request, keep: undefined });
+    throw new LedgerFault("injected");
+  };
+  expect((await fetch(`${shop.url}/v1/chat/completions`, init)).status).toBe(503);
+  await expect.poll(async () => (await shop.books(customer.account)).balance).toBe(1_000_000n);
+  expect((await fetch(`${shop.url}/v1/chat/completions`, init)).status).toBe(200);
+  expect(await shop.books(customer.account)).toEqual({ balance: 999_993n, held: 0n, journal: 999_993n });
+  expect(await ledger.checkAccounts()).toEqual([]);
 });
 
 test("with an Idempotency-Key the retry is served and charged, once, whether the charge was written or not", async () => {

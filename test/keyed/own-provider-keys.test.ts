@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { formatUsd } from "../../server/money.ts";
 import { createProviderKeyBox } from "../../server/provider-keys.ts";
 import { type Customer, chat, type KeyedShop, openKeyedShop } from "./keyed-shop.ts";
 
@@ -57,6 +58,27 @@ test("a small balance that could not pay the model itself is enough, and caps no
   });
   expect(answer.status).toBe(200);
   expect(shop.upstream.calls[before]?.json["max_tokens"]).toBe(1_000);
+});
+
+test("a balance that cannot pay the fee is told what the fee comes to, not the model's price", async () => {
+  const poor = await shop.customer(1n);
+  const box = createProviderKeyBox(shop.config.ownKeys.masterKeys);
+  const sealed = box.seal(poor.account, "default", OWN_KEY);
+  const needed = async () => {
+    const init = { method: "POST", headers: poor.headers, body: chat("Hi") };
+    const answer = await fetch(`${shop.url}/v1/chat/completions`, init);
+    expect(answer.status).toBe(402);
+    const { error } = (await answer.json()) as { error: { details: { needed: string } } };
+    return error.details.needed;
+  };
+  const full = await needed();
+  await shop.gateway.ledger.setProviderKey(poor.account, "default", sealed);
+  // What the same call holds of an account that can pay it.
+  expect((await ask(false)).status).toBe(200);
+  await expect.poll(async () => (await shop.books(customer.account)).held).toBe(0n);
+  const [usage] = await shop.usageOf(customer.account);
+  expect(await needed()).toBe(formatUsd(usage?.held ?? 0n));
+  expect(await needed()).not.toBe(full);
 });
 
 test("what is held is the fee of the most that the call can come to: a key's limit makes nothing cheaper", async () => {

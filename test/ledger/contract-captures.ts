@@ -207,6 +207,7 @@ export function captureContract(world: World): void {
       });
       expect(await world.ledger.hold(asks(buyer, 1n))).toEqual({
         outcome: "key_limit_reached",
+        needed: 1n,
         affordable: 0n,
         limit: 200n,
         resetsAt: undefined,
@@ -249,6 +250,7 @@ export function captureContract(world: World): void {
       world.pass(resetsAt - world.now() - 1);
       expect(await world.ledger.hold(asks(buyer, 1n))).toEqual({
         outcome: "key_limit_reached",
+        needed: 1n,
         affordable: 0n,
         limit: 100n,
         resetsAt,

@@ -50,6 +50,7 @@ export function holdContract(world: World): void {
       expect(hold).toMatchObject({ account: id, keyId: undefined, keyLabel: undefined, rate: undefined });
       expect(await world.ledger.hold(asks({ hash: "" }, 1n, { payer }))).toEqual({
         outcome: "insufficient_credits",
+        needed: 1n,
         affordable: 0n,
       });
       const nobody = { kind: "account", account: "acct_nobody" } as const;
@@ -203,7 +204,7 @@ export function holdContract(world: World): void {
         undefined,
         300n,
         100n,
-        { outcome: "insufficient_credits", affordable: 99n },
+        { outcome: "insufficient_credits", needed: 100n, affordable: 99n },
       ],
       [
         "too little limit",
@@ -211,7 +212,7 @@ export function holdContract(world: World): void {
         99n,
         300n,
         100n,
-        { outcome: "key_limit_reached", affordable: 99n, limit: 99n },
+        { outcome: "key_limit_reached", needed: 100n, affordable: 99n, limit: 99n },
       ],
       ["balance below the limit", 50n, 99n, 300n, 100n, { outcome: "insufficient_credits", affordable: 50n }],
       ["limit below the balance", 99n, 50n, 300n, 100n, { outcome: "key_limit_reached", affordable: 50n }],

@@ -15,6 +15,7 @@ import { keyContract } from "./contract-keys.ts";
 import { modelContract } from "./contract-model.ts";
 import { moneyModelContract } from "./contract-money-model.ts";
 import { reconcileContract } from "./contract-reconcile.ts";
+import { refundContract } from "./contract-refunds.ts";
 import { sessionContract } from "./contract-sessions.ts";
 import { stepContract } from "./contract-steps.ts";
 import { transferContract } from "./contract-transfers.ts";
@@ -53,6 +54,7 @@ export function ledgerContract(name: string, open: OpenLedger, share = 1): void 
     holdContract(world);
     idempotencyContract(world);
     captureContract(world);
+    refundContract(world);
     alertContract(world);
     accountAlertContract(world);
     exportContract(world);

@@ -6,7 +6,16 @@ export const DAY_MS = 86_400_000;
 
 /** One call on the ledger; `which` and `amount` are taken as they fit what there is. */
 export interface Action {
-  readonly method: "hold" | "again" | "capture" | "late" | "release" | "renew" | "credit" | "limit";
+  readonly method:
+    | "hold"
+    | "again"
+    | "capture"
+    | "late"
+    | "release"
+    | "refund"
+    | "renew"
+    | "credit"
+    | "limit";
   readonly which: number;
   readonly amount: bigint;
   /** `least` of a hold is its `most` divided by this. */
@@ -23,6 +32,7 @@ interface ModelHold {
   state: "live" | "swept" | "ended";
   charged: bigint;
   shortfall: bigint;
+  refunded: boolean;
 }
 
 export interface ModelKey extends Customer {
@@ -122,6 +132,7 @@ export class MoneyModel {
       state: "live",
       charged: 0n,
       shortfall: 0n,
+      refunded: false,
     });
     if (idempotency !== undefined) {
       this.#calls.set(idempotency, {
@@ -163,6 +174,23 @@ export class MoneyModel {
     return freed ? "released" : "gone";
   }
 
+  refund(id: string): string {
+    const hold = this.#find(id);
+    if (hold.state === "ended") this.#forget(hold, true);
+    else this.release(id);
+    const { charged, key } = hold;
+    if (charged === 0n) return "freed";
+    if (!hold.refunded) {
+      this.balance += charged;
+      if (key !== undefined) {
+        key.usage -= charged;
+        key.spent = max(0n, key.spent - charged);
+      }
+    }
+    hold.refunded = true;
+    return "refunded";
+  }
+
   renew(id: string): readonly string[] {
     const hold = this.#find(id);
     if (hold.state !== "live") return [id];
@@ -188,10 +216,10 @@ export class MoneyModel {
     }
   }
 
-  #forget({ idempotency, request }: ModelHold): void {
+  #forget({ idempotency, request }: ModelHold, evenCaptured = false): void {
     if (idempotency === undefined) return;
     const call = this.#calls.get(idempotency);
-    if (call?.hold === request.id && !call.captured) this.#calls.delete(idempotency);
+    if (call?.hold === request.id && (evenCaptured || !call.captured)) this.#calls.delete(idempotency);
   }
 
   #live(key?: ModelKey): readonly ModelHold[] {

@@ -82,6 +82,35 @@ describe("at maxmemory", () => {
     expect(await ledger.checkAccounts()).toEqual([]);
   });
 
+  test("calls that nobody was served are given back", async () => {
+    const buyer = await customer(ledger, 100n);
+    const [open, charged] = [await held(ledger, buyer, 30n), await held(ledger, buyer, 30n)];
+    await fill();
+    await ledger.capture(captures(charged, 20n));
+    for (const hold of [open, charged]) {
+      const { id, account, keyId } = hold;
+      const outcome = hold === open ? "freed" : "refunded";
+      expect(await ledger.refund({ id, account, keyId, usage: usageOf(hold) })).toBe(outcome);
+    }
+    expect(await purse(ledger, buyer.account)).toEqual({ balance: 100n, held: 0n });
+    expect(await ledger.checkAccounts()).toEqual([]);
+  });
+
+  test("credit that was paid for reaches its account, also in another shard", async () => {
+    // One in eight is in the payer's own.
+    const paid = Array.from({ length: 12 }, () => request({ beneficiary: newId("acct"), isTopUp: true }));
+    const fences: number[] = [];
+    for (const each of paid) {
+      await ledger.createAccount(each.beneficiary ?? "", "Beneficiary");
+      fences.push(await bring(ledger, each, "settled"));
+    }
+    await fill();
+    for (const [index, { id, beneficiary, amount }] of paid.entries()) {
+      expect(await ledger.credit(id, fences[index] ?? 0, "topped_up")).toBe("ok");
+      expect(await ledger.balance(beneficiary ?? "")).toBe(amount);
+    }
+  });
+
   test("payments under way reach their ends", async () => {
     const [served, failed, lost, refused] = [request(), request(), request(), request()];
     const fences: number[] = [];

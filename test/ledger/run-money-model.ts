@@ -11,12 +11,14 @@ export const OUTCOMES = [
   "captured",
   "conflict",
   "credited",
+  "freed",
   "gone",
   "held",
   "idempotency_conflict",
   "in_progress",
   "insufficient_credits",
   "key_limit_reached",
+  "refunded",
   "released",
   "repeated",
   "replay",
@@ -35,6 +37,7 @@ const action: fc.Arbitrary<Action> = fc.record({
     "late",
     "late",
     "release",
+    "refund",
     "renew",
     "credit",
     "limit",
@@ -156,6 +159,14 @@ async function act(ledger: Ledger, model: MoneyModel, action: Action, met: Set<s
     case "release": {
       const answer = ledger.releaseHold(id, usageOf(hold));
       const expected = model.release(id);
+      met.add(expected);
+      expect(await answer).toBe(expected);
+      return;
+    }
+    case "refund": {
+      const { account, keyId } = hold;
+      const answer = ledger.refund({ id, account, keyId, usage: usageOf(hold) });
+      const expected = model.refund(id);
       met.add(expected);
       expect(await answer).toBe(expected);
       return;

@@ -9,7 +9,8 @@ local function journal(account, reference, kind, key, amount, balance)
 end
 
 -- Adds money once for each (account, reference): one journal entry and the new balance. Makes the account if there is none.
-local function credit(account, amount, reference, kind)
+-- `key`: whose spending it takes back, or nil.
+local function credit(account, amount, reference, kind, key)
   local before = redis.call("HGET", account_key(account), "balance")
   local written = redis.call("HGET", name("references", account), reference)
   if written then return written == amount and "repeated" or "conflict", before or "0" end
@@ -21,6 +22,6 @@ local function credit(account, amount, reference, kind)
     redis.call("SADD", name("accounts"), account)
   end
   redis.call("HSET", name("references", account), reference, amount)
-  journal(account, reference, kind, "", amount, balance)
+  journal(account, reference, kind, key or "", amount, balance)
   return "credited", balance
 end

@@ -72,8 +72,8 @@ local function affordable(found, upper, lower)
   if is_below(of_key, "0") then of_key = "0" end
   local amount = least(of_key, of_account)
   if not is_below(amount, lower) then return least(amount, upper) end
-  if not limited or not is_below(of_key, of_account) then return nil, { "insufficient_credits", amount } end
-  return nil, { "key_limit_reached", amount, key.spend_limit, key.limit_reset, NOW_TEXT }
+  if not limited or not is_below(of_key, of_account) then return nil, { "insufficient_credits", lower, amount } end
+  return nil, { "key_limit_reached", lower, amount, key.spend_limit, key.limit_reset, NOW_TEXT }
 end
 
 local function held(found, amount, rate, own)

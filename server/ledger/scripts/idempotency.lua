@@ -12,12 +12,14 @@ local function find_call(id)
   return call
 end
 
+local function forget_call(id)
+  drop_response("call:" .. id)
+  redis.call("DEL", name("call", id))
+  redis.call("ZREM", IDEMPOTENT, id)
+end
+
 local function forget_calls(limit)
-  for _, id in ipairs(redis.call("ZRANGEBYSCORE", IDEMPOTENT, "-inf", NOW_TEXT, "LIMIT", 0, limit)) do
-    drop_response("call:" .. id)
-    redis.call("DEL", name("call", id))
-    redis.call("ZREM", IDEMPOTENT, id)
-  end
+  for _, id in ipairs(redis.call("ZRANGEBYSCORE", IDEMPOTENT, "-inf", NOW_TEXT, "LIMIT", 0, limit)) do forget_call(id) end
 end
 
 local function begin_call(id, fingerprint, hold, captured)
