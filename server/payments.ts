@@ -91,6 +91,7 @@ export function createPayments(options: PaymentsOptions): Payments {
     leaseMs: settings.leaseMs,
     intervalMs: options.reconcileEveryMs,
     abandonedMs: settings.storeResponseTtlMs,
+    strikeMs: settings.strikeMs,
     onDecided: (record, verdict) => {
       observer.state(`reconciled_${verdict}`);
       if (verdict === "settled" && record.watched) observer.credited(record.amount);

@@ -54,7 +54,7 @@ async function compare(
   const reconciler = createReconciler({
     ...{ ledger, nodes, leaseMs: config.payment.leaseMs },
     // It never sweeps here: only what is named is asked about.
-    ...{ intervalMs: 0, abandonedMs: config.payment.storeResponseTtlMs },
+    ...{ intervalMs: 0, abandonedMs: config.payment.storeResponseTtlMs, strikeMs: config.payment.strikeMs },
     ...{ onDecided: ignore, onBacklog: ignore, onCredited: ignore },
     onFault: (error) => void fail(error instanceof Error ? error.message : String(error)),
   });

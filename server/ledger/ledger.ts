@@ -113,7 +113,7 @@ export interface ClaimRequest {
   /** False: answer from what is recorded, but open nothing new (the payment does not match today's terms). */
   readonly admitNew: boolean;
   readonly leaseMs: number;
-  /** Most payments of one payer in `open` or `settling` with a live lease. */
+  /** Most payments of one payer that are not settled: `open` or `settling` with a live lease, or `unknown`. */
   readonly maxInFlight: number;
 }
 
@@ -267,9 +267,10 @@ export interface Ledger extends AccountLedger, AccountAlertLedger, CallLedger, E
   /**
    * The chain's verdict on a record taken by `takeUndecided`; drops the lease. Durable.
    * `settled`: unknown -> settled; a watched one -> credited ({@link Ledger.credit}). `absent`: unknown -> released; watched -> no longer
-   * watched. `undecided`: only the lease is dropped.
+   * watched. `undecided`: only the lease is dropped. With `absent` of an unknown one its payer gets
+   * upfront terms for `strikeMs`: what the upstream did for it was for nothing.
    */
-  decide(id: string, fence: number, verdict: Verdict): Promise<Step>;
+  decide(id: string, fence: number, verdict: Verdict, strikeMs: number): Promise<Step>;
   /** Records that need the reconciler: undecided ones, then watched ones, without a lease; those longest unchanged first. */
   listUndecided(limit: number): Promise<readonly PaymentRecord[]>;
   /** Settled with a dead lease for longer than `idleMs`: nobody came back for them; they are to be credited. Takes each (new fence). */

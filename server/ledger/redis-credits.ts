@@ -52,10 +52,10 @@ export function createRedisCredits(store: RedisStore): Pick<Ledger, "credit" | "
         const reply = creditReply.parse(await link.run("credit", shard, id, fence, reason, ""));
         return typeof reply === "string" ? reply : (await finish(shard, id, reason, reply)).step;
       }),
-    decide: (id, fence, verdict) =>
+    decide: (id, fence, verdict, strikeMs) =>
       onShardOf<Step>(payments, id, "lost", async (shard) => {
         const reply = creditReply.parse(
-          await link.run("decide", shard, id, fence, ...verdictArguments(verdict)),
+          await link.run("decide", shard, id, fence, ...verdictArguments(verdict), strikeMs),
         );
         return typeof reply === "string" ? reply : (await finish(shard, id, "", reply)).step;
       }),

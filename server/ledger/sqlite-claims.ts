@@ -120,11 +120,13 @@ function createAdmission(
   const dropIdentifier = db.prepare<[number]>("UPDATE payment SET identifier = NULL WHERE seq = ?");
   const findTwin = createTwinReader(db);
   const findPayer = db.prepare<
-    [string, number, number, string, number],
+    [string, number, string, number, string, number],
     { readonly in_flight: number; readonly has_strike: 0 | 1 }
   >(
     `SELECT (SELECT count(*) FROM (SELECT 1 FROM payment
-         WHERE payer = ? AND state IN ('open', 'settling') AND lease_until > ? LIMIT ?)) AS in_flight,
+         WHERE payer = ? AND state IN ('open', 'settling') AND lease_until > ?
+         UNION ALL SELECT 1 FROM payment
+         WHERE payer = ? AND state IN ('settling', 'unknown', 'settled') AND state = 'unknown' LIMIT ?)) AS in_flight,
        EXISTS (SELECT 1 FROM payer WHERE address = ? AND upfront_until > ?) AS has_strike`,
   );
   const open = createOpener(db);
@@ -142,7 +144,7 @@ function createAdmission(
     if (twin !== undefined)
       return { outcome: "twin", record: toRecord(twin, now), response: response(twin, now) };
     if (!request.admitNew) return { outcome: "not_admitted" };
-    const known = findPayer.get(payer, now, maxInFlight, payer, now);
+    const known = findPayer.get(payer, now, payer, maxInFlight, payer, now);
     if ((known?.in_flight ?? 0) >= maxInFlight) return { outcome: "too_many_in_flight" };
     if (holder !== undefined) dropIdentifier.run(holder.seq);
     return { outcome: "claimed", ...open(now, request, earlier), upfront: known?.has_strike === 1 };

@@ -2,7 +2,7 @@ import type Database from "better-sqlite3";
 import type { PaymentRecord, Verdict } from "./ledger.ts";
 import { createCrediter } from "./sqlite-accounts.ts";
 import type { Handlers } from "./sqlite-messages.ts";
-import { PAYMENT_COLUMNS, type PaymentRow, selectPayment } from "./sqlite-rows.ts";
+import { createStrike, PAYMENT_COLUMNS, type PaymentRow, selectPayment } from "./sqlite-rows.ts";
 import { isLeased, toRecord } from "./stored-payment.ts";
 
 /**
@@ -77,16 +77,19 @@ function createDecide(db: Database.Database): Handlers["decide"] {
     "UPDATE payment SET lease_until = NULL, updated_at = ? WHERE seq = ?",
   );
   const credit = createCrediter(db);
+  const strike = createStrike(db);
 
-  function apply(now: number, row: PaymentRow, verdict: Verdict): void {
+  function apply(now: number, row: PaymentRow, verdict: Verdict, strikeMs: number): void {
     const unknown = row.state === "unknown";
     switch (verdict.verdict) {
       case "undecided":
         drop.run(now, row.seq);
         return;
       case "absent":
-        if (unknown) release.run(verdict.reason, now, row.seq);
-        else endWatch.run(now, row.seq);
+        if (unknown) {
+          release.run(verdict.reason, now, row.seq);
+          strike(now, row.payer, strikeMs);
+        } else endWatch.run(now, row.seq);
         return;
       case "settled":
         if (unknown) {
@@ -98,10 +101,10 @@ function createDecide(db: Database.Database): Handlers["decide"] {
     }
   }
 
-  return (now, id, fence, verdict) => {
+  return (now, id, fence, verdict, strikeMs) => {
     const row = taken.get(id, fence);
     if (row === undefined) return "lost";
-    apply(now, row, verdict);
+    apply(now, row, verdict, strikeMs);
     return "ok";
   };
 }

@@ -39,6 +39,17 @@ export function selectPayment(db: Database.Database): Database.Statement<[string
   return db.prepare(`SELECT ${PAYMENT_COLUMNS} FROM payment WHERE id = ?`);
 }
 
+/** Gives a payer upfront terms for so long; a shorter strike never cuts a longer one, and none is one of 0. */
+export function createStrike(db: Database.Database): (now: number, payer: string, strikeMs: number) => void {
+  const strike = db.prepare<[string, number]>(
+    `INSERT INTO payer (address, upfront_until) VALUES (?, ?)
+     ON CONFLICT (address) DO UPDATE SET upfront_until = max(upfront_until, excluded.upfront_until)`,
+  );
+  return (now, payer, strikeMs) => {
+    if (strikeMs > 0) strike.run(payer, now + strikeMs);
+  };
+}
+
 /** Whether a payment of this id was delivered or credited, and its record trimmed. */
 export function createTrimmedReader(db: Database.Database): (id: string) => boolean {
   const select = db.prepare<[string], number>("SELECT 1 FROM trimmed_payment WHERE id = ?").pluck();

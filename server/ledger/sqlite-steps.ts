@@ -3,7 +3,13 @@ import type { PaymentState, Step } from "./ledger.ts";
 import type { KeepResponse } from "./sealed-response.ts";
 import { createCrediter } from "./sqlite-accounts.ts";
 import type { Handlers } from "./sqlite-messages.ts";
-import { createTwinReader, PAYMENT_COLUMNS, type PaymentRow, selectPayment } from "./sqlite-rows.ts";
+import {
+  createStrike,
+  createTwinReader,
+  PAYMENT_COLUMNS,
+  type PaymentRow,
+  selectPayment,
+} from "./sqlite-rows.ts";
 import { createUsageWriter } from "./sqlite-usage.ts";
 
 /**
@@ -108,21 +114,18 @@ function step(result: Database.RunResult): Step {
   return result.changes === 1 ? "ok" : "lost";
 }
 
-/** Frees the record and its identifier, and notes the payer's strike; a shorter strike never cuts a longer one. */
+/** Frees the record and its identifier, and notes the payer's strike. */
 function createRelease(db: Database.Database): Handlers["release"] {
   const select = selectPayment(db);
   const release = db.prepare<[string, number, number, string, number]>(
     `UPDATE payment SET state = 'released', reason = ?, watched = max(watched, ?), identifier = NULL, lease_until = NULL, updated_at = ?
      WHERE id = ? AND state IN ('open', 'settling') AND fence = ? AND lease_until IS NOT NULL`,
   );
-  const strike = db.prepare<[string, number]>(
-    `INSERT INTO payer (address, upfront_until) VALUES (?, ?)
-     ON CONFLICT (address) DO UPDATE SET upfront_until = max(upfront_until, excluded.upfront_until)`,
-  );
+  const strike = createStrike(db);
   return (now, id, fence, { reason, watched, strikeMs }) => {
     const done = step(release.run(reason, watched ? 1 : 0, now, id, fence));
     const row = done === "ok" && strikeMs > 0 ? select.get(id) : undefined;
-    if (row !== undefined) strike.run(row.payer, now + strikeMs);
+    if (row !== undefined) strike(now, row.payer, strikeMs);
     return done;
   };
 }

@@ -44,7 +44,7 @@ export async function openSqliteLedger(options: SqliteLedgerOptions): Promise<Le
     credit: (id, fence, reason) => link.call({ method: "credit", args: [id, fence, reason] }),
     takeUndecided: (id, height, leaseMs) =>
       link.call({ method: "takeUndecided", args: [id, height, leaseMs] }),
-    decide: (id, fence, verdict) => link.call({ method: "decide", args: [id, fence, verdict] }),
+    decide: (...args) => link.call({ method: "decide", args }),
     listUndecided: (limit) => link.call({ method: "listUndecided", args: [limit] }),
     takeAbandoned: (idleMs, leaseMs, limit) =>
       link.call({ method: "takeAbandoned", args: [idleMs, leaseMs, limit] }),

@@ -34,6 +34,8 @@ export interface ReconcilerOptions {
   readonly intervalMs: number;
   /** Settled payments whose client has not come back for this long are credited. */
   readonly abandonedMs: number;
+  /** A payer whose settlement came to nothing gets upfront terms for so long. */
+  readonly strikeMs: number;
   readonly onDecided: (record: PaymentRecord, decision: Verdict["verdict"]) => void;
   /** How many payments waited for a verdict when a sweep began, at most {@link BATCH}. */
   readonly onBacklog: (undecided: number) => void;
@@ -72,7 +74,7 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
     const taken = await ledger.takeUndecided(id, height, leaseMs);
     if (taken === "lost") return decisionOf(await ledger.payment(id));
     const verdict = await judgePayment(nodes, taken.record, (error) => onFault(error, id));
-    const step = await ledger.decide(id, taken.fence, verdict);
+    const step = await ledger.decide(id, taken.fence, verdict, options.strikeMs);
     if (step === "lost") return decisionOf(await ledger.payment(id));
     options.onDecided(taken.record, verdict.verdict);
     if (verdict.verdict === "settled") return "settled";

@@ -29,6 +29,7 @@ export async function closeBooks(world: World, payments: readonly string[], limi
       leaseMs: LEASE_MS,
       intervalMs: PAGE,
       abandonedMs: STORE_MS,
+      strikeMs: 0,
       onDecided: () => undefined,
       onBacklog: () => undefined,
       onCredited: () => undefined,

@@ -69,6 +69,7 @@ export async function openAftermath(shop: Shop): Promise<Aftermath> {
     leaseMs: config.payment.leaseMs,
     intervalMs: 5_000,
     abandonedMs: config.payment.storeResponseTtlMs,
+    strikeMs: 0,
     onDecided: () => {},
     onCredited: () => {},
     onBacklog: () => {},

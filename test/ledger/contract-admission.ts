@@ -10,6 +10,7 @@ import {
   STANDS,
   type Stand,
   said,
+  taken,
   type World,
 } from "./world.ts";
 
@@ -89,7 +90,7 @@ export function admissionContract(world: World): void {
     test("freed by the chain's verdict that no money moved", async () => {
       const asked = request({ identifierHash: randomId() });
       const fence = await bring(world.ledger, asked, "taken_unknown");
-      await world.ledger.decide(asked.id, fence, { verdict: "absent", reason: "expired" });
+      await world.ledger.decide(asked.id, fence, { verdict: "absent", reason: "expired" }, 0);
       await claimed(world.ledger, { ...asked, id: randomId(), fingerprint: randomId() });
     });
   });
@@ -272,7 +273,7 @@ export function admissionContract(world: World): void {
     test("counts open and settling ones with a live lease, of this payer only", async () => {
       const { payer } = request();
       const next = () => request({ payer, maxInFlight: 3 });
-      for (const stand of ["unknown", "delivered", "released", "settled"] as const) {
+      for (const stand of ["delivered", "credited", "released", "watched", "settled"] as const) {
         await bring(world.ledger, next(), stand);
       }
       await bring(world.ledger, next(), "settling");
@@ -286,6 +287,19 @@ export function admissionContract(world: World): void {
       expect((await world.ledger.claim(next())).outcome).toBe("too_many_in_flight");
       world.pass(LEASE_MS);
       await claimed(world.ledger, next());
+    });
+
+    test("one whose settlement is unknown counts until it is decided, however long that takes", async () => {
+      const { payer } = request();
+      const first = request({ payer });
+      const next = () => request({ payer, maxInFlight: 1 });
+      await bring(world.ledger, first, "unknown");
+      expect((await world.ledger.claim(next())).outcome).toBe("too_many_in_flight");
+      world.pass(LEASE_MS * 10);
+      const fence = await taken(world.ledger, first.id);
+      expect((await world.ledger.claim(next())).outcome).toBe("too_many_in_flight");
+      await world.ledger.decide(first.id, fence, { verdict: "settled", transaction: "tx" }, 0);
+      expect((await world.ledger.claim(next())).outcome).toBe("claimed");
     });
 
     test("holds under concurrent claims", async () => {
@@ -318,6 +332,31 @@ export function admissionContract(world: World): void {
       expect(await isUpfront(request().payer)).toBe(false);
       world.pass(1);
       expect(await isUpfront(payer)).toBe(false);
+    });
+
+    test.each([
+      ["taken_unknown", "absent", true],
+      ["taken_unknown", "undecided", false],
+      // It was refused, and struck for that if the upstream had run.
+      ["taken_watched", "absent", false],
+    ] as const)("of a payment that is %s and then %s: %s", async (stand, verdict, struck) => {
+      const asked = request();
+      const fence = await bring(world.ledger, asked, stand);
+      await world.ledger.decide(asked.id, fence, { verdict, reason: "x" }, 1_000);
+      const next = request({ payer: asked.payer });
+      expect(await world.ledger.claim(next)).toMatchObject({ outcome: "claimed", upfront: struck });
+      world.pass(1_000);
+      const later = request({ payer: asked.payer });
+      expect(await world.ledger.claim(later)).toMatchObject({ outcome: "claimed", upfront: false });
+    });
+
+    test("a verdict that is lost strikes nobody", async () => {
+      const asked = request();
+      const fence = await bring(world.ledger, asked, "taken_unknown");
+      const absent = { verdict: "absent", reason: "x" } as const;
+      expect(await world.ledger.decide(asked.id, fence + 1, absent, 1_000)).toBe("lost");
+      const next = request({ payer: asked.payer });
+      expect(await world.ledger.claim(next)).toMatchObject({ outcome: "claimed", upfront: false });
     });
 
     test("a lost release strikes nobody", async () => {

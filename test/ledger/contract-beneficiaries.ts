@@ -21,7 +21,7 @@ const ENDS: readonly {
   {
     name: "a late landing",
     from: "taken_watched",
-    end: (ledger, { id }, fence) => ledger.decide(id, fence, LATE),
+    end: (ledger, { id }, fence) => ledger.decide(id, fence, LATE, 0),
     done: "ok",
   },
   {
@@ -125,7 +125,7 @@ export function beneficiaryContract(world: World): void {
       const release = { reason: "invalid", watched: false, strikeMs: 0 };
       expect(await world.ledger.release(second.id, fence, release)).toBe("ok");
       const late = await taken(world.ledger, second.id);
-      expect(await world.ledger.decide(second.id, late, LATE)).toBe("ok");
+      expect(await world.ledger.decide(second.id, late, LATE, 0)).toBe("ok");
       await expectCredited(second, second.beneficiary);
       expect(await world.ledger.balance(first.beneficiary ?? "")).toBe(0n);
     });

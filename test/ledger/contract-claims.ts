@@ -98,7 +98,7 @@ export function claimContract(world: World): void {
       const asked = request();
       const fence = await bring(world.ledger, asked, "taken_watched");
       await claimed(world.ledger, asked);
-      expect(await world.ledger.decide(asked.id, fence, { verdict: "settled", transaction: "tx" })).toBe(
+      expect(await world.ledger.decide(asked.id, fence, { verdict: "settled", transaction: "tx" }, 0)).toBe(
         "lost",
       );
     });
@@ -132,7 +132,7 @@ export function claimContract(world: World): void {
       const fence = await bring(world.ledger, asked, "watched");
       const again = await claimed(world.ledger, asked);
       expect(await world.ledger.takeUndecided(asked.id, HEIGHT, LEASE_MS)).toBe("lost");
-      expect(await world.ledger.decide(asked.id, again, { verdict: "settled", transaction: "tx" })).toBe(
+      expect(await world.ledger.decide(asked.id, again, { verdict: "settled", transaction: "tx" }, 0)).toBe(
         "lost",
       );
       world.pass(LEASE_MS);
@@ -143,7 +143,7 @@ export function claimContract(world: World): void {
       expect(taken.record).toMatchObject({ state: "released", watched: true });
       expect(await world.ledger.beginSettle(asked.id, again, LEASE_MS)).toBe("lost");
       const late = { verdict: "settled", transaction: "late" } as const;
-      expect(await world.ledger.decide(asked.id, taken.fence, late)).toBe("ok");
+      expect(await world.ledger.decide(asked.id, taken.fence, late, 0)).toBe("ok");
       expect(await world.ledger.balance(`wallet:${asked.payer}`)).toBe(asked.amount);
     });
 

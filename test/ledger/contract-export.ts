@@ -169,7 +169,7 @@ export function exportContract(world: World): void {
       const taken = await ledger.takeUndecided(id, 1n, LEASE_MS);
       if (taken === "lost") throw new Error("Not taken.");
       await expectAnother();
-      await ledger.decide(id, taken.fence, { verdict: "absent", reason: "expired" });
+      await ledger.decide(id, taken.fence, { verdict: "absent", reason: "expired" }, 0);
       await expectAnother();
     });
   });

@@ -186,11 +186,11 @@ async function step(ledger: Ledger, method: StepMethod, id: string, fence: numbe
     case "credit":
       return ledger.credit(id, fence, "x");
     case "decideSettled":
-      return ledger.decide(id, fence, { verdict: "settled", transaction: "tx" });
+      return ledger.decide(id, fence, { verdict: "settled", transaction: "tx" }, 0);
     case "decideAbsent":
-      return ledger.decide(id, fence, { verdict: "absent", reason: "x" });
+      return ledger.decide(id, fence, { verdict: "absent", reason: "x" }, 0);
     case "decideUndecided":
-      return ledger.decide(id, fence, { verdict: "undecided", reason: "x" });
+      return ledger.decide(id, fence, { verdict: "undecided", reason: "x" }, 0);
   }
 }
 

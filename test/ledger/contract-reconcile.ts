@@ -71,21 +71,21 @@ export function reconcileContract(world: World): void {
     test("settled: the payment can be served at once, once", async () => {
       const asked = request();
       const fence = await bring(world.ledger, asked, "taken_unknown");
-      await world.ledger.decide(asked.id, fence, { verdict: "settled", transaction: "tx" });
+      await world.ledger.decide(asked.id, fence, { verdict: "settled", transaction: "tx" }, 0);
       expect(await world.ledger.payment(asked.id)).toMatchObject({
         state: "settled",
         transaction: "tx",
         reason: undefined,
         leased: false,
       });
-      expect(await world.ledger.decide(asked.id, fence, { verdict: "absent", reason: "x" })).toBe("lost");
+      expect(await world.ledger.decide(asked.id, fence, { verdict: "absent", reason: "x" }, 0)).toBe("lost");
       expect((await world.ledger.claim(asked)).outcome).toBe("resumed");
     });
 
     test("absent: released, with the reason, and not watched", async () => {
       const asked = request();
       const fence = await bring(world.ledger, asked, "taken_unknown");
-      await world.ledger.decide(asked.id, fence, { verdict: "absent", reason: "expired" });
+      await world.ledger.decide(asked.id, fence, { verdict: "absent", reason: "expired" }, 0);
       const record = { state: "released", reason: "expired", watched: false, leased: false };
       expect(await world.ledger.payment(asked.id)).toMatchObject(record);
       expect(await listed()).not.toContain(asked.id);
@@ -101,7 +101,7 @@ export function reconcileContract(world: World): void {
       expect(await mine()).toEqual([first.id, second.id]);
       world.pass(1);
       const fence = await taken(world.ledger, first.id);
-      await world.ledger.decide(first.id, fence, { verdict: "undecided", reason: "too early" });
+      await world.ledger.decide(first.id, fence, { verdict: "undecided", reason: "too early" }, 0);
       expect(await world.ledger.payment(first.id)).toMatchObject({ state: "unknown", reason: "timeout" });
       expect(await mine()).toEqual([second.id, first.id]);
       expect(await world.ledger.listUndecided(1)).toHaveLength(1);
@@ -123,7 +123,7 @@ export function reconcileContract(world: World): void {
       const fence = await bring(world.ledger, asked, "taken_watched");
       const landed = { verdict: "settled", transaction: "late" } as const;
       const steps = await Promise.all(
-        Array.from({ length: 10 }, () => world.ledger.decide(asked.id, fence, landed)),
+        Array.from({ length: 10 }, () => world.ledger.decide(asked.id, fence, landed, 0)),
       );
       expect(steps.filter((step) => step === "ok")).toHaveLength(1);
       expect(await world.ledger.payment(asked.id)).toMatchObject({
@@ -148,7 +148,7 @@ export function reconcileContract(world: World): void {
     test("a refused payment that never lands is watched no longer", async () => {
       const asked = request();
       const fence = await bring(world.ledger, asked, "taken_watched");
-      await world.ledger.decide(asked.id, fence, { verdict: "absent", reason: "expired" });
+      await world.ledger.decide(asked.id, fence, { verdict: "absent", reason: "expired" }, 0);
       expect(await world.ledger.payment(asked.id)).toMatchObject({ state: "released", watched: false });
       expect(await world.ledger.takeUndecided(asked.id, HEIGHT, LEASE_MS)).toBe("lost");
     });

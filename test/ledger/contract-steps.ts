@@ -33,15 +33,15 @@ const STEPS: Record<string, { move: Move; legal: Partial<Record<Stand, PaymentSt
   park: { move: (l, id, f) => l.park(id, f, keep("x")), legal: { settled: "settled" } },
   credit: { move: (l, id, f) => l.credit(id, f, "x"), legal: { settled: "credited" } },
   "decide settled": {
-    move: (l, id, f) => l.decide(id, f, { verdict: "settled", transaction: "tx" }),
+    move: (l, id, f) => l.decide(id, f, { verdict: "settled", transaction: "tx" }, 0),
     legal: { taken_unknown: "settled", taken_watched: "credited" },
   },
   "decide absent": {
-    move: (l, id, f) => l.decide(id, f, { verdict: "absent", reason: "expired" }),
+    move: (l, id, f) => l.decide(id, f, { verdict: "absent", reason: "expired" }, 0),
     legal: { taken_unknown: "released", taken_watched: "released" },
   },
   "decide undecided": {
-    move: (l, id, f) => l.decide(id, f, { verdict: "undecided", reason: "too early" }),
+    move: (l, id, f) => l.decide(id, f, { verdict: "undecided", reason: "too early" }, 0),
     legal: { taken_unknown: "unknown", taken_watched: "released" },
   },
 };

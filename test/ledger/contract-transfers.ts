@@ -34,7 +34,7 @@ export function transferContract(world: World): void {
         // Whoever held it before changes nothing more.
         expect(await world.ledger.beginSettle(asked.id, fence, LEASE_MS)).toBe("lost");
         const verdict = { verdict: "settled", transaction: "landed" } as const;
-        expect(await world.ledger.decide(asked.id, fence, verdict)).toBe("lost");
+        expect(await world.ledger.decide(asked.id, fence, verdict, 0)).toBe("lost");
         expect(await world.ledger.takeUndecided(asked.id, 1n, LEASE_MS)).toBe("lost");
         expect((await world.ledger.claim(asked)).outcome).toBe("credited");
         await expectCreditedOnce(asked);

@@ -133,7 +133,7 @@ describe("at maxmemory", () => {
     expect(await ledger.unknown(lost.id, c, "timeout", undefined)).toBe("ok");
     const taken = await ledger.takeUndecided(lost.id, HEIGHT, LEASE_MS);
     const verdict = { verdict: "settled", transaction: "tx" } as const;
-    expect(await ledger.decide(lost.id, taken === "lost" ? 0 : taken.fence, verdict)).toBe("ok");
+    expect(await ledger.decide(lost.id, taken === "lost" ? 0 : taken.fence, verdict, 0)).toBe("ok");
     const release = { reason: "refused", watched: true, strikeMs: 1_000 };
     expect(await ledger.release(refused.id, d, release)).toBe("ok");
     expect(await ledger.checkAccounts()).toEqual([]);

@@ -75,7 +75,7 @@ test("what is for a time only is gone after it; what stays are the books, and wh
   for (const record of await ledger.listUndecided(100)) {
     const taken = await ledger.takeUndecided(record.id, 1n, LEASE_MS);
     if (taken !== "lost")
-      await ledger.decide(record.id, taken.fence, { verdict: "absent", reason: "never_landed" });
+      await ledger.decide(record.id, taken.fence, { verdict: "absent", reason: "never_landed" }, 0);
   }
   for (const { id, fence } of await ledger.takeAbandoned(0, LEASE_MS, 100))
     await ledger.credit(id, fence, "abandoned");

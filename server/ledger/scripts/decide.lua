@@ -2,7 +2,7 @@
 -- @flags allow-oom
 -- The chain's verdict on a record that was taken by take-undecided; drops the lease. A late landing with a beneficiary is settled
 -- first, which nobody can claim anew, and keeps its lease until credit.lua ends it.
-local id, fence, verdict, tx, reason = unpack(ARGV, 2)
+local id, fence, verdict, tx, reason, strike_ms = unpack(ARGV, 2)
 local row = held(id, fence, "unknown", "released")
 if not row or (row.state == "released" and row.watched == "0") then return "lost" end
 local changes = { lease_until = "", updated_at = NOW }
@@ -15,6 +15,7 @@ elseif verdict == "settled" then
 elseif verdict == "absent" and row.state == "unknown" then
   drop_identifier(row)
   changes.state, changes.reason, changes.identifier = "released", reason, ""
+  strike(row.payer, tonumber(strike_ms))
 elseif verdict == "absent" then
   changes.watched = "0"
 end

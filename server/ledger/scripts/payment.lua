@@ -28,7 +28,9 @@ local function twin_index(row)
   return name("twins", row.payer, row.fingerprint), row.created_at
 end
 
+-- One that is unknown is in flight until it is decided.
 local function in_flight_index(row)
+  if row.state == "unknown" then return name("in_flight", row.payer), "+inf" end
   if (row.state ~= "open" and row.state ~= "settling") or row.lease_until == "" then return nil end
   return name("in_flight", row.payer), row.lease_until
 end
@@ -124,6 +126,14 @@ local function find_twin(payer, fingerprint, id)
     end
   end
   return found
+end
+
+-- Gives a payer upfront terms for so long; a shorter strike never cuts a longer one.
+local function strike(payer, strike_ms)
+  if strike_ms <= 0 then return end
+  local key = name("upfront", payer)
+  local earlier = tonumber(redis.call("GET", key) or "0")
+  if NOW + strike_ms > earlier then redis.call("SET", key, text(NOW + strike_ms), "PX", strike_ms) end
 end
 
 -- Frees its identifier for another payment.
