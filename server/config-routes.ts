@@ -3,6 +3,7 @@ import { AGENT_ROUTE, CHAT_ROUTE, EMBEDDINGS_ROUTE, type RouteCard } from "./cat
 import { isRecord, type Path, type Problems } from "./config-problems.ts";
 import type { ConfigInput, RouteInput } from "./config-schema.ts";
 import type { MicroUsd } from "./money.ts";
+import { takenBy } from "./route-table.ts";
 import type { Dialect, Route, Target, Tier } from "./routes.ts";
 
 const SELLABLE = ["GET", "POST", "PUT", "PATCH", "DELETE"];
@@ -150,17 +151,26 @@ function refusal(method: string, path: string, hasConsole: boolean): string | un
   }
 }
 
-/** Two routes of one method whose patterns differ only in the names of parameters, case or a trailing slash. */
+/**
+ * Two routes of one method whose patterns differ only in the names of parameters, case or a trailing slash, and routes that are never
+ * reached.
+ */
 export function reportDuplicates(
   builtIns: readonly Route[],
   own: readonly Route[],
   problems: Problems,
 ): void {
   const seen = new Map(builtIns.map((route) => [shape(route), `the built-in ${title(route)}`]));
-  for (const route of own) {
+  for (const [index, route] of own.entries()) {
     const earlier = seen.get(shape(route));
-    if (earlier === undefined) seen.set(shape(route), title(route));
-    else problems.add(routePath(route), `is the same route as ${earlier}`);
+    const before = takenBy(route, own.slice(0, index));
+    if (earlier !== undefined) problems.add(routePath(route), `is the same route as ${earlier}`);
+    else if (before !== undefined)
+      problems.add(
+        routePath(route),
+        `is never reached: ${title(before)} takes its paths; put it before that`,
+      );
+    seen.set(shape(route), earlier ?? title(route));
   }
 }
 

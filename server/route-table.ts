@@ -26,9 +26,13 @@ interface Compiled {
   readonly test: (path: string) => boolean;
 }
 
-/** Throws an Error if two routes of one method differ only in case or in a trailing slash: who is meant depends on the app. */
+/**
+ * Throws an Error if two routes of one method differ only in case or in a trailing slash (who is meant depends on the app), or if a
+ * route is never reached, since one before it takes all its paths: it would be sold at that one's price.
+ */
 export function createRouteTable(routes: readonly Route[]): RouteTable {
   refuseAmbiguous(routes);
+  refuseUnreachable(routes);
   const compiled: Compiled[] = routes.map((route) => ({ route, test: compile(route.path) }));
   const exact = new Map<string, readonly Compiled[]>();
   for (const { path } of routes) {
@@ -121,4 +125,27 @@ function refuseAmbiguous(routes: readonly Route[]): void {
     if (earlier !== undefined) throw new Error(`"${method} ${path}" is the same route as "${earlier}"`);
     seen.set(key, `${method} ${path}`);
   }
+}
+
+function refuseUnreachable(routes: readonly Route[]): void {
+  for (const [index, route] of routes.entries()) {
+    const before = takenBy(route, routes.slice(0, index));
+    if (before === undefined) continue;
+    const [name, earlier] = [route, before].map(({ method, path }) => `"${method} ${path}"`);
+    throw new Error(`${name} is never reached: ${earlier} comes first and takes its paths`);
+  }
+}
+
+/** The route of these that takes every path of this one. */
+export function takenBy({ method, path }: Route, earlier: readonly Route[]): Route | undefined {
+  const samples = [path.replace(/\{[^{}]*\}/g, ""), path.replace(/[{}]/g, "")].map((pattern) =>
+    pattern.replace(/([:*])(?:"[^"]*"|[\p{ID_Start}$_][\p{ID_Continue}$]*)/gu, (_, kind: string) =>
+      kind === ":" ? "~1" : "~1/~2",
+    ),
+  );
+  return earlier.find((route) => {
+    if (route.method !== method) return false;
+    const test = compile(route.path);
+    return samples.every((sample) => test(sample === "" ? "/" : sample));
+  });
 }

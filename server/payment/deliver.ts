@@ -6,7 +6,6 @@ import type { Charge } from "./charge.ts";
 import { Gate, type GateOptions } from "./gate.ts";
 import type { Sale } from "./sale.ts";
 import type { Visit } from "./visit.ts";
-import { writeError } from "./write-answer.ts";
 
 /** Conditional requests would turn a paid answer into an empty 304. */
 const CONDITIONAL = ["if-none-match", "if-modified-since", "if-match", "if-unmodified-since", "if-range"];
@@ -80,7 +79,8 @@ export function createDeliveries(parts: DeliveryParts): Deliveries {
       const failed = await settleUpfront(visit, charge);
       if (failed !== undefined) return failed;
     }
-    if (res.closed) {
+    // Its client has left, or a middleware before us has answered it: the payment is good for a retry.
+    if (res.closed || res.headersSent) {
       if (charge.settling) await charge.capture({ delivered: false, response: undefined });
       else await charge.release({ reason: "client_left", by: "client", worked: false });
       return undefined;
@@ -89,15 +89,21 @@ export function createDeliveries(parts: DeliveryParts): Deliveries {
     if (headers["if-range"] !== undefined) delete headers.range;
     // Taking away what is not there costs as much as taking it away.
     for (const name of CONDITIONAL) if (headers[name] !== undefined) delete headers[name];
-    setCorsHeaders(res);
-    const gate = openGate(visit, delivery);
+    let gate: Gate;
+    try {
+      setCorsHeaders(res);
+      gate = openGate(visit, delivery);
+    } catch (cause) {
+      // Somebody before us has wrapped the response, and fails.
+      parts.onFault(cause);
+      await charge.release({ reason: "handler_failed", by: "server", worked: false });
+      return new GatewayError("internal_error", { cause });
+    }
     try {
       await sale.run({ req, res, body, charge, gate, budget, upstreamKey });
     } catch (error) {
       parts.onFault(error);
-      // Through the gate: an answer of 500 releases the charge.
-      if (!res.headersSent) writeError(res, visit.match.route.dialect, new GatewayError("internal_error"));
-      else if (!res.writableEnded) res.destroy();
+      gate.abandon(new GatewayError("internal_error"));
     }
     return undefined;
   }

@@ -58,6 +58,9 @@ export class Gate implements ResponseSink, Placed {
   #probe: EventProbe | undefined | "unmade" = "unmade";
   #proof: Readonly<Record<string, string>> = {};
   #headDone = false;
+  /** As the handler's head had them: whoever sets them later changes nothing, as in Node. */
+  #status = 0;
+  #statusMessage = "";
   #ended = false;
   #localBreak = false;
   /** Of a stream: something has been said that is worth money. */
@@ -133,6 +136,12 @@ export class Gate implements ResponseSink, Placed {
     return false;
   }
 
+  /** The handler threw: before its head this is the answer, and after it the answer is broken off. */
+  abandon(error: GatewayError): void {
+    if (this.#phase === "waiting" && !this.#headDone) void this.#fail(error, "handler_failed");
+    else if (!this.#ended) this.#res.destroy();
+  }
+
   /** The server is stopping: what streams is ended cleanly, what has not begun is refused uncharged. */
   cutOff(): void {
     if (this.#phase === "waiting" && !this.#charge.settling) {
@@ -182,6 +191,8 @@ export class Gate implements ResponseSink, Placed {
 
   head(): void {
     this.#headDone = true;
+    this.#status = this.#res.statusCode;
+    this.#statusMessage = this.#res.statusMessage;
   }
 
   write(chunk: Buffer, done: Done): boolean {
@@ -208,7 +219,7 @@ export class Gate implements ResponseSink, Placed {
 
   flushHeaders(): void {
     if (this.#phase !== "waiting") return;
-    if (this.#res.statusCode >= 400) void this.#passUncharged("handler_failed");
+    if (this.#status >= 400) void this.#passUncharged("handler_failed");
     else void this.#open();
   }
 
@@ -243,10 +254,9 @@ export class Gate implements ResponseSink, Placed {
   /** The one place that decides whether what is held may go: as it is, for money, or not yet. */
   #evaluate(): void {
     if (this.#phase !== "waiting") return;
-    const probe = this.#streamProbe();
-    if (this.#res.statusCode >= 400) void this.#passUncharged("handler_failed");
+    const failure = this.#failure();
+    if (failure !== undefined) void this.#passUncharged(failure);
     else if (this.#sawEvent) void this.#open();
-    else if (this.#ended && probe?.end() === false) void this.#passUncharged("stream_without_event");
     else if (this.#ended || this.#held.bytes > this.#options.gateBytes) void this.#open();
   }
 
@@ -287,8 +297,14 @@ export class Gate implements ResponseSink, Placed {
   /** What a retry is given; undefined while the answer is not whole. */
   #wholeAnswer(): StoredResponse | undefined {
     if (!this.#ended) return undefined;
-    this.#copy.head(this.#res);
+    this.#copy.head(this.#headAsItWas());
     return this.#copy.take();
+  }
+
+  #headAsItWas(): ServerResponse {
+    this.#res.statusCode = this.#status;
+    this.#res.statusMessage = this.#statusMessage;
+    return this.#res;
   }
 
   /** The handler failed: its answer goes out as it is. Unsettled money never moves; settled money is owed. */
@@ -324,28 +340,31 @@ export class Gate implements ResponseSink, Placed {
     this.#releaseConnection();
     this.#response.bypass(() => {
       if (this.#clientGone) return;
-      if (!res.headersSent) this.#answer(error);
-      if (!res.writableEnded) res.destroy();
+      // What a middleware before us ends later (one that saves a session, or compresses) has been answered all the same.
+      if (res.headersSent || !this.#answer(error)) res.destroy();
     });
     this.#dismiss();
   }
 
-  #answer(error: GatewayError): void {
+  /** False: it could not be. */
+  #answer(error: GatewayError): boolean {
     const res = this.#res;
     for (const name of res.getHeaderNames()) res.removeHeader(name);
     for (const [name, value] of this.#earlierHeaders) res.setHeader(name, value);
     res.statusMessage = "";
     try {
       this.#options.answer(error);
+      return true;
     } catch {
       // The middleware before us that failed on the handler's answer fails on ours.
+      return false;
     }
   }
 
   /** Sends what was held. A middleware before us may throw when it leaves: then it is as if the handler had failed. */
   #flush(): void {
     clearTimeout(this.#deadline);
-    this.#copy.head(this.#res);
+    this.#copy.head(this.#headAsItWas());
     try {
       this.#response.bypass(() => this.#send(this.#res));
     } catch (cause) {
@@ -408,10 +427,19 @@ export class Gate implements ResponseSink, Placed {
     else this.#deadline = setTimeout(() => this.#park(), DETACHED_MS).unref();
   }
 
-  /** Why an answer that has ended is none. */
+  /** Why what the handler gave is no answer. */
   #failure(): string | undefined {
-    if (this.#res.statusCode >= 400) return "handler_failed";
-    return this.#streamProbe()?.end() === false ? "stream_without_event" : undefined;
+    if (this.#status >= 400) return "handler_failed";
+    if (!this.#ended) return undefined;
+    if (this.#streamProbe()?.end() === false) return "stream_without_event";
+    return this.#hasItsLength() ? undefined : "wrong_content_length";
+  }
+
+  /** Of an answer that was held whole. With another length than it declares its client waits for the rest, or loses it. */
+  #hasItsLength(): boolean {
+    const declared = this.#res.getHeader("content-length");
+    const hasBody = this.#status !== 204 && this.#status !== 304;
+    return declared === undefined || !hasBody || Number(declared) === this.#held.bytes;
   }
 
   /** Settled and not delivered: it waits in the ledger for its retry, with the answer if that is whole. */

@@ -128,7 +128,9 @@ export async function openingOf(
   const onClose = (): void => left.abort();
   res.once("close", onClose);
   const { route, path } = match;
-  const request = { method: route.method, path, query: queryOf(req.url), body, beneficiary };
+  // A conditional range is not asked for (deliver.ts).
+  const range = req.headers["if-range"] === undefined ? req.headers.range : undefined;
+  const request = { method: route.method, path, query: queryOf(req.url), body, beneficiary, range };
   const requestPrint = fingerprint(request);
   try {
     const opening = await openPayment(parts.payments, payment, {

@@ -16,6 +16,7 @@ import { type KeyParts, payByKey } from "./pay-by-key.ts";
 import { payByWallet, type WalletParts } from "./pay-by-wallet.ts";
 import { createPricedRoutes } from "./priced-route.ts";
 import { readBody } from "./read-body.ts";
+import { isIntercepted } from "./response-methods.ts";
 import type { Sale, Seller } from "./sale.ts";
 import { beginVisit, type Visit } from "./visit.ts";
 import { writeChallenge, writeError, writeRefusal } from "./write-answer.ts";
@@ -118,6 +119,14 @@ export function createPaywall(parts: PaywallParts): Paywall {
       return;
     }
     const visit = beginVisit(req, res, match, seller);
+    if (isIntercepted(res)) {
+      const cause = new Error(
+        `${match.route.method} ${match.path} is behind two paywalls: nothing is sold twice.`,
+      );
+      parts.onFault(cause);
+      refuse(visit, new GatewayError("internal_error", { cause }));
+      return;
+    }
     const desk = match.route.target.kind === "credit" ? credits : undefined;
     if (reader.carries(headers)) {
       visit.tier = "x402";

@@ -3,20 +3,26 @@ import { GatewayError } from "../errors.ts";
 
 /**
  * The whole request body, and the request as if nobody had read it: the bytes are put back, so a body parser behind the
- * paywall still finds them. A body that a parser in front has consumed is given in its parsed form instead.
- * Fails with `body_too_large` or `body_incomplete`.
+ * paywall still finds them. A body that a parser in front has consumed is given as it left it, in `req.body` or `req.rawBody`.
+ * Fails with `body_too_large` or `body_incomplete`, and with `internal_error` where a body was read in front and left nowhere: the
+ * handler would be sold without it.
  */
 export async function readBody(req: IncomingMessage, limitBytes: number): Promise<Buffer | GatewayError> {
   const declared = Number(req.headers["content-length"] ?? 0);
   if (declared > limitBytes) return new GatewayError("body_too_large");
-  if (req.readableEnded || req.readableDidRead) return parsedBody(req);
+  const isDeclared = declared > 0 || req.headers["transfer-encoding"] !== undefined;
+  const isTaken = req.readableEnded || req.readableDidRead || req.readableFlowing === true;
+  if (isTaken)
+    return parsedBody(req) ?? (isDeclared ? new GatewayError("internal_error", LOST) : Buffer.alloc(0));
   // An empty body must not be touched: reading it emits its 'end' before the handler listens for that.
-  if (declared === 0 && req.headers["transfer-encoding"] === undefined) return Buffer.alloc(0);
+  if (!isDeclared) return Buffer.alloc(0);
   // Lets the parser finish what arrived together with the head.
   await Promise.resolve();
   if (req.complete && req.readableLength === 0) return Buffer.alloc(0);
   // The client left before its turn came: no event will say so again.
   if (req.destroyed) return new GatewayError("body_incomplete");
+  // Of what was told its encoding in front the chunks are texts, and must be texts again.
+  const encoding = req.readableEncoding;
   return new Promise((resolve) => {
     const chunks: Buffer[] = [];
     let size = 0;
@@ -26,7 +32,8 @@ export async function readBody(req: IncomingMessage, limitBytes: number): Promis
     };
     const onReadable = (): void => {
       while (req.readableLength > 0) {
-        const chunk: unknown = req.read();
+        const read: unknown = req.read();
+        const chunk = typeof read === "string" ? Buffer.from(read, encoding ?? "utf8") : read;
         if (!Buffer.isBuffer(chunk)) break;
         size += chunk.length;
         if (size <= limitBytes) chunks.push(chunk);
@@ -35,7 +42,8 @@ export async function readBody(req: IncomingMessage, limitBytes: number): Promis
       if (size > limitBytes || !req.complete) return;
       const body = Buffer.concat(chunks, size);
       // Allowed until 'end' has been emitted, which waits for the buffer to be empty again.
-      if (size > 0) req.unshift(body);
+      if (size > 0 && encoding === null) req.unshift(body);
+      else if (size > 0) req.unshift(body.toString(encoding ?? "utf8"), encoding ?? "utf8");
       finish(body);
     };
     const onEnd = (): void => finish(Buffer.concat(chunks, size));
@@ -44,10 +52,20 @@ export async function readBody(req: IncomingMessage, limitBytes: number): Promis
   });
 }
 
-/** What `express.json()` and its like leave on the request. */
-function parsedBody(req: IncomingMessage): Buffer {
-  const body: unknown = "body" in req ? req.body : undefined;
-  if (body === undefined || body === null) return Buffer.alloc(0);
+const LOST = {
+  message:
+    "The request's body was read in front of the paywall and left nowhere. Put the paywall first, or leave what was read in req.body.",
+};
+
+/** What `express.json()` and its like leave on the request; undefined: nothing. */
+function parsedBody(req: IncomingMessage): Buffer | undefined {
+  const parsed: unknown = "body" in req ? req.body : undefined;
+  const body: unknown = parsed ?? ("rawBody" in req ? req.rawBody : undefined);
+  if (body === undefined || body === null) return undefined;
   if (Buffer.isBuffer(body)) return body;
-  return Buffer.from(typeof body === "string" ? body : JSON.stringify(body));
+  return Buffer.from(typeof body === "string" ? body : JSON.stringify(body, withoutBigInt));
+}
+
+function withoutBigInt(_key: string, value: unknown): unknown {
+  return typeof value === "bigint" ? String(value) : value;
 }

@@ -180,6 +180,11 @@ function getter(name: keyof Facts): PropertyDescriptor {
   };
 }
 
+/** Whether a sink is between somebody and this response already: something is being sold here. */
+export function isIntercepted(res: ServerResponse): boolean {
+  return FACTS in res;
+}
+
 function showFacts(res: Shown, facts: Facts): void {
   res[FACTS] = facts;
   Object.defineProperties(res, GETTERS);

@@ -1,5 +1,5 @@
 import type { ServerResponse } from "node:http";
-import { CORS_HEADERS, setCorsHeaders } from "../cors.ts";
+import { CORS_HEADERS, setBeside, setCorsHeaders } from "../cors.ts";
 import type { GatewayError } from "../errors.ts";
 import type { Dialect } from "../routes.ts";
 import type { Challenge } from "./challenge.ts";
@@ -20,7 +20,7 @@ function writeHead(res: ServerResponse, status: number, headers: string[]): void
   // Whoever before us has wrapped `writeHead` may not know flat lists (on-headers before 1.1 does not). And where headers are
   // set already (Express's own), Node removes and appends each of a list: setting them is a third of the work.
   for (let index = 0; index + 1 < headers.length; index += 2) {
-    res.setHeader(headers[index] ?? "", headers[index + 1] ?? "");
+    setBeside(res, headers[index] ?? "", headers[index + 1] ?? "");
   }
   res.statusCode = status;
 }

@@ -190,6 +190,24 @@ routes:
   expect(problems(yaml)).toEqual(['routes["GET /Report/:name/"]: is the same route as GET /report/:id']);
 });
 
+test("a route that is never reached is told so: its price would be the earlier one's", () => {
+  const yaml = `
+upstreams: { a: { url: "http://a" } }
+routes:
+  "GET /report/:id": { upstream: a, price: "$1" }
+  "GET /report/premium": { upstream: a, price: "$2" }
+  "POST /report/premium": { upstream: a, price: "$2" }
+  "GET /files/first": { upstream: a, price: "$1" }
+  "GET /files/*rest": { upstream: a, price: "$1" }
+  "GET /files/:name": { upstream: a, price: "$2" }
+  "GET /files{/:name}": { upstream: a, price: "$2" }
+`;
+  expect(problems(yaml)).toEqual([
+    'routes["GET /report/premium"]: is never reached: GET /report/:id takes its paths; put it before that',
+    'routes["GET /files/:name"]: is never reached: GET /files/*rest takes its paths; put it before that',
+  ]);
+});
+
 test("a route needs an upstream that is there and has somewhere to forward to", () => {
   const yaml = `
 routes:

@@ -63,7 +63,10 @@ export interface Stand {
   /** Calls of the facilitator for this payment. */
   calls(operation: Operation, payment: Payment): number;
   row(payment: Payment): PaymentRow | undefined;
-  /** Waits until the ledger, which is written behind the answer, has this payment in one of these states. */
+  /**
+   * Waits until the ledger, which is written behind the answer, has this payment in one of these states. `parked`: settled, and nobody
+   * works on it.
+   */
   reaches(payment: Payment, ...states: string[]): Promise<PaymentRow>;
   /** Journal entries of the payer's wallet account. */
   credits(payment: Payment): readonly { amount: bigint; reference: string; balance: bigint }[];
@@ -107,6 +110,9 @@ async function openStand(
   const books = new Database(join(dataDir, "ledger.sqlite"), { readonly: true });
   let count = 0;
 
+  const isFree = books
+    .prepare<[string], number>("SELECT lease_until IS NULL FROM payment WHERE id = ?")
+    .pluck();
   const stand: Stand = {
     kind,
     origin,
@@ -159,6 +165,8 @@ async function openStand(
       for (;;) {
         const row = stand.row(payment);
         if (row !== undefined && states.includes(row.state)) return row;
+        if (row?.state === "settled" && states.includes("parked") && isFree.get(factsOf(payment).id) === 1)
+          return row;
         if (row !== undefined && FINAL.includes(row.state))
           throw new Error(`it is ${row.state}: ${row.reason}`);
         await new Promise((resolve) => setTimeout(resolve, 2));

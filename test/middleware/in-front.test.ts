@@ -1,0 +1,265 @@
+import { buffer } from "node:stream/consumers";
+import { setTimeout as pause } from "node:timers/promises";
+import { createGzip, gunzipSync } from "node:zlib";
+import express, { type RequestHandler } from "express";
+import { describe, expect, test } from "vitest";
+import { faults } from "../support/faulty-facilitator.ts";
+import { useStand } from "./stand.ts";
+import { rawCall, whole } from "./wire.ts";
+
+const stand = useStand("express");
+
+/** As express-session ends a response whose session is saved: all but the last byte now, the end when the store has answered. */
+const session: RequestHandler = (_req, res, next) => {
+  const { write, end } = res;
+  res.end = ((chunk: unknown) => {
+    const bytes = Buffer.from(typeof chunk === "string" || Buffer.isBuffer(chunk) ? chunk : "");
+    if (bytes.length > 0) Reflect.apply(write, res, [bytes.subarray(0, -1)]);
+    setTimeout(() => Reflect.apply(end, res, [bytes.subarray(-1)]), 20);
+    return res;
+  }) as typeof res.end;
+  next();
+};
+
+/** As `compression` does it: what it is given leaves through a stream of its own. */
+const compress: RequestHandler = (_req, res, next) => {
+  const { write, end, writeHead } = res;
+  const zip = createGzip();
+  zip.on("data", (chunk) => Reflect.apply(write, res, [chunk]));
+  zip.on("end", () => Reflect.apply(end, res, []));
+  let begun = false;
+  res.writeHead = ((...args: unknown[]) => {
+    if (!begun) {
+      begun = true;
+      res.setHeader("Content-Encoding", "gzip");
+      res.removeHeader("Content-Length");
+    }
+    return Reflect.apply(writeHead, res, args);
+  }) as typeof res.writeHead;
+  const begin = () => {
+    if (!begun) res.writeHead(res.statusCode);
+  };
+  res.write = ((chunk: unknown) => {
+    begin();
+    return zip.write(chunk);
+  }) as typeof res.write;
+  res.end = ((chunk: unknown) => {
+    begin();
+    if (typeof chunk === "string" || Buffer.isBuffer(chunk)) zip.end(chunk);
+    else zip.end();
+    return res;
+  }) as typeof res.end;
+  next();
+};
+
+describe.each([
+  ["a session", session],
+  ["compression", compress],
+])("%s in front, which ends the response later", (_name, before) => {
+  async function answerOf(url: string, payment: Record<string, string>) {
+    const response = await rawCall(url, payment).response;
+    const body = await buffer(response);
+    const text = response.headers["content-encoding"] === "gzip" ? gunzipSync(body) : body;
+    return { status: response.statusCode, body: text.toString(), retry: response.headers["retry-after"] };
+  }
+
+  test("what is sold arrives", async () => {
+    const sold = stand().sell((_req, res) => res.end("what was paid for"), {}, { before: [before] });
+    const answer = await answerOf(sold.url, await stand().sign(sold.url));
+    expect(answer).toMatchObject({ status: 200, body: "what was paid for" });
+  });
+
+  test.each([
+    ["refused", faults.reason("insufficient_funds"), { status: 402 }],
+    ["unknown", faults.reset, { status: 503, retry: "2" }],
+  ])("a settlement that is %s is told", async (_outcome, fault, told) => {
+    const sold = stand().sell((_req, res) => res.end("ok"), {}, { before: [before] });
+    const payment = await stand().sign(sold.url);
+    stand().facilitator.fail("settle", fault);
+    expect(await answerOf(sold.url, payment)).toMatchObject(told);
+  });
+
+  test.each([
+    ["gives the response up", false],
+    ["throws after its first byte", true],
+  ])("a handler that %s: 502, uncharged", async (_how, throws) => {
+    const handler = (_req: unknown, res: { write(text: string): void; destroy(): void }) => {
+      res.write("x");
+      if (throws) throw new Error("boom");
+      res.destroy();
+    };
+    const sold = stand().sell(handler, {}, { before: [before] });
+    const payment = await stand().sign(sold.url);
+    expect(await answerOf(sold.url, payment)).toMatchObject({ status: 502 });
+    expect(await stand().reaches(payment, "released")).toMatchObject({ tx: null });
+  });
+});
+
+describe("a time limit in front answers while the payment is looked at", () => {
+  /** The head leaves at once, the end when the session is saved: the response is answered and not closed. */
+  const slowSession: RequestHandler = (_req, res, next) => {
+    const { end } = res;
+    res.end = ((...args: unknown[]) => {
+      if (!res.headersSent) res.writeHead(res.statusCode);
+      setTimeout(() => Reflect.apply(end, res, args), 1_000);
+      return res;
+    }) as typeof res.end;
+    next();
+  };
+  const answers: (() => void)[] = [];
+  const timeLimit: RequestHandler = (_req, res, next) => {
+    answers.push(() => void res.status(503).end("too late"));
+    next();
+  };
+
+  test.each([
+    ["after", "verify", "released"],
+    ["upfront", "settle", "parked"],
+  ] as const)(
+    "settle %s, during %s: the charge ends, and the payment is good for the retry",
+    async (settle, operation, state) => {
+      const sold = stand().sell(
+        (_req, res) => res.end("ok"),
+        { settle },
+        { before: [slowSession, timeLimit] },
+      );
+      const payment = await stand().sign(sold.url);
+      const hold = stand().facilitator.hold(operation);
+      const first = whole(rawCall(sold.url, payment));
+      await hold.arrived;
+      answers.pop()?.();
+      hold.release();
+      await stand().reaches(payment, state);
+      expect((await first).status).toBe(503);
+      expect(sold.runs).toBe(0);
+      // A lease would keep it for 15 s.
+      const again = await whole(rawCall(sold.url, payment));
+      expect([again.status, again.body]).toEqual([200, "ok"]);
+      expect(stand().calls("settle", payment)).toBe(1);
+    },
+  );
+});
+
+test("the app's own CORS policy stays, and ours is beside it", async () => {
+  const policy: RequestHandler = (_req, res, next) => {
+    res.setHeader("Access-Control-Allow-Origin", "https://app.example");
+    res.setHeader("Access-Control-Allow-Credentials", "true");
+    res.setHeader("Access-Control-Expose-Headers", "X-Total");
+    next();
+  };
+  const sold = stand().sell((_req, res) => res.end("ok"), {}, { before: [policy] });
+  const failing = stand().sell((_req, res) => res.destroy(), {}, { before: [policy] });
+  const payment = await stand().sign(sold.url);
+  const answers = [
+    await whole(rawCall(sold.url, {})),
+    await whole(rawCall(sold.url, payment)),
+    await whole(rawCall(sold.url, payment)),
+    await whole(rawCall(failing.url, await stand().sign(failing.url))),
+  ];
+  expect(answers.map(({ status }) => status)).toEqual([402, 200, 200, 502]);
+  for (const { headers } of answers) {
+    expect(headers["access-control-allow-origin"]).toBe("https://app.example");
+    const exposed = String(headers["access-control-expose-headers"]).split(", ");
+    expect(exposed.sort()).toEqual(
+      ["PAYMENT-REQUIRED", "PAYMENT-RESPONSE", "Retry-After", "X-PAYMENT-RESPONSE", "X-Total"].sort(),
+    );
+  }
+});
+
+test.each(["after", "upfront"] as const)(
+  "two paywalls in one chain sell nothing (settle %s)",
+  async (settle) => {
+    const url = stand().mount((app, path) => {
+      app.use(path, stand().paywall({ price: "$0.02", settle }) as RequestHandler);
+      app.get(path, stand().paywall({ price: "$0.02" }) as RequestHandler, (_req, res) => void res.end("ok"));
+    });
+    const payment = await stand().sign(url);
+    const answer = await whole(rawCall(url, payment));
+    expect(answer.status).toBe(500);
+    expect(answer.body).toContain("internal_error");
+    await stand().reaches(payment, settle === "after" ? "released" : "credited");
+  },
+);
+
+describe("a body that is read in front", () => {
+  const path = { price: "$0.02" };
+  const got: RequestHandler = async (req, res) => {
+    let text = "";
+    for await (const chunk of req) text += chunk;
+    res.end(`got ${text}`);
+  };
+  const shop = (...chain: RequestHandler[]) =>
+    stand().mount((app, at) => {
+      const [first = got, ...rest] = chain;
+      app.post(at, first, stand().paywall(path) as RequestHandler, ...rest);
+    });
+  async function send(url: string, payment: Record<string, string>, body: string) {
+    const headers = { "content-type": "application/json" };
+    const call = rawCall(url, payment, { method: "POST", open: true, headers });
+    call.request.end(body);
+    return whole(call);
+  }
+  const signed = (url: string, body: string) =>
+    stand().sign(url, { method: "POST", body, headers: { "content-type": "application/json" } });
+
+  test.each(["utf8", "latin1", "hex"] as const)("as %s: the handler still gets it", async (encoding) => {
+    const early: RequestHandler = (req, _res, next) => {
+      req.setEncoding(encoding);
+      next();
+    };
+    const body = '{"a":"é"}';
+    const url = shop(early, got);
+    const answer = await send(url, await signed(url, body), body);
+    expect(answer.body).toBe(`got ${encoding === "utf8" ? body : Buffer.from(body).toString(encoding)}`);
+  });
+
+  test("into req.rawBody: another body is another request", async () => {
+    const rawBody: RequestHandler = async (req, _res, next) => {
+      Object.assign(req, { rawBody: await buffer(req) });
+      next();
+    };
+    const url = shop(rawBody, (req, res) => void res.end(`answer to ${Reflect.get(req, "rawBody")}`));
+    const payment = await signed(url, "A");
+    expect((await send(url, payment, "A")).body).toBe("answer to A");
+    await stand().reaches(payment, "delivered");
+    expect((await send(url, payment, "A")).body).toBe("answer to A");
+    expect((await send(url, payment, "B")).status).toBe(409);
+  });
+
+  test("with numbers that JSON does not write", async () => {
+    const parse = express.json({
+      reviver: (_key, value) => (typeof value === "number" ? BigInt(value) : value),
+    });
+    const url = shop(parse, (_req, res) => void res.end("ok"));
+    expect((await send(url, await signed(url, '{"a":1}'), '{"a":1}')).status).toBe(200);
+  });
+
+  test.each<[string, RequestHandler]>([
+    [
+      "by a listener that counts",
+      (req, _res, next) => {
+        req.on("data", () => {});
+        next();
+      },
+    ],
+    [
+      "and thrown away",
+      async (req, _res, next) => {
+        await buffer(req);
+        await pause(1);
+        next();
+      },
+    ],
+  ])("%s: it is not sold without it", async (_how, reader) => {
+    let runs = 0;
+    const url = shop(reader, (_req, res) => {
+      runs += 1;
+      res.end("ok");
+    });
+    const payment = await signed(url, '{"a":1}');
+    const answer = await send(url, payment, '{"a":1}');
+    expect([answer.status, runs]).toEqual([500, 0]);
+    expect(answer.body).toContain("left nowhere");
+    expect(stand().row(payment)).toBeUndefined();
+  });
+});
