@@ -11,6 +11,7 @@ import { chatPrompt, type Prompt } from "./prompt-bound.ts";
 import type { Prepared, ProxyCall } from "./proxy-call.ts";
 import { type AgentRequest, type ChatRequest, readAgentRequest } from "./request-fields.ts";
 import type { JsonObject } from "./request-json.ts";
+import type { UpstreamAnswer } from "./upstream-request.ts";
 
 /** A reply larger than this is not one that a capped model gave. */
 const MAX_ANSWER_BYTES = 4_194_304;
@@ -44,9 +45,8 @@ export function prepareAgent(
         [model.backend.outputLimitField]: quote.outputLimit(call.budget),
         ...(request.stream === true ? { stream: true, stream_options: { include_usage: true } } : {}),
       };
-      return request.stream === true
-        ? answerStream(call, model, chat, prompt)
-        : answerWhole(call, model, chat, prompt);
+      const answerAs = request.stream === true ? answerStream : answerWhole;
+      return askModel(call, model, "chat", chat, (answer) => answerAs(call, model, answer, prompt));
     },
   };
 }
@@ -59,15 +59,10 @@ function messagesOf({ prompt, system }: AgentRequest): ChatRequest["messages"] {
 async function answerWhole(
   call: ProxyCall,
   model: OfferedModel,
-  chat: JsonObject,
+  answer: UpstreamAnswer,
   prompt: Prompt,
 ): Promise<void> {
-  const answer = await askModel(call, model, "chat", chat);
-  if (answer === undefined) return;
-  if (mediaType(answer) !== "application/json") {
-    answer.discard();
-    throw new GatewayError("upstream_failed");
-  }
+  if (mediaType(answer) !== "application/json") throw new GatewayError("upstream_failed");
   const { text, usage, produced } = readChatAnswer(await readWhole(answer.body));
   call.meter.produced(produced);
   if (usage !== undefined) call.meter.usage(usage);
@@ -81,11 +76,9 @@ async function answerWhole(
 async function answerStream(
   call: ProxyCall,
   model: OfferedModel,
-  chat: JsonObject,
+  answer: UpstreamAnswer,
   prompt: Prompt,
 ): Promise<void> {
-  const answer = await askModel(call, model, "chat", chat);
-  if (answer === undefined) return;
   let reply = "";
   let produced = "";
   let usage: TokenUsage | undefined;

@@ -5,20 +5,27 @@ import type { ModelEndpoint } from "./upstream.ts";
 import { answerRefusal } from "./upstream-refusal.ts";
 import type { UpstreamAnswer } from "./upstream-request.ts";
 
-/** Sends a call to its model. Undefined: the model refused it, and the caller has been answered. */
+/**
+ * Sends a call to its model and has its answer read; a refusal is passed on to the caller. What `read` leaves of the answer, also
+ * when it throws, is given up.
+ */
 export async function askModel(
   call: ProxyCall,
   { backend }: OfferedModel,
   endpoint: ModelEndpoint,
   request: JsonObject,
-): Promise<UpstreamAnswer | undefined> {
+  read: (answer: UpstreamAnswer) => Promise<void>,
+): Promise<void> {
   const { signal, meter, upstreamKey } = call;
   const answer = await backend.generate(endpoint, request, {
     signal,
     apiKey: upstreamKey,
     onSending: () => signal.aborted || meter.begun(),
   });
-  if (answer.status === 200) return answer;
-  await answerRefusal(call, answer, backend);
-  return undefined;
+  try {
+    if (answer.status === 200) await read(answer);
+    else await answerRefusal(call, answer, backend);
+  } finally {
+    answer.discard();
+  }
 }

@@ -23,10 +23,7 @@ export async function readChatStream(
   answer: UpstreamAnswer,
   take: (events: readonly ChatEvent[]) => boolean | Promise<boolean>,
 ): Promise<void> {
-  if (mediaType(answer) !== "text/event-stream") {
-    answer.discard();
-    throw new GatewayError("upstream_failed");
-  }
+  if (mediaType(answer) !== "text/event-stream") throw new GatewayError("upstream_failed");
   const reader = createEventReader();
   const decoder = new TextDecoder();
   let isDone = false;

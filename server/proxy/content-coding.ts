@@ -10,16 +10,18 @@ const DECODERS = new Map<string, () => Transform>([
 ]);
 
 /**
- * A body uncompressed, or undefined for a coding that is not known. Models are asked for `identity`, but some servers compress
- * all the same, and what they say must be read. Decoding goes no faster than it is read; damaged data is `upstream_failed`.
+ * A body uncompressed, or undefined for a coding that is not known, and for several. Models are asked for `identity`, but some
+ * servers compress all the same, and what they say must be read. Decoding goes no faster than it is read; damaged data is
+ * `upstream_failed`.
  */
 export function decodedBody(
   body: AsyncIterable<Uint8Array>,
   contentEncoding: string | undefined,
 ): AsyncIterable<Uint8Array> | undefined {
-  const coding = contentEncoding?.trim().toLowerCase() ?? "";
-  if (coding === "" || coding === "identity") return body;
-  const decoder = DECODERS.get(coding);
+  const codings = (contentEncoding ?? "").split(",").map((coding) => coding.trim().toLowerCase());
+  const [coding, ...more] = codings.filter((name) => name !== "" && name !== "identity");
+  if (coding === undefined) return body;
+  const decoder = more.length > 0 ? undefined : DECODERS.get(coding);
   return decoder === undefined ? undefined : decode(body, decoder());
 }
 

@@ -33,20 +33,24 @@ export function prepareForward(
     quote: quoteFlat(price),
     async execute(call) {
       const answer = await forward(upstream, method, path, call);
-      if (call.signal.aborted) answer.discard();
-      else await passOn(call, answer, upstream, streamingTypes);
+      try {
+        refuseFailure(answer, call);
+        if (!call.signal.aborted) await passOn(call, answer, upstream, streamingTypes);
+      } finally {
+        answer.discard();
+      }
     },
   };
 }
 
-async function forward(
+function forward(
   upstream: HttpUpstream,
   method: string,
   path: string,
   call: ProxyCall,
 ): Promise<UpstreamAnswer> {
   const { req, body, signal, meter, upstreamKey } = call;
-  const answer = await upstream.send({
+  return upstream.send({
     method,
     path,
     headers: forwardedRequestHeaders(req.rawHeaders, upstreamKey ?? upstream.apiKey),
@@ -54,12 +58,12 @@ async function forward(
     signal,
     onSending: () => signal.aborted || meter.begun(),
   });
-  if (answer.status >= 500 || OPERATORS_FAULT.has(answer.status)) {
-    answer.discard();
-    const isOwnKey = upstreamKey !== undefined && answer.status < 500;
-    throw new GatewayError(isOwnKey ? "provider_key_unusable" : "upstream_failed");
-  }
-  return answer;
+}
+
+function refuseFailure({ status }: UpstreamAnswer, { upstreamKey }: ProxyCall): void {
+  if (status < 500 && !OPERATORS_FAULT.has(status)) return;
+  const isOwnKey = upstreamKey !== undefined && status < 500;
+  throw new GatewayError(isOwnKey ? "provider_key_unusable" : "upstream_failed");
 }
 
 async function passOn(

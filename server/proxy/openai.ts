@@ -19,6 +19,7 @@ import {
 import { type JsonObject, parseJsonObject } from "./request-json.ts";
 import { createUnreadUsage } from "./unread-usage.ts";
 import type { ModelEndpoint } from "./upstream.ts";
+import type { UpstreamAnswer } from "./upstream-request.ts";
 
 /** A JSON answer up to this size is read and checked before it is sent; a larger one (a batch of vectors) passes unread. */
 const CHECKED_BYTES = 1_048_576;
@@ -49,7 +50,11 @@ function prepareEmbeddings(
   const mapped = mappedEmbeddings(request, model.config);
   const prompt = embeddingsPrompt(request.input);
   const quote = quoteModel(model.config, price, { prompt, outputLimit: 0, fixesOutput: true });
-  return prepared(model, quote, (call) => answerWhole(call, model, "embeddings", mapped, undefined));
+  return prepared(model, quote, (call) =>
+    askModel(call, model, "embeddings", mapped, (answer) =>
+      answerWhole(call, model, "embeddings", answer, undefined),
+    ),
+  );
 }
 
 function prepareChat(body: JsonObject, catalog: ModelCatalog, price: MicroUsd): GatewayError | Prepared {
@@ -67,9 +72,11 @@ function prepareChat(body: JsonObject, catalog: ModelCatalog, price: MicroUsd): 
   const showsUsage = request.stream_options?.include_usage === true;
   return prepared(model, quote, (call) => {
     const affordable = { ...clamped, [backend.outputLimitField]: quote.outputLimit(call.budget) };
-    return request.stream === true
-      ? answerStream(call, model, affordable, showsUsage)
-      : answerWhole(call, model, "chat", affordable, quote.most);
+    return askModel(call, model, "chat", affordable, (answer) =>
+      request.stream === true
+        ? answerStream(call, model, answer, showsUsage)
+        : answerWhole(call, model, "chat", answer, quote.most),
+    );
   });
 }
 
@@ -85,15 +92,10 @@ async function answerWhole(
   call: ProxyCall,
   model: OfferedModel,
   endpoint: ModelEndpoint,
-  request: JsonObject,
+  answer: UpstreamAnswer,
   most: TokenUsage | undefined,
 ): Promise<void> {
-  const answer = await askModel(call, model, endpoint, request);
-  if (answer === undefined) return;
-  if (mediaType(answer) !== "application/json") {
-    answer.discard();
-    throw new GatewayError("upstream_failed");
-  }
+  if (mediaType(answer) !== "application/json") throw new GatewayError("upstream_failed");
   const held: Uint8Array[] = [];
   const unread = createUnreadUsage();
   let size = 0;
@@ -151,11 +153,9 @@ function embeddingsJson(text: string, meter: Meter): JsonObject {
 async function answerStream(
   call: ProxyCall,
   model: OfferedModel,
-  request: JsonObject,
+  answer: UpstreamAnswer,
   showsUsage: boolean,
 ): Promise<void> {
-  const answer = await askModel(call, model, "chat", request);
-  if (answer === undefined) return;
   const { meter, res } = call;
   let prelude = "";
   let hasBegun = false;

@@ -45,14 +45,8 @@ export async function answerRefusal(
 ): Promise<void> {
   const { status } = answer;
   const { upstreamKey } = call;
-  if (upstreamKey !== undefined && KEY_REFUSED.has(status)) {
-    answer.discard();
-    throw new GatewayError("provider_key_unusable");
-  }
-  if (status < 400 || status >= 500 || OPERATORS_FAULT.has(status)) {
-    answer.discard();
-    throw new GatewayError("upstream_failed");
-  }
+  if (upstreamKey !== undefined && KEY_REFUSED.has(status)) throw new GatewayError("provider_key_unusable");
+  if (status < 400 || status >= 500 || OPERATORS_FAULT.has(status)) throw new GatewayError("upstream_failed");
   const refusal = await readRefusal(answer);
   const message = withoutSecrets(refusal?.message ?? "The model refused the request.", [
     ...backend.secrets,

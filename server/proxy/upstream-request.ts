@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders } from "node:http";
 import type { CancelSignal } from "../../facilitator-client/cancellation.ts";
 import type { Dispatcher } from "../../facilitator-client/http-pool.ts";
 import { GatewayError } from "../errors.ts";
+import { oneOfEach } from "./upstream-headers.ts";
 
 export interface UpstreamRequest extends Pick<Dispatcher.DispatchOptions, "method" | "path"> {
   /** Flat list of names and values. */
@@ -15,13 +16,20 @@ export interface UpstreamRequest extends Pick<Dispatcher.DispatchOptions, "metho
 /** The head of an upstream's answer, and its body as it comes. Reading throws `GatewayError`. */
 export interface UpstreamAnswer {
   readonly status: number;
+  /** Each once, see {@link oneOfEach}. */
   readonly headers: Readonly<IncomingHttpHeaders>;
-  /** To be read to the end, or left by `break`, which closes the connection; else call {@link discard}. */
+  /** To be read to the end, or left by `break`, which closes the connection. */
   readonly body: AsyncIterable<Uint8Array>;
-  /** Gives the body up unread. */
+  /** Gives up what was not read. Whoever asked calls it in the end, whatever happened: else the connection may stay open. */
   discard(): void;
 }
 
+/** What undici says of an answer that is no HTTP. The last one also of a head with two lengths. */
+const NONSENSE: ReadonlySet<string> = new Set([
+  "HTTPParserError",
+  "HeadersOverflowError",
+  "ResponseContentLengthMismatchError",
+]);
 /** So much of a body may wait for its reader before the connection is read no further. */
 const MAX_WAITING_BYTES = 64 * 1024;
 
@@ -78,10 +86,14 @@ class Receiver implements Dispatcher.DispatchHandler, AsyncIterableIterator<Uint
     this.#request.onSending();
   }
 
-  onResponseStart(_controller: unknown, status: number, headers: IncomingHttpHeaders): void {
+  onResponseStart(
+    _controller: unknown,
+    status: number,
+    headers: Readonly<Record<string, string | string[] | undefined>>,
+  ): void {
     // Of what is said before the answer (103 and the like) nothing is passed on.
     if (status < 200) return;
-    this.#resolve({ status, headers, body: this, discard: () => void this.return() });
+    this.#resolve({ status, headers: oneOfEach(headers), body: this, discard: () => void this.return() });
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Uint8Array): void {
@@ -155,8 +167,7 @@ class Receiver implements Dispatcher.DispatchHandler, AsyncIterableIterator<Uint
 /** The request failed before there was a response head. */
 function unanswered(cause: unknown): GatewayError {
   if (isTimeout(cause)) return new GatewayError("upstream_timeout", { cause });
-  const spokeNonsense =
-    cause instanceof Error && ["HTTPParserError", "HeadersOverflowError"].includes(cause.name);
+  const spokeNonsense = cause instanceof Error && NONSENSE.has(cause.name);
   return new GatewayError(spokeNonsense ? "upstream_failed" : "upstream_unreachable", { cause });
 }
 
