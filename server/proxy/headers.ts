@@ -87,18 +87,26 @@ const CDN_CACHE = /(?:^|-)cdn-cache-control$/;
 
 const WRITABLE_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 
+/** They name an address, which may be the upstream's own. */
+const RESPONSE_REWRITTEN = new Map([
+  ["location", localLocation],
+  ["content-location", localLocation],
+  ["refresh", localRefresh],
+]);
+
 /**
- * The caller's headers as the upstream gets them: a flat list of names and values. Accept-Encoding stays, since the body is
+ * The caller's headers as the upstream gets them: a flat list of names and values. What is dropped is dropped in any spelling that
+ * a server might read as the same. Accept-Encoding stays, since the body is
  * passed on as it comes. `Host` is left to the connection.
  */
 export function forwardedRequestHeaders(rawHeaders: readonly string[], apiKey: string | undefined): string[] {
-  const named = connectionTokens(
+  const named = connectionNames(
     rawHeaders.filter((_, index) => rawHeaders[index - 1]?.toLowerCase() === "connection" && index % 2 === 1),
   );
   const headers: string[] = [];
   for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
     const name = rawHeaders[index] ?? "";
-    const key = name.toLowerCase();
+    const key = asServersRead(name);
     if (REQUEST_DROPPED.has(key) || key.startsWith(REQUEST_DROPPED_PREFIX) || named.has(key)) continue;
     headers.push(name, rawHeaders[index + 1] ?? "");
   }
@@ -111,13 +119,13 @@ export function forwardedResponseHeaders(
   headers: Readonly<IncomingHttpHeaders>,
   base: URL,
 ): readonly (readonly [string, string | string[]])[] {
-  const named = connectionTokens([headers.connection ?? ""]);
+  const named = connectionNames([headers.connection ?? ""]);
   const kept: [string, string | string[]][] = [];
   for (const [name, value] of Object.entries(headers)) {
-    if (value === undefined || isDroppedResponseHeader(name) || named.has(name)) continue;
+    if (value === undefined || isDroppedResponseHeader(name) || named.has(asServersRead(name))) continue;
     if (![value].flat().every((text) => WRITABLE_VALUE.test(text))) continue;
-    const rewritten = name === "location" && typeof value === "string" ? localLocation(value, base) : value;
-    kept.push([name, rewritten]);
+    const rewrite = RESPONSE_REWRITTEN.get(name);
+    kept.push([name, rewrite !== undefined && typeof value === "string" ? rewrite(value, base) : value]);
   }
   return kept;
 }
@@ -127,8 +135,13 @@ function isDroppedResponseHeader(name: string): boolean {
 }
 
 /** Further headers that `Connection` declares to be meant for this connection. */
-function connectionTokens(values: readonly string[]): ReadonlySet<string> {
-  return new Set(values.flatMap((value) => value.split(",").map((token) => token.trim().toLowerCase())));
+function connectionNames(values: readonly string[]): ReadonlySet<string> {
+  return new Set(values.flatMap((value) => value.split(",").map((name) => asServersRead(name.trim()))));
+}
+
+/** CGI, WSGI and PHP make `_` of `-`, and some of them of `.` and others too: `X_Real.IP` arrives as `X-Real-IP`. */
+function asServersRead(name: string): string {
+  return name.toLowerCase().replace(/[^a-z\d]/g, "-");
 }
 
 /** `http://upstream:3000/base/x` -> `/x`: an internal address means nothing to the caller, and is not for it to know. */
@@ -141,4 +154,12 @@ function localLocation(location: string, base: URL): string {
   const prefix = base.pathname.replace(/\/$/, "");
   const inside = target.pathname.startsWith(`${prefix}/`);
   return `${inside ? target.pathname.slice(prefix.length) : target.pathname}${target.search}${target.hash}`;
+}
+
+/** `5; url=http://upstream:3000/x`: browsers also read it without `url=`, and in quotes. */
+function localRefresh(refresh: string, base: URL): string {
+  const beforeUrl = /^[\s\d.]*[;,]?\s*(?:url\s*=\s*)?["']?/i.exec(refresh)?.[0] ?? "";
+  const url = refresh.slice(beforeUrl.length);
+  const end = url.search(/["']|$/);
+  return `${beforeUrl}${localLocation(url.slice(0, end), base)}${url.slice(end)}`;
 }

@@ -45,6 +45,24 @@ describe("request headers", () => {
     expect(lastCall()?.headers["x-kept"]).toBe("yes");
   });
 
+  it.each([
+    "X_Forwarded_For",
+    "x_forwarded-host",
+    "X_Real_IP",
+    "X.Real.IP",
+    "X_HTTP_Method_Override",
+    "X_Original_URL",
+    "Payment_Signature",
+    "Proxy_Authorization",
+    "X_Hop",
+  ])("%s is read as the dashed one by some servers, and does not reach the upstream either", async (name) => {
+    await ask(stand.url, "/site", {
+      headers: { Connection: "close, X-Hop", [name]: "value", X_Kept: "yes" },
+    });
+    expect(lastCall()?.rawHeaders).not.toContain(name);
+    expect(lastCall()?.rawHeaders).toContain("X_Kept");
+  });
+
   it("drops what Connection names, and nothing else", async () => {
     await ask(stand.url, "/site", {
       headers: { Connection: "close, X-Hop", "X-Hop": "1", "X-Other": "close" },
@@ -138,6 +156,19 @@ describe("response headers", () => {
     stand.upstream.next(answers.raw(302, headers));
     const reply = await ask(stand.url, "/site");
     expect([reply.status, reply.headers["location"]]).toEqual([302, expected]);
+  });
+
+  it.each([
+    ["Content-Location", "UPSTREAM/page.html?x=1", "/page.html?x=1"],
+    ["Content-Location", "page.html", "page.html"],
+    ["Refresh", "0; url=UPSTREAM/next", "0; url=/next"],
+    ["Refresh", '5;URL = "UPSTREAM/next?x=1"', '5;URL = "/next?x=1"'],
+    ["Refresh", "0; url=https://other.example/x", "0; url=https://other.example/x"],
+    ["Refresh", "0;UPSTREAM/next", "0;/next"],
+    ["Refresh", "30", "30"],
+  ])("%s: %s", async (name, value, expected) => {
+    stand.upstream.next(answers.raw(200, { [name]: value.replace("UPSTREAM", stand.upstream.url) }));
+    expect((await ask(stand.url, "/site")).headers[name.toLowerCase()]).toBe(expected);
   });
 });
 
