@@ -6,7 +6,7 @@ import { forwardedRequestHeaders, forwardedResponseHeaders } from "./headers.ts"
 import { quoteFlat } from "./pricing.ts";
 import type { Prepared, ProxyCall } from "./proxy-call.ts";
 import type { HttpUpstream } from "./upstream.ts";
-import type { UpstreamAnswer } from "./upstream-request.ts";
+import { isBodiless, type UpstreamAnswer } from "./upstream-request.ts";
 
 /** They say that the operator's own credentials or account were refused, which is no business of the caller's. */
 const OPERATORS_FAULT: ReadonlySet<number> = new Set([401, 402, 407]);
@@ -74,6 +74,8 @@ async function passOn(
 ): Promise<void> {
   const { res } = call;
   for (const [name, value] of forwardedResponseHeaders(answer.headers, upstream.base)) {
+    // Some clients wait for a body of that length.
+    if (name === "content-length" && isBodiless(answer.status)) continue;
     res.setHeader(name, value);
   }
   res.writeHead(answer.status);

@@ -24,6 +24,11 @@ export interface UpstreamAnswer {
   discard(): void;
 }
 
+/** Such an answer ends with its head, whatever length it names (RFC 9112 §6.3). */
+export function isBodiless(status: number): boolean {
+  return status === 204 || status === 304;
+}
+
 /** What undici says of an answer that is no HTTP. The last one also of a head with two lengths. */
 const NONSENSE: ReadonlySet<string> = new Set([
   "HTTPParserError",
@@ -93,6 +98,8 @@ class Receiver implements Dispatcher.DispatchHandler, AsyncIterableIterator<Uint
   ): void {
     // Of what is said before the answer (103 and the like) nothing is passed on.
     if (status < 200) return;
+    // undici fails when no body comes of the length that a head may name all the same.
+    if (isBodiless(status)) this.onResponseEnd();
     this.#resolve({ status, headers: oneOfEach(headers), body: this, discard: () => void this.return() });
   }
 

@@ -1,3 +1,5 @@
+import { once } from "node:events";
+import { type AddressInfo, createServer } from "node:net";
 import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -213,6 +215,25 @@ describe("bodies", () => {
     const reply = await ask(stand.url, "/site");
     expect([reply.status, reply.headers["x-kept"]]).toEqual([status, "yes"]);
     expect(reply.body.toString()).toBe(status === 404 ? "not there" : "");
+  });
+
+  it.each([204, 304])("status %i with the length of another answer passes without it", async (status) => {
+    const raw = createServer((socket) => {
+      socket.on("data", () =>
+        socket.write(`HTTP/1.1 ${status} Fine\r\nContent-Length: 4\r\nX-Kept: yes\r\n\r\n`),
+      );
+    }).listen(0, "127.0.0.1");
+    await once(raw, "listening");
+    const before = await startStand({ url: `http://127.0.0.1:${(raw.address() as AddressInfo).port}` });
+    const replies = [await fetch(`${before.url}/site`), await fetch(`${before.url}/site`)];
+    expect(replies.map((reply) => [reply.status, reply.headers.get("x-kept")])).toEqual(
+      Array(2).fill([status, "yes"]),
+    );
+    expect(await Promise.all(replies.map((reply) => reply.text()))).toEqual(["", ""]);
+    expect(replies[0]?.headers.has("content-length")).toBe(false);
+    expect(before.faults).toEqual([]);
+    await before.close();
+    raw.close();
   });
 });
 
