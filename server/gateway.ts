@@ -94,6 +94,7 @@ function proxyCall(call: PaidCall, route: Route, meter: Meter & { read(): Promis
       return gate.settle();
     },
     chargeBeforeEnd: () => gate.chargeBeforeEnd(),
+    endsItself: () => gate.endsItself(),
     billing: () => ({
       tier: charge.tier,
       amount: formatUsd(amount),

@@ -63,6 +63,8 @@ export class Gate implements ResponseSink, Placed {
   #statusMessage = "";
   #ended = false;
   #localBreak = false;
+  /** Of a stream: it has an end of its own, so one that ends before it is none. */
+  #endsItself = false;
   /** Of a stream: something has been said that is worth money. */
   #sawEvent = false;
   /** What was piped into the response stopped: nothing more will come. */
@@ -136,18 +138,23 @@ export class Gate implements ResponseSink, Placed {
     return false;
   }
 
+  /** What streams here has an end of its own: cut by us before it, it is broken off like any other answer, and costs nothing. */
+  endsItself(): void {
+    this.#endsItself = true;
+  }
+
   /** The handler threw: before its head this is the answer, and after it the answer is broken off. */
   abandon(error: GatewayError): void {
     if (this.#phase === "waiting" && !this.#headDone) void this.#fail(error, "handler_failed");
     else if (!this.#ended) this.#res.destroy();
   }
 
-  /** The server is stopping: what streams is ended cleanly, what has not begun is refused uncharged. */
+  /** The server is stopping: an endless stream is ended cleanly, what has not begun is refused uncharged. */
   cutOff(): void {
     if (this.#phase === "waiting" && !this.#charge.settling) {
       void this.#fail(new GatewayError("shutting_down", { retryAfterSeconds: 2 }), "shutting_down");
     } else if (this.#phase === "open" || this.#phase === "free") {
-      this.#cutStream();
+      this.#cutStream(!this.#endsItself);
     } else if (this.#phase === "detached") {
       this.#park();
     }
@@ -165,6 +172,8 @@ export class Gate implements ResponseSink, Placed {
     if (this.#phase === "open") {
       void this.#charge.capture({ delivered: true, response: undefined });
       setTimeout(() => this.#res.destroy(), LAST_BYTES_MS).unref();
+      this.#cutStream(true);
+      return;
     }
     this.cutOff();
   }
@@ -182,9 +191,10 @@ export class Gate implements ResponseSink, Placed {
   }
 
   /** An endless stream may end anywhere. Any other answer that is cut is broken, by us; neither is a copy to keep. */
-  #cutStream(): void {
+  #cutStream(mayEnd: boolean): void {
     this.#copy.discard();
-    if (this.#streamProbe() !== undefined && !this.#res.hasHeader("content-length")) this.#res.end();
+    if (mayEnd && this.#streamProbe() !== undefined && !this.#res.hasHeader("content-length"))
+      this.#res.end();
     else this.#res.destroy();
     this.#unwanted.abort();
   }

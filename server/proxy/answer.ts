@@ -70,8 +70,9 @@ export function writeJson(call: Answering, status: number, json: string | Uint8A
   return finish(call, json);
 }
 
-/** Begins an answer of server-sent events. */
-export function beginEventStream({ res }: Answering): void {
+/** Begins a model's answer in server-sent events. */
+export function beginEventStream({ res, endsItself }: Answering & Pick<ProxyCall, "endsItself">): void {
+  endsItself();
   res.setHeader("Content-Type", "text/event-stream; charset=utf-8");
   // Asks proxies of the nginx family not to collect the events.
   res.setHeader("X-Accel-Buffering", "no");

@@ -39,6 +39,8 @@ export interface ProxyCall {
    * already. False: it could not be charged, write nothing more.
    */
   readonly chargeBeforeEnd: () => Promise<boolean>;
+  /** Said of a stream before it begins: it has an end of its own. */
+  readonly endsItself: () => void;
   /** Told what the upstream did, as it does it; what it says decides the charge. */
   readonly meter: Meter;
   /** What the call may cost: a request that fixes no output limit of its own is clamped to it. Undefined: its quote's most. */

@@ -18,6 +18,7 @@ beforeAll(async () => {
     yaml: `
 routes:
   "GET /file": { upstream: default, price: "$0.02", description: A file. }
+  "GET /news": { upstream: default, price: "$0.02", description: News without an end. }
 `,
   });
 });
@@ -44,19 +45,42 @@ describe("the drain deadline passes", () => {
 
   test("an endless stream is ended cleanly, is delivered, and is not replayed as if it were whole", async () => {
     const buyer = await createBuyer(shop);
-    const url = `${shop.url}/v1/chat/completions`;
-    const init = post({ model: "gpt-test", stream: true, messages: [{ role: "user", content: "Hi" }] });
-    const payment = await buyer.sign(url, init);
-    const stream = shop.upstream.stream();
-    const call = startCall(url, init, payment);
-    await stream.delta("the beginning");
-    const read = (await call.answer).text();
+    const url = `${shop.url}/news`;
+    const payment = await buyer.sign(url);
+    shop.upstream.next((_call, res) => {
+      res.writeHead(200, { "content-type": "text/event-stream" });
+      res.write("data: the beginning\n\n");
+    });
+    const read = (await buyer.send(url, undefined, payment)).text();
     await shop.restart();
     expect(await read).toContain("the beginning");
     await becomes(shop, payment, { state: "delivered" });
     expect(await credit(shop, buyer.address)).toBe(0n);
-    expect(await refusalOf(await buyer.send(url, init, payment))).toEqual([409, "response_not_stored"]);
+    expect(await refusalOf(await buyer.send(url, undefined, payment))).toEqual([409, "response_not_stored"]);
   });
+
+  test.each(["/v1/chat/completions", "/agent"])(
+    "a model's stream, which has an end of its own, is broken off and credited: POST %s",
+    async (path) => {
+      const buyer = await createBuyer(shop);
+      const url = shop.url + path;
+      const asked =
+        path === "/agent"
+          ? { prompt: "Hi" }
+          : { model: "gpt-test", messages: [{ role: "user", content: "Hi" }] };
+      const init = post({ ...asked, stream: true });
+      const payment = await buyer.sign(url, init);
+      const stream = shop.upstream.stream();
+      const call = startCall(url, init, payment);
+      await stream.delta("the beginning");
+      const broken = expect((await call.answer).text()).rejects.toThrow();
+      await shop.restart();
+      await broken;
+      await becomes(shop, payment, { state: "credited" });
+      expect(await credit(shop, buyer.address)).toBe(PRICE);
+      expect(await refusalOf(await buyer.send(url, init, payment))).toEqual([409, "payment_credited"]);
+    },
+  );
 });
 
 test("a paywall that is closed lets the call that runs finish", async () => {

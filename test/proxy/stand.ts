@@ -113,6 +113,7 @@ export async function startStand(upstreamOptions: Partial<UpstreamConfig> = {}):
       },
       billing: () => BILLING,
       chargeBeforeEnd: () => stand.chargeBeforeEnd(res),
+      endsItself: () => {},
       meter,
       budget: stand.budget,
       upstreamKey: stand.upstreamKey,
