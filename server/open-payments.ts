@@ -71,6 +71,8 @@ export interface OpenPaymentsOptions {
 
 const HEIGHT_EVERY_MS = 5_000;
 const RECONCILE_EVERY_MS = 5_000;
+const SHARED =
+  "another gateway serves from this data directory: a ledger in SQLite belongs to one, several share one in Redis (LEDGER_URL)";
 
 /**
  * Opens the ledger, the facilitator and the chain, and puts the payment parts together. Rejects if the ledger will not open, or a
@@ -87,7 +89,9 @@ export async function openPayments(options: OpenPaymentsOptions): Promise<Opened
   const tokens = options.keyedTier?.topUpTokens ?? [];
   const topUpTokens = await openTopUpTokens({ tokens, nodes, payTo, log, now: () => Date.now() });
   const opened = await openFacilitators({ settings, merchant, memoryMs, log, metrics, clock });
-  const ledger = await openLedger(settings, { onFatal, onConnectionError: observeLedger(log) }).catch(
+  const onShared = (): void => log.warn({ dataDir: settings.dataDir }, SHARED);
+  const onConnectionError = observeLedger(log);
+  const ledger = await openLedger(settings, { onFatal, onConnectionError, serving: { onShared } }).catch(
     async (error: unknown) => {
       topUpTokens.close();
       opened.stop();

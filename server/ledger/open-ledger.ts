@@ -4,6 +4,7 @@ import type { Config } from "../config.ts";
 import type { Ledger } from "./ledger.ts";
 import { openRedisLedger } from "./redis.ts";
 import { openSqliteLedger } from "./sqlite.ts";
+import type { Serving } from "./sqlite-link.ts";
 
 /** Which store, and what it is stamped with. */
 export type LedgerSettings = Pick<Config, "network" | "caip2" | "dataDir" | "ledger">;
@@ -11,6 +12,8 @@ export type LedgerSettings = Pick<Config, "network" | "caip2" | "dataDir" | "led
 export interface OpenLedgerOptions {
   /** SQLite: what is stored is no longer known, and the process must stop. */
   readonly onFatal: (error: Error) => void;
+  /** SQLite, of who serves calls from it: see there. */
+  readonly serving?: Serving;
   /** Redis: the connection broke, or could not be mended yet. */
   readonly onConnectionError: (error: Error) => void;
 }
@@ -28,7 +31,8 @@ export function openLedger(settings: LedgerSettings, options: OpenLedgerOptions)
   const network = settings.network === "local" ? "local" : caip2;
   if (ledger.url === undefined) {
     mkdirSync(dataDir, { recursive: true });
-    return openSqliteLedger({ path: join(dataDir, FILE), network, onFatal: options.onFatal });
+    const { onFatal, serving } = options;
+    return openSqliteLedger({ path: join(dataDir, FILE), network, onFatal, serving });
   }
   return openRedisLedger({
     url: ledger.url,

@@ -11,30 +11,39 @@ import type {
   WorkerOptions,
 } from "./sqlite-messages.ts";
 
-export interface LinkOptions extends WorkerOptions {
+export interface LinkOptions extends Omit<WorkerOptions, "serving"> {
+  readonly serving: Serving | undefined;
   /** Overrides the worker's clock (tests only). */
   readonly clock: (() => number) | undefined;
   /** Called once, when the worker is lost or a COMMIT failed: what is stored is unknown and the process must stop. */
   readonly onFatal: (error: Error) => void;
 }
 
+/** Of who serves calls from a ledger. */
+export interface Serving {
+  /** Another gateway does so as well: it is working on some of what this one will find. */
+  readonly onShared: () => void;
+}
+
 /**
  * Starts the worker thread that owns the database and waits until it has opened it; rejects with Error if it refuses to.
  */
 export async function openLink(options: LinkOptions): Promise<Link> {
-  const workerData: WorkerOptions = { path: options.path, network: options.network };
+  const { path, network, serving } = options;
+  const workerData: WorkerOptions = { path, network, serving: serving !== undefined };
   const worker = startThread(new URL("./sqlite-worker", import.meta.url), { workerData });
   const exited = new Promise<number>((resolve) => {
     worker.once("exit", resolve);
   });
-  await opened(worker);
+  if (!(await opened(worker))) serving?.onShared();
   return new Link(worker, exited, options);
 }
 
-function opened(worker: Worker): Promise<void> {
+/** Whether nobody else serves from it. */
+function opened(worker: Worker): Promise<boolean> {
   return new Promise((resolve, reject) => {
     worker.once("message", (message: FromWorker) => {
-      if (message.kind === "opened") resolve();
+      if (message.kind === "opened") resolve(message.alone);
       else reject(new Error(message.kind === "refused" ? message.message : `Unexpected ${message.kind}.`));
     });
     worker.once("error", reject);

@@ -31,7 +31,8 @@ export type Answer =
  * durable) or by `failed`, and then, if it has others, in a `synced`. Both ways batches are answered in the order in which they were sent.
  */
 export type FromWorker =
-  | { readonly kind: "opened" }
+  /** `alone`: no other gateway serves from it. */
+  | { readonly kind: "opened"; readonly alone: boolean }
   | { readonly kind: "refused"; readonly message: string }
   | { readonly kind: "committed"; readonly answers: readonly Answer[] }
   /** Of one or more batches, which survive a power cut now. */
@@ -42,6 +43,8 @@ export type FromWorker =
 export interface WorkerOptions {
   readonly path: string;
   readonly network: string;
+  /** Calls are served from it, which is not so for a command of the operator's. */
+  readonly serving: boolean;
 }
 
 const DURABLE: ReadonlySet<Method> = new Set<Method>([

@@ -32,6 +32,13 @@ export function openDatabase(path: string, network: string): Database.Database {
   }
 }
 
+/** Of payments and holds: whoever worked on them is dead, and nobody need wait until the lease has run out. */
+export function endLeases(db: Database.Database, now: number): void {
+  for (const table of ["payment", "hold"]) {
+    db.prepare<[number, number]>(`UPDATE ${table} SET lease_until = ? WHERE lease_until > ?`).run(now, now);
+  }
+}
+
 function migrate(db: Database.Database, path: string, network: string): void {
   const version = Number(db.pragma("user_version", { simple: true }));
   if (version === 0) {

@@ -4,13 +4,18 @@ import type { CallLedger } from "./call-ledger.ts";
 import type { ExportLedger } from "./export-ledger.ts";
 import type { Ledger } from "./ledger.ts";
 import type { SessionLedger } from "./session-ledger.ts";
-import { type Link, openLink } from "./sqlite-link.ts";
+import { type Link, openLink, type Serving } from "./sqlite-link.ts";
 
 export interface SqliteLedgerOptions {
   /** The database file; it and its directory are made if missing. */
   readonly path: string;
   /** CAIP-2, or `local`. Stamped into a new database; an existing one must carry the same. */
   readonly network: string;
+  /**
+   * Given by who serves calls from it. If no other process does, the leases of gateways that died end at once; it should be told to the
+   * operator if one does.
+   */
+  readonly serving?: Serving | undefined;
   /** The store's clock, ms since 1970. Tests only. */
   readonly clock?: () => number;
   /** Called once, when what is stored is no longer known: the process must stop, and a restart reads what is there. */
@@ -26,8 +31,8 @@ export interface SqliteLedgerOptions {
  * pending and all later calls with `LedgerFault`, and calls `onFatal`.
  */
 export async function openSqliteLedger(options: SqliteLedgerOptions): Promise<Ledger> {
-  const { path, network, clock, onFatal } = options;
-  const link = await openLink({ path, network, clock, onFatal });
+  const { path, network, clock, onFatal, serving } = options;
+  const link = await openLink({ path, network, clock, onFatal, serving });
   return {
     claim: (request) => link.call({ method: "claim", args: [request] }),
     resume: (...args) => link.call({ method: "resume", args }),

@@ -5,7 +5,6 @@ import type { Shop } from "../support/shop.ts";
 import type { Exchange, Sale } from "./audit.ts";
 
 const STREAM = { stream: true };
-export const busy = { status: 409, code: "payment_in_progress", retryAfter: 1, settles: 0 };
 export const undecidedYet = { status: 503, code: "settlement_unknown", retryAfter: 2, settles: 0 };
 export const served = { status: 200, settles: 0 };
 const charged = { status: 200, settles: 1 };
@@ -38,7 +37,7 @@ export interface Point {
   /** Brings a call there. A function that it returns is called once the process is dead. */
   reach(shop: Shop, sale: Sale): Promise<unknown>;
   readonly found: PaymentState;
-  /** What the same payment is answered after the restart; the lease has run out from the second on, if it had one. */
+  /** What the same payment is answered after the restart; its lease has ended with the process, if it had one. */
   readonly retries: readonly Partial<Exchange>[];
   /** Where it stands if nobody retries: once the lease has run out, and once it counts as abandoned. */
   readonly swept: PaymentState;
@@ -62,7 +61,7 @@ export const points: readonly Point[] = [
       return verify.release;
     },
     found: "open",
-    retries: [busy, charged],
+    retries: [charged],
     swept: "open",
     abandoned: "open",
   },
@@ -75,7 +74,7 @@ export const points: readonly Point[] = [
       return held.release;
     },
     found: "open",
-    retries: [busy, charged],
+    retries: [charged],
     swept: "open",
     abandoned: "open",
   },
@@ -83,7 +82,7 @@ export const points: readonly Point[] = [
     name: "settling, and it lands after the kill",
     reach: (shop, sale) => lateLanding(sale, shop.facilitator.lateLanding("settle", faults.hang)),
     found: "settling",
-    retries: [busy, served],
+    retries: [served],
     swept: "settled",
     abandoned: "credited",
   },
@@ -96,7 +95,7 @@ export const points: readonly Point[] = [
       await late.release();
     },
     found: "settling",
-    retries: [busy, served],
+    retries: [served],
     swept: "settled",
     abandoned: "credited",
   },
@@ -112,7 +111,7 @@ export const points: readonly Point[] = [
       reader?.closed.catch(() => {});
     },
     found: "settled",
-    retries: [busy, served],
+    retries: [served],
     swept: "settled",
     abandoned: "credited",
   },
@@ -126,7 +125,7 @@ export const points: readonly Point[] = [
       return held.release;
     },
     found: "settled",
-    retries: [busy, served],
+    retries: [served],
     swept: "settled",
     abandoned: "credited",
   },
@@ -141,7 +140,7 @@ export const points: readonly Point[] = [
       return held.release;
     },
     found: "settled",
-    retries: [busy, served],
+    retries: [served],
     swept: "settled",
     abandoned: "credited",
   },

@@ -5,7 +5,7 @@ import { type RunningGateway, startGateway } from "../../server/start.ts";
 import { openShop, type Shop } from "../support/shop.ts";
 import { type Auditor, createAuditor, openForBusiness, type Sale } from "./audit.ts";
 import { startChild } from "./child-gateway.ts";
-import { endLease, writtenState } from "./dead-gateway.ts";
+import { writtenState } from "./dead-gateway.ts";
 import { request } from "./kill-points.ts";
 
 const HOOK = fileURLToPath(new URL("../support/die-at.mjs", import.meta.url));
@@ -41,7 +41,6 @@ async function dieBehind(
   expect(response.status).toBe(200);
   await child.gone;
   expect(writtenState(shop, sale.id)).toBe("settled");
-  endLease(shop, sale.id);
   return { sale, text };
 }
 

@@ -2,12 +2,13 @@ import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { Ledger } from "../../server/ledger/ledger.ts";
 import { createLogger } from "../../server/log.ts";
 import { startGateway } from "../../server/start.ts";
+import { createBuyer } from "../support/buyer.ts";
 import { faults } from "../support/faulty-facilitator.ts";
 import { openShop, type Shop } from "../support/shop.ts";
 import { type Auditor, createAuditor, openForBusiness, PAST_EXPIRY, type Sale } from "./audit.ts";
 import { type ChildGateway, startChild } from "./child-gateway.ts";
-import { type Aftermath, endLease, openAftermath, undecided, writtenState } from "./dead-gateway.ts";
-import { busy, expired, type Point, points, request, served, undecidedYet } from "./kill-points.ts";
+import { type Aftermath, openAftermath, undecided, writtenState } from "./dead-gateway.ts";
+import { expired, type Point, points, request, served, undecidedYet } from "./kill-points.ts";
 
 let shop: Shop;
 let auditor: Auditor;
@@ -88,10 +89,7 @@ describe("killed at", () => {
       const { retried, left } = await killAt(point);
       expect([retried, left].map(({ id }) => writtenState(shop, id))).toEqual([point.found, point.found]);
       await restarted(async () => {
-        for (const [index, answer] of point.retries.entries()) {
-          if (index === 1) endLease(shop, retried.id);
-          expect(await retried.send()).toMatchObject(answer);
-        }
+        for (const answer of point.retries) expect(await retried.send()).toMatchObject(answer);
         await auditor.audit();
       });
       await leftAlone(async (sweep) => {
@@ -121,8 +119,6 @@ describe("killed at", () => {
       abandoned: "released",
     });
     await restarted(async () => {
-      expect(await retried.send()).toMatchObject(busy);
-      endLease(shop, retried.id);
       expect(await retried.send()).toMatchObject(undecidedYet);
     });
     await leftAlone(async (sweep) => {
@@ -142,6 +138,26 @@ describe("killed at", () => {
     });
     expect(undecided(shop)).toBe(0);
     expect([retried, left].map(auditor.moved)).toEqual([0, 0]);
+  });
+});
+
+test("killed while it settles, and its agent signs anew at once: the first payment serves it", async () => {
+  child = await startChild(shop);
+  const buyer = await createBuyer(shop);
+  const body = { user: "signs anew", messages: [{ role: "user", content: "the same" }] };
+  const first = await auditor.sell({ buyer, body });
+  const late = shop.facilitator.lateLanding("settle", faults.hang);
+  void request(first);
+  await late.arrived;
+  await vi.waitUntil(() => writtenState(shop, first.id) === "settling", { interval: 5, timeout: 5_000 });
+  await child.kill();
+  await restarted(async () => {
+    const again = await auditor.sell({ buyer, body });
+    expect(await again.send()).toMatchObject(undecidedYet);
+    await late.release();
+    expect(await again.send()).toMatchObject(served);
+    expect([first, again].map(auditor.moved)).toEqual([1, 0]);
+    await auditor.audit();
   });
 });
 
@@ -169,7 +185,6 @@ describe("killed in the middle of many calls", () => {
       );
       await killed;
       await restarted(async () => {
-        for (const sale of sales) endLease(shop, sale.id);
         for (const sale of sales) await sale.send();
         await auditor.audit();
         shop.localnet.warp(PAST_EXPIRY);
