@@ -35,6 +35,29 @@ test("it ends, before settled payments that nobody took count as abandoned (10 m
   expect(waitedMs).toBeLessThan(10 * 60_000);
 });
 
+test.each([
+  [19, true],
+  [21, false],
+])("a process that stood still for %i minutes goes on: %s", async (minutes, done) => {
+  let [now, calls] = [0, 0];
+  const step = async () => {
+    calls += 1;
+    if (calls === 1) throw new Error("fault");
+  };
+  const standStill = async () => {
+    now += minutes * 60_000;
+  };
+  expect(
+    await tryLastStep(
+      step,
+      () => {},
+      standStill,
+      () => now,
+    ),
+  ).toBe(done);
+  expect(calls).toBe(done ? 2 : 1);
+});
+
 test("an error does not wait for a step that never ends, and for one that ends no longer than it takes", async () => {
   const never = new Promise<never>(() => {});
   await expect(endSoon(never, async () => undefined)).resolves.toBeUndefined();
