@@ -1,9 +1,11 @@
 import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import type { Localnet } from "../localnet/index.ts";
 import type { Config } from "./config.ts";
 import { type MasterKey, masterKeys } from "./config-key-values.ts";
 import { withUpstream } from "./config-models.ts";
+import { openOrClose } from "./open-or-close.ts";
 import { detectModels } from "./proxy/detect-models.ts";
 import { detectOllama, OLLAMA_URL } from "./proxy/detect-ollama.ts";
 
@@ -18,7 +20,7 @@ const OLLAMA_TIMEOUT_MS = 300;
 const UPSTREAM_TIMEOUT_MS = 2_000;
 
 /**
- * Starts the embedded chain, its facilitator and faucet, and completes the configuration with them. The chain's code is
+ * Starts the embedded chain, its facilitator and faucet, and completes the configuration with them; rejects and leaves nothing open. The chain's code is
  * imported here and only now: a production image does not contain it.
  */
 export async function startLocalMode(config: Config): Promise<LocalMode> {
@@ -28,7 +30,16 @@ export async function startLocalMode(config: Config): Promise<LocalMode> {
     facilitatorPort: config.localnetFacilitatorPort,
     dataDir: join(config.dataDir, "localnet"),
   });
-  const completed: Config = {
+  const close = () => localnet.close();
+  const completed = await openOrClose(() => complete(config, localnet), close);
+  return { config: completed, banner: bannerFor(completed), close };
+}
+
+async function complete(config: Config, localnet: Localnet): Promise<Config> {
+  if (config.payTo !== undefined) {
+    for (const mint of [localnet.asset, localnet.play]) await localnet.createTokenAccount(config.payTo, mint);
+  }
+  return {
     ...(await withWhateverRuns(config)),
     payTo: config.payTo ?? localnet.merchant,
     rpcUrls: [localnet.rpcUrl],
@@ -42,10 +53,6 @@ export async function startLocalMode(config: Config): Promise<LocalMode> {
     },
     receipts: { ...config.receipts, keys: orLocal(config.receipts.keys, config.dataDir, "receipt-key") },
   };
-  if (config.payTo !== undefined) {
-    for (const mint of [localnet.asset, localnet.play]) await localnet.createTokenAccount(config.payTo, mint);
-  }
-  return { config: completed, banner: bannerFor(completed), close: () => localnet.close() };
 }
 
 async function importLocalnet(): Promise<typeof import("../localnet/index.ts")> {

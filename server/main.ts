@@ -2,22 +2,32 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import type { Config } from "./config.ts";
 import { loadConfig } from "./load-config.ts";
-import { createLogger } from "./log.ts";
+import { createLogger, type Logger } from "./log.ts";
 import { startGateway } from "./start.ts";
 
 /** Runs a gateway until SIGTERM or SIGINT; resolves when it has drained. Rejects if it cannot start. */
 export async function serve(config: Config): Promise<void> {
   const log = createLogger({ level: config.logLevel });
   const local = config.network === "local" ? await startLocally(config) : undefined;
+  try {
+    await serveUntilStopped(local?.config ?? config, log, local?.banner);
+  } finally {
+    await local?.close();
+  }
+  log.info("stopped");
+  await log.flush();
+}
+
+async function serveUntilStopped(config: Config, log: Logger, banner: string | undefined): Promise<void> {
   const gateway = await startGateway({
-    config: local?.config ?? config,
+    config,
     log,
     onFatal: (error) => {
       log.fatal({ err: error }, "the ledger failed; stopping so that nothing is served unrecorded");
       void log.flush().finally(() => process.exit(1));
     },
   });
-  if (local !== undefined) process.stdout.write(`${local.banner}\n`);
+  if (banner !== undefined) process.stdout.write(`${banner}\n`);
   log.info({ url: gateway.url, adminPort: gateway.adminPort, network: config.network }, "listening");
   const signal = await new Promise<string>((resolve) => {
     process.once("SIGTERM", resolve);
@@ -27,9 +37,6 @@ export async function serve(config: Config): Promise<void> {
   process.once("SIGTERM", () => process.exit(1));
   process.once("SIGINT", () => process.exit(1));
   await gateway.close();
-  await local?.close();
-  log.info("stopped");
-  await log.flush();
 }
 
 async function startLocally(config: Config) {

@@ -8,6 +8,8 @@ import type { Metrics } from "./metrics.ts";
 import { observeLedger, observeNodes, observePayments } from "./observe-payments.ts";
 import { type FacilitatorHealth, openFacilitators } from "./open-facilitators.ts";
 import { openNodes } from "./open-nodes.ts";
+import { openOrClose } from "./open-or-close.ts";
+import type { Facilitators } from "./payment/facilitators.ts";
 import { createHeightTracker } from "./payment/height-tracker.ts";
 import type { NodePool } from "./payment/node-pool.ts";
 import type { MerchantTerms } from "./payment/terms.ts";
@@ -75,8 +77,8 @@ const SHARED =
   "another gateway serves from this data directory: a ledger in SQLite belongs to one, several share one in Redis (LEDGER_URL)";
 
 /**
- * Opens the ledger, the facilitator and the chain, and puts the payment parts together. Rejects if the ledger will not open, or a
- * token's mint is not what the settings say.
+ * Opens the ledger, the facilitator and the chain, and puts the payment parts together. Rejects, and leaves nothing
+ * open, if the ledger will not open, or a token's mint is not what the settings say.
  */
 export async function openPayments(options: OpenPaymentsOptions): Promise<OpenedPayments> {
   const { settings, log, metrics, onFatal } = options;
@@ -88,20 +90,58 @@ export async function openPayments(options: OpenPaymentsOptions): Promise<Opened
   const nodes = openNodes(settings, observeNodes(log, metrics));
   const tokens = options.keyedTier?.topUpTokens ?? [];
   const topUpTokens = await openTopUpTokens({ tokens, nodes, payTo, log, now: () => Date.now() });
-  const opened = await openFacilitators({ settings, merchant, memoryMs, log, metrics, clock });
-  const onShared = (): void => log.warn({ dataDir: settings.dataDir }, SHARED);
-  const onConnectionError = observeLedger(log);
-  const ledger = await openLedger(settings, { onFatal, onConnectionError, serving: { onShared } }).catch(
-    async (error: unknown) => {
-      topUpTokens.close();
-      opened.stop();
-      await opened.close();
-      throw error;
-    },
+  const opened = await openOrClose(
+    () => openFacilitators({ settings, merchant, memoryMs, log, metrics, clock }),
+    topUpTokens.close,
   );
+  const onShared = (): void => log.warn({ dataDir: settings.dataDir }, SHARED);
+  async function closeFirst(): Promise<void> {
+    opened.stop();
+    topUpTokens.close();
+    await opened.close();
+  }
+  const ledger = await openOrClose(
+    () => openLedger(settings, { onFatal, onConnectionError: observeLedger(log), serving: { onShared } }),
+    closeFirst,
+  );
+  const closeBase = () => closeFirst().finally(() => ledger.close());
+  const sales = await openOrClose(
+    () => openSales(options, { merchant, ledger, nodes, topUpTokens, facilitators: opened.facilitators }),
+    closeBase,
+  );
+  sales.payments.reconciler.start();
+  if (nodes !== undefined) void warnIfNoTokenAccount(nodes, payTo, asset, log);
+  return {
+    payments: sales.payments,
+    keyed: sales.keyed,
+    ledger,
+    merchant,
+    topUpTokens,
+    nodes,
+    facilitatorHealth: opened.health,
+    async close() {
+      opened.stop();
+      topUpTokens.close();
+      sales.heights?.close();
+      await sales.payments.close();
+      await closeBase();
+    },
+  };
+}
+
+interface SalesParts {
+  readonly merchant: MerchantTerms;
+  readonly ledger: Ledger;
+  readonly nodes: NodePool | undefined;
+  readonly topUpTokens: TopUpTokens;
+  readonly facilitators: Facilitators;
+}
+
+/** What runs on an open ledger: both tiers, and the watch on the chain's height. */
+function openSales({ settings, keyedTier, receipts, log, metrics }: OpenPaymentsOptions, parts: SalesParts) {
+  const { merchant, ledger, nodes, topUpTokens, facilitators } = parts;
+  const keyed = keyedTier && openKeyedTier(keyedTier, ledger, log);
   const heights = nodes && createHeightTracker({ chain: nodes, intervalMs: HEIGHT_EVERY_MS });
-  const observer = observePayments(log, metrics);
-  const keyed = options.keyedTier && openKeyedTier(options.keyedTier, ledger, log);
   const payments = createPayments({
     merchant,
     publicUrl: settings.publicUrl,
@@ -113,35 +153,17 @@ export async function openPayments(options: OpenPaymentsOptions): Promise<Opened
     flood: settings.flood,
     reconcileEveryMs: RECONCILE_EVERY_MS,
     ledger,
-    facilitators: opened.facilitators,
+    facilitators,
     assets: topUpTokens.offers,
     nodes,
     height: () => heights?.upperBound(),
-    observer,
+    observer: observePayments(log, metrics),
     keyed,
-    receipts: options.receipts,
+    receipts,
     isQuoted: quotedRoutes(settings.models),
     minimumPayment: settings.facilitators.some(({ url }) => url === "coinbase") ? CDP_MINIMUM : 1n,
   });
-  payments.reconciler.start();
-  if (nodes !== undefined) void warnIfNoTokenAccount(nodes, payTo, asset, log);
-  return {
-    payments,
-    keyed,
-    ledger,
-    merchant,
-    topUpTokens,
-    nodes,
-    facilitatorHealth: opened.health,
-    async close() {
-      opened.stop();
-      topUpTokens.close();
-      heights?.close();
-      await payments.close();
-      await opened.close();
-      await ledger.close();
-    },
-  };
+  return { keyed, heights, payments };
 }
 
 /** Coinbase's facilitator settles nothing below $0.001. */

@@ -17,6 +17,7 @@ import { createMetrics, type Metrics } from "./metrics.ts";
 import type { MicroUsd } from "./money.ts";
 import { observeReceipts } from "./observe-payments.ts";
 import type { FacilitatorHealth } from "./open-facilitators.ts";
+import { openOrClose } from "./open-or-close.ts";
 import { type OpenedPayments, openPayments } from "./open-payments.ts";
 import { amountIn } from "./payment/asset-offers.ts";
 import type { Terms } from "./payment/terms.ts";
@@ -24,7 +25,7 @@ import type { Payments } from "./payments.ts";
 import type { CallPrices } from "./proxy/model-catalog.ts";
 import { createProxy, type UpstreamProxy } from "./proxy/proxy.ts";
 import { quotedRoutes } from "./quoted-routes.ts";
-import { openReceipts } from "./receipts/receipts.ts";
+import { type OpenedReceipts, openReceipts } from "./receipts/receipts.ts";
 import { type Route, takesModel } from "./routes.ts";
 import type { PublicToken } from "./top-up-tokens.ts";
 
@@ -55,20 +56,57 @@ export interface StartOptions {
 const READINESS_MS = 1_000;
 const DROP_WARNING_EVERY_MS = 60_000;
 
-/** Configuration -> parts -> listen. Rejects if the ledger cannot be opened or a port is taken. */
+/** Configuration -> parts -> listen. Rejects, and leaves nothing open, if the ledger cannot be opened or a port is taken. */
 export async function startGateway(options: StartOptions): Promise<RunningGateway> {
   const { config, log, onFatal, clock } = options;
   const metrics = createMetrics();
   const { receipts, documents } = await openReceipts(config, observeReceipts(log, metrics));
-  const settings = { settings: config, keyedTier: config, receipts };
-  const opened = await openPayments({ ...settings, log, metrics, onFatal, clock });
-  const { payments, ledger } = opened;
   const proxy = createProxy({
     ...config,
     streamingTypes: config.payment.streamingTypes,
     onFault: (error) => log.warn({ err: error }, "upstream failed"),
   });
-  const app = createApp({
+  const settings = { settings: config, keyedTier: config, receipts };
+  const opened = await openPayments({ ...settings, log, metrics, onFatal, clock });
+  const { payments, ledger } = opened;
+  let admin: AdminServer | undefined;
+  async function closeParts(): Promise<void> {
+    await opened.close();
+    await Promise.all([proxy.close(), admin?.close()]);
+  }
+  return openOrClose(async () => {
+    const app = await openApp(options, { opened, proxy, receipts, documents });
+    const { paywall } = payments;
+    const server = createGateway({ limits: config.server, routes: config.routes, paywall, proxy, app });
+    server.on("drop", createDropWarning(config, log));
+    admin = await listenAdmin(config, metrics, ledger, log);
+    await listen(server, config);
+    return {
+      url: urlOf(server, config),
+      adminPort: admin?.port,
+      ledger,
+      payments,
+      topUpTokens: opened.topUpTokens.list,
+      async close() {
+        await drain(server, paywall, config.drainMs);
+        await closeParts();
+      },
+    };
+  }, closeParts);
+}
+
+interface AppParts extends OpenedReceipts {
+  readonly opened: OpenedPayments;
+  readonly proxy: UpstreamProxy;
+}
+
+/** Everything that is not priced. */
+async function openApp(
+  { config, log, consoleDirectory }: StartOptions,
+  { opened, proxy, receipts, documents }: AppParts,
+) {
+  const { ledger, keyed, nodes } = opened;
+  return createApp({
     discovery: {
       service: { ...config.service, publicUrl: config.publicUrl, updatedAt: today() },
       routes: publishedRoutes(config, opened),
@@ -78,43 +116,12 @@ export async function startGateway(options: StartOptions): Promise<RunningGatewa
     },
     routes: config.routes,
     models: () => proxy.models(callPrices(config.routes)),
-    accounts: await openAccountApi(config, { ledger, nodes: opened.nodes, receipts, log }),
-    console: openConsole(config, log, opened.topUpTokens.list, options.consoleDirectory),
-    keys: opened.keyed && { authenticator: opened.keyed.authenticator, ledger },
+    accounts: await openAccountApi(config, { ledger, nodes, receipts, log }),
+    console: openConsole(config, log, opened.topUpTokens.list, consoleDirectory),
+    keys: keyed && { authenticator: keyed.authenticator, ledger },
     readiness: () => readiness(opened, proxy),
     onFault: (error) => log.error({ err: error }, "request failed"),
   });
-  const server = createGateway({
-    limits: config.server,
-    routes: config.routes,
-    paywall: payments.paywall,
-    proxy,
-    app,
-  });
-  server.on("drop", createDropWarning(config, log));
-  let admin: AdminServer | undefined;
-  async function closeParts(): Promise<void> {
-    await opened.close();
-    await Promise.all([proxy.close(), admin?.close()]);
-  }
-  try {
-    admin = await listenAdmin(config, metrics, ledger, log);
-    await listen(server, config);
-  } catch (error) {
-    await closeParts();
-    throw error;
-  }
-  return {
-    url: urlOf(server, config),
-    adminPort: admin?.port,
-    ledger,
-    payments,
-    topUpTokens: opened.topUpTokens.list,
-    async close() {
-      await drain(server, payments.paywall, config.drainMs);
-      await closeParts();
-    },
-  };
 }
 
 const FREE_ROUTES = [

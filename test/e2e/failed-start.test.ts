@@ -1,0 +1,57 @@
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { freePort } from "../support/shop.ts";
+import { type Child, startChild } from "./child-gateway.ts";
+
+// Each child loads its sources through tsx: seconds on a busy machine.
+vi.setConfig({ testTimeout: 40_000 });
+
+let directory: string;
+let child: Child | undefined;
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), "farebox-failed-"));
+});
+afterEach(async () => {
+  await child?.stop();
+  child = undefined;
+  await rm(directory, { recursive: true, force: true });
+});
+
+async function takenPort() {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const address = server.address();
+  if (typeof address !== "object" || address === null) throw new Error("no port");
+  return { port: String(address.port), close: () => server.close() };
+}
+
+async function serve(env: Readonly<Record<string, string>>): Promise<Child> {
+  const usual = { PORT: String(await freePort()), LOCALNET_RPC_PORT: "0", LOCALNET_FACILITATOR_PORT: "0" };
+  child = startChild("server/cli.ts", { cwd: directory, env: { ...usual, ...env }, args: ["serve"] });
+  return child;
+}
+
+test.each(["PORT", "ADMIN_PORT"])("`serve` in local mode ends with 1 when %s is in use", async (variable) => {
+  const taken = await takenPort();
+  const failed = await serve({ [variable]: taken.port });
+  expect(await failed.exit).toBe(1);
+  expect(failed.output()).toContain(`Port ${taken.port} on 127.0.0.1 is in use. Set ${variable}`);
+  taken.close();
+});
+
+test("`serve` in local mode ends with 1 when the ledger's file is no database", async () => {
+  await mkdir(join(directory, ".farebox"));
+  await writeFile(join(directory, ".farebox/ledger.sqlite"), "no database, but text".repeat(100));
+  const failed = await serve({});
+  expect(await failed.exit).toBe(1);
+  expect(failed.output()).toContain("farebox: ");
+});
+
+test("`serve` in local mode ends with 1 when nothing answers at LEDGER_URL", async () => {
+  const failed = await serve({ LEDGER_URL: `redis://127.0.0.1:${await freePort()}` });
+  expect(await failed.exit).toBe(1);
+  expect(failed.output()).toContain("The Redis that LEDGER_URL names cannot be reached");
+});
