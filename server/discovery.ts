@@ -6,7 +6,14 @@ import { llmsTxt } from "../well-known/llms-txt.ts";
 import { openApiDocument } from "../well-known/openapi.ts";
 import { urlOf } from "../well-known/resource.ts";
 import { robotsTxt } from "../well-known/robots-txt.ts";
-import type { FreeRoute, JsonObject, OtherOffer, PublishedRoute, Service } from "../well-known/types.ts";
+import type {
+  FreeRoute,
+  JsonObject,
+  ModelPrice,
+  OtherOffer,
+  PublishedRoute,
+  Service,
+} from "../well-known/types.ts";
 import { x402Document } from "../well-known/x402-document.ts";
 import { GatewayError } from "./errors.ts";
 import { formatUsd } from "./money.ts";
@@ -26,6 +33,8 @@ export interface PublishedTerms {
   readonly otherOffers?: readonly OtherOffer[] | undefined;
   /** The price depends on the request. */
   readonly quoted?: boolean | undefined;
+  /** Where the model decides it. The same array until that changes. */
+  readonly modelPrices?: readonly ModelPrice[] | undefined;
 }
 
 export interface DiscoveryOptions {
@@ -86,6 +95,7 @@ export function publishRoute(route: Route, terms: PublishedTerms): PublishedRout
     feePayer: terms.feePayer,
     models: terms.models,
     ...(terms.quoted === true ? { quoted: true } : {}),
+    ...(terms.modelPrices === undefined ? {} : { modelPrices: terms.modelPrices }),
     ...(terms.otherOffers === undefined ? {} : { otherOffers: terms.otherOffers }),
     ...(route.target.kind === "credit"
       ? { leastUsd: formatUsd(route.target.least), mostUsd: formatUsd(route.target.most) }

@@ -1,15 +1,13 @@
 import { once } from "node:events";
 import type { Server } from "node:http";
 import type { Clock } from "../facilitator-client/clock.ts";
-import type { OtherOffer } from "../well-known/types.ts";
 import { accountCookies, openAccountApi } from "./account/open-account-api.ts";
 import { createAdminApi } from "./admin/admin-api.ts";
 import { type AdminServer, createAdminServer } from "./admin/admin-server.ts";
 import { openActions } from "./admin/open-actions.ts";
 import { createApp, type Readiness } from "./app.ts";
-import type { Config, TopUpToken } from "./config.ts";
+import type { Config } from "./config.ts";
 import { openConsole } from "./console/open-console.ts";
-import { publishRoute } from "./discovery.ts";
 import { createGateway, drain } from "./gateway.ts";
 import type { Ledger } from "./ledger/ledger.ts";
 import type { Logger } from "./log.ts";
@@ -19,14 +17,12 @@ import { observeReceipts } from "./observe-payments.ts";
 import type { FacilitatorHealth } from "./open-facilitators.ts";
 import { openOrClose } from "./open-or-close.ts";
 import { type OpenedPayments, openPayments } from "./open-payments.ts";
-import { amountIn } from "./payment/asset-offers.ts";
-import type { Terms } from "./payment/terms.ts";
 import type { Payments } from "./payments.ts";
 import type { CallPrices } from "./proxy/model-catalog.ts";
 import { createProxy, type UpstreamProxy } from "./proxy/proxy.ts";
-import { quotedRoutes } from "./quoted-routes.ts";
+import { publishedRoutes } from "./published-routes.ts";
 import { type OpenedReceipts, openReceipts } from "./receipts/receipts.ts";
-import { type Route, takesModel } from "./routes.ts";
+import type { Route } from "./routes.ts";
 import type { PublicToken } from "./top-up-tokens.ts";
 
 /** A gateway that listens. */
@@ -147,39 +143,6 @@ function callPrices(routes: readonly Route[]): CallPrices {
     if (target.kind === "openai") prices[target.endpoint] = price;
   }
   return prices;
-}
-
-/** The priced routes with today's terms; the same list until they change, so that documents are rendered only then. */
-function publishedRoutes(config: Config, { payments, merchant, topUpTokens }: OpenedPayments) {
-  const models = config.models.map((model) => model.name);
-  const isQuoted = quotedRoutes(config.models);
-  const publish = (terms: Terms | undefined, tokens: readonly TopUpToken[]) =>
-    config.routes.map((route) => {
-      const named = takesModel(route) ? models : undefined;
-      const offered = { otherOffers: otherOffers(route, tokens), models: named, quoted: isQuoted(route) };
-      return publishRoute(route, { ...merchant, feePayer: terms?.feePayer, ...offered });
-    });
-  let terms = payments.terms.current();
-  let tokens = topUpTokens.offers.current();
-  let routes = publish(terms, tokens);
-  return () => {
-    const now = { terms: payments.terms.current(), tokens: topUpTokens.offers.current() };
-    if (now.terms !== terms || now.tokens !== tokens) {
-      ({ terms, tokens } = now);
-      routes = publish(terms, tokens);
-    }
-    return routes;
-  };
-}
-
-/** What a route can be paid in besides USDC, as its 402 says. */
-function otherOffers(route: Route, tokens: readonly TopUpToken[]): readonly OtherOffer[] | undefined {
-  if (route.target.kind !== "credit" || tokens.length === 0) return undefined;
-  return tokens.flatMap((token) => {
-    const amount = amountIn(token, route.price)?.toString();
-    const { mint: asset, symbol, decimals } = token;
-    return amount === undefined ? [] : [{ asset, symbol, decimals, amount }];
-  });
 }
 
 async function readiness(

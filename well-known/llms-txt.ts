@@ -1,3 +1,4 @@
+import { modelPriceText } from "./model-prices.ts";
 import { guidanceOf, oneLine, takesX402, urlOf } from "./resource.ts";
 import { bracePath } from "./route-template.ts";
 import type { FreeRoute, PublishedRoute, Service } from "./types.ts";
@@ -42,7 +43,7 @@ function link(service: Service, path: string, text: string): string {
 }
 
 function pricedLine(service: Service, route: PublishedRoute): string {
-  const models = route.models ?? [];
+  const models = route.modelPrices === undefined ? (route.models ?? []) : [];
   const offered = models.length === 0 ? "" : ` Models: ${models.join(", ")}.`;
   return `- \`${endpoint(service, route)}\`: ${oneLine(route.description)} ${priceOf(route)}${othersOf(route)}${offered}`;
 }
@@ -53,9 +54,13 @@ function othersOf({ otherOffers = [] }: PublishedRoute): string {
 }
 
 function priceOf(route: PublishedRoute): string {
-  const { leastUsd, mostUsd, priceUsd } = route;
+  const { leastUsd, mostUsd, priceUsd, modelPrices } = route;
   if (leastUsd !== undefined && mostUsd !== undefined) {
     return `You name the amount: $${leastUsd} to $${mostUsd}, or $${priceUsd} if you name none.`;
+  }
+  if (modelPrices !== undefined) {
+    const quote = takesX402(route) ? "Its 402 quotes each request" : "With an API key";
+    return `The price is the model's: ${modelPrices.map(modelPriceText).join("; ")}. ${quote}.`;
   }
   return takesX402(route) ? `$${priceUsd} per call.` : `$${priceUsd} per call, with an API key.`;
 }

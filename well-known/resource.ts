@@ -40,14 +40,14 @@ export function takesX402(route: PublishedRoute): boolean {
 /**
  * The `resource` of a route, for the documents and for the live 402: service name of at most 32 characters and five tags of
  * at most 32, all in printable ASCII (others are silently dropped by the facilitators that index them). A route without tags
- * has the service's.
+ * has the service's. `note` ends the description, whatever its length.
  */
-export function resourceOf(service: Service, route: PublishedRoute): ResourceInfo {
+export function resourceOf(service: Service, route: PublishedRoute, note?: string): ResourceInfo {
   const serviceName = label(service.name);
   const tags = labels(route.tags.length > 0 ? route.tags : service.tags);
   return {
     url: urlOf(service, colonPath(route.path)),
-    description: resourceDescription(route),
+    description: resourceDescription(route, note),
     mimeType: route.mimeType,
     ...(serviceName === "" ? {} : { serviceName }),
     ...(tags.length === 0 ? {} : { tags }),
@@ -55,8 +55,10 @@ export function resourceOf(service: Service, route: PublishedRoute): ResourceInf
 }
 
 /** The route's description as its `resource` has it: at most 500 characters, and 900 bytes, for it shares a header. */
-export function resourceDescription(route: PublishedRoute): string {
-  return clipBytes(clip(route.description, DESCRIPTION_MAX), DESCRIPTION_MAX_BYTES);
+export function resourceDescription(route: PublishedRoute, note?: string): string {
+  const end = note === undefined ? "" : ` ${note}`;
+  const clipped = clip(route.description, DESCRIPTION_MAX - end.length);
+  return clipBytes(clipped, DESCRIPTION_MAX_BYTES - end.length) + end;
 }
 
 /** The route's `accepts`; undefined while the terms are not complete or when no wallet can pay. */

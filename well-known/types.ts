@@ -29,6 +29,12 @@ export interface OtherOffer {
   readonly amount: string;
 }
 
+/** What a model costs at a route, in dollars, without `$`: for a call, or for a million tokens. */
+export type ModelPrice = { readonly model: string } & (
+  | { readonly unit: "call"; readonly price: string }
+  | { readonly unit: "token-million"; readonly input: string; readonly output: string }
+);
+
 /** One priced route with its terms, ready to be published. */
 export interface PublishedRoute {
   /** Upper-case HTTP method. */
@@ -61,6 +67,8 @@ export interface PublishedRoute {
   /** Where the request itself says what it costs: from this, to that; in dollars, without `$`. */
   readonly leastUsd?: string | undefined;
   readonly mostUsd?: string | undefined;
+  /** Where the model decides what a request costs. The same objects until that changes. */
+  readonly modelPrices?: readonly ModelPrice[] | undefined;
   /** Model names this route accepts in its `model` field. */
   readonly models?: readonly string[] | undefined;
 }

@@ -1,6 +1,7 @@
 import { hasBody, inputSchema } from "./bazaar.ts";
 import { type Detail, DOCUMENT_MAX_BYTES, firstWithin } from "./fit.ts";
 import { shallow } from "./json-schema.ts";
+import { dynamicPriceNote } from "./model-prices.ts";
 import { acceptsOf, guidanceOf, resourceOf, takesX402, urlOf } from "./resource.ts";
 import type { JsonObject, PublishedRoute, Service } from "./types.ts";
 
@@ -9,7 +10,8 @@ import type { JsonObject, PublishedRoute, Service } from "./types.ts";
  *
  * `resources` are URLs as plain strings, each once, because most readers refuse a document with anything else there; what
  * belongs to them is in `items`. Paths with parameters are written `/report/:id` (see `colonPath`). An item whose terms are
- * not known yet has no `accepts`. Falls back to a brief form beyond 256 KiB.
+ * not known yet has no `accepts`. Where the price depends on the request the description says so, for `amount` is needed and has no
+ * other place for it. Falls back to a brief form beyond 256 KiB.
  */
 export function x402Document(service: Service, routes: readonly PublishedRoute[]): JsonObject {
   const brief = () => build(service, routes, "brief");
@@ -41,7 +43,7 @@ function item(service: Service, route: PublishedRoute, detail: Detail): JsonObje
   const schema = detail === "full" ? inputSchema(route) : shallow(inputSchema(route));
   const example = detail === "full" ? route.outputExample : undefined;
   return {
-    resource: resourceOf(service, route),
+    resource: resourceOf(service, route, dynamicPriceNote(route)),
     type: "http",
     ...(accepts === undefined ? {} : { accepts }),
     input: {

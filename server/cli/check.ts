@@ -1,6 +1,9 @@
+import { modelPriceText } from "../../well-known/model-prices.ts";
 import type { Config } from "../config.ts";
 import { hasLedger } from "../ledger/open-ledger.ts";
 import { formatUsd } from "../money.ts";
+import { modelPricesAt } from "../quoted-routes.ts";
+import type { Route } from "../routes.ts";
 import { checkWithChain } from "./check-chain.ts";
 import type { Command, Invocation } from "./command.ts";
 import { fail, print, printJson, table, USAGE_ERROR } from "./output.ts";
@@ -56,14 +59,17 @@ function summary(config: Config) {
     payTo: config.payTo ?? null,
     facilitators: config.facilitators.map(({ url }) => url),
     models: config.models.map(({ name }) => name),
-    routes: config.routes.map(({ method, path, price, tiers, settle }) => ({
-      method,
-      path,
-      price: formatUsd(price),
-      tiers,
-      settle,
-    })),
+    routes: config.routes.map((route) => {
+      const { method, path, tiers, settle } = route;
+      return { method, path, ...priceAt(route, config), tiers, settle };
+    }),
   };
+}
+
+/** `price` is null where the model decides it. */
+function priceAt(route: Route, { models }: Config) {
+  const modelPrices = modelPricesAt(route, models);
+  return { price: modelPrices === undefined ? formatUsd(route.price) : null, modelPrices };
 }
 
 function describe(config: Config): string {
@@ -76,9 +82,9 @@ function describe(config: Config): string {
     `facilitator  ${rest.facilitators.join(", ") || "the embedded one"}`,
     `models       ${models.join(", ") || "none"}`,
     "",
-    ...routes.map(
-      (route) =>
-        `${`${route.method} ${route.path}`.padEnd(width)}  $${route.price}  ${route.tiers.join(", ")}`,
-    ),
+    ...routes.flatMap(({ method, path, price, modelPrices = [], tiers }) => [
+      `${`${method} ${path}`.padEnd(width)}  ${price === null ? "by the model" : `$${price}`}  ${tiers.join(", ")}`,
+      ...modelPrices.map((each) => `  ${modelPriceText(each)}`),
+    ]),
   ].join("\n");
 }

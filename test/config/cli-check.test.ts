@@ -67,6 +67,41 @@ test("check --json tells what is sold and no secret", async () => {
     expect(stdout).not.toContain(secret);
 });
 
+test("check says that a price is the model's, and each model's", async () => {
+  const file = join(directory, "priced.yaml");
+  await writeFile(
+    file,
+    'models: { by-token: { input: "$0.15/1M", output: "$0.60/1M" }, by-call: { price: "$0.01" }, flat: {} }\n' +
+      "defaultModel: flat\n",
+  );
+  const { code, stdout } = await farebox(["check", "--config", file], SOLANA_ENV);
+  expect(code).toBe(0);
+  expect(stdout).toMatch(
+    new RegExp(
+      [
+        "POST /agent +by the model {2}x402, key",
+        " {2}by-token: \\$0\\.15 per million input tokens, \\$0\\.60 per million output tokens",
+        " {2}by-call: \\$0\\.01 per call",
+        " {2}flat: \\$0\\.02 per call",
+        "",
+      ].join("\\n"),
+    ),
+  );
+  const json = await farebox(["check", "--json", "--config", file], SOLANA_ENV);
+  expect(JSON.parse(json.stdout).routes).toContainEqual({
+    method: "POST",
+    path: "/v1/embeddings",
+    price: null,
+    modelPrices: [
+      { model: "by-token", unit: "token-million", input: "0.15", output: "0.60" },
+      { model: "by-call", unit: "call", price: "0.01" },
+      { model: "flat", unit: "call", price: "0.002" },
+    ],
+    tiers: ["x402", "key"],
+    settle: "after",
+  });
+});
+
 test("serve with a wrong configuration starts nothing and exits 2", async () => {
   const result = await farebox(["serve"], { HOST: "0.0.0.0" });
   expect(result).toMatchObject({ code: 2, stdout: "" });

@@ -166,6 +166,14 @@ describe("/.well-known/x402", () => {
     expect(items[0].resource.description).toBe(`${"語".repeat(299)}…`);
   });
 
+  it("says at the end of the longest description too that a price depends on the request", () => {
+    const long = published({ description: "語".repeat(500), quoted: true });
+    const { description } = json(x402Document(SERVICE, [long])).items[0].resource;
+    expect(description).toMatch(/…\s+Price: by the model .* the 402 quotes each\.$/);
+    expect(description.length).toBeLessThanOrEqual(500);
+    expect(Buffer.byteLength(description)).toBeLessThanOrEqual(900);
+  });
+
   it("hangs its URLs below a publicUrl with a path", () => {
     const { resources, openapi } = json(
       x402Document({ ...SERVICE, publicUrl: "https://example.com/ai/" }, [published()]),
