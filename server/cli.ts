@@ -3,32 +3,16 @@ import { readFileSync } from "node:fs";
 import { z } from "zod";
 import { accountCommands } from "./cli/account-commands.ts";
 import { check } from "./cli/check.ts";
-import { type Command, parseInvocation } from "./cli/command.ts";
+import type { Command } from "./cli/command.ts";
 import { exportCommand } from "./cli/export.ts";
 import { keyCommands } from "./cli/key-commands.ts";
-import { fail, print, USAGE_ERROR } from "./cli/output.ts";
-import { load } from "./cli/store.ts";
+import { fail, print } from "./cli/output.ts";
+import { runCommand } from "./cli/run-command.ts";
+import { serveCommand } from "./cli/serve.ts";
 import { tokenCommands } from "./cli/token-commands.ts";
 
-const serve: Command = {
-  usage: "serve [--config FILE] [--accept-data-loss]",
-  summary: "Start the gateway.",
-  details: ["--accept-data-loss starts it on a Redis that may forget money. Never with real money."],
-  arity: [0, 0],
-  flags: [],
-  switches: ["accept-data-loss"],
-  async run({ configPath, switches }) {
-    if (switches.has("accept-data-loss")) process.env["LEDGER_ACCEPT_DATA_LOSS"] = "true";
-    const config = load({ configPath, json: false });
-    if (config === undefined) return USAGE_ERROR;
-    const main = await import("./main.ts");
-    await main.serve(config);
-    return 0;
-  },
-};
-
 const COMMANDS: Readonly<Record<string, Command>> = {
-  serve,
+  serve: serveCommand,
   check,
   export: exportCommand,
   ...accountCommands,
@@ -45,25 +29,13 @@ async function main(argv: readonly string[]): Promise<number> {
     [first, argv.slice(1)],
   ] as const) {
     const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
-    if (command !== undefined) return run(name, command, rest);
+    if (command !== undefined) return runCommand(name, command, rest);
   }
   const isGroup = Object.keys(COMMANDS).some((name) => name.startsWith(`${first} `));
   if (isGroup && (second === "--help" || second === "-h")) return print(help(first));
   if (isGroup) return fail(`farebox ${first}: say what to do\n\n${help(first)}`);
   return fail(first === "" ? help("") : `farebox: there is no command "${first}"\n\n${help("")}`);
 }
-
-async function run(name: string, command: Command, argv: readonly string[]): Promise<number> {
-  const invocation = parseInvocation(command, argv);
-  if (typeof invocation === "string") {
-    return fail(`farebox ${name}: ${invocation}\n\nUsage: farebox ${command.usage}`);
-  }
-  if (invocation !== undefined) return command.run(invocation);
-  const { usage, summary, details = [] } = command;
-  return print([`Usage: farebox ${usage}`, "", summary, ...details, "", COMMON_FLAGS].join("\n"));
-}
-
-const COMMON_FLAGS = "--config FILE  the configuration file    --json  for programs    --help";
 
 /** Every command, or those of one group. */
 function help(group: string): string {
@@ -87,9 +59,4 @@ function version(): string {
   return "unknown";
 }
 
-try {
-  process.exitCode = await main(process.argv.slice(2));
-} catch (error) {
-  process.stderr.write(`farebox: ${error instanceof Error ? error.message : String(error)}\n`);
-  process.exitCode = 1;
-}
+process.exitCode = await main(process.argv.slice(2));

@@ -16,6 +16,12 @@ export function fail(text: string): number {
   return USAGE_ERROR;
 }
 
+/** What a command did not expect, on stderr; exit code 1. */
+export function failed(error: unknown): number {
+  fail(`farebox: ${error instanceof Error ? error.message : String(error)}`);
+  return REFUSED;
+}
+
 /** A result, for programs. */
 export function printJson(value: object): number {
   return print(JSON.stringify(value, null, 2));
