@@ -40,8 +40,9 @@ export interface JwksOptions {
 }
 
 /** Key sets are a few KiB; a longer one is none. */
-const MAX_BYTES = 262_144;
-const jwkSet = z.object({ keys: z.array(z.looseObject({ kty: z.string() })) });
+export const MAX_JWKS_BYTES = 262_144;
+/** The least that a key set is. */
+export const jwkSet = z.object({ keys: z.array(z.looseObject({ kty: z.string() })) });
 
 /** Keys by `kid` from a URL or a file. What `jose` selects fits `alg`, `use`, `key_ops` and the curve. */
 export function createFindKey(
@@ -94,7 +95,7 @@ async function readBounded(response: Response): Promise<Response> {
   let bytes = 0;
   for await (const chunk of response.body ?? []) {
     bytes += chunk.length;
-    if (bytes > MAX_BYTES) throw new Error("the JWKS is too long");
+    if (bytes > MAX_JWKS_BYTES) throw new Error("the JWKS is too long");
     chunks.push(chunk);
   }
   const text = Buffer.concat(chunks).toString("utf8");
@@ -117,7 +118,7 @@ function fromFile(path: string, { now, retryMs }: JwksOptions): FindKey {
       const found = `${mtimeMs} ${size} ${ino}`;
       if (keys !== undefined && found === version) return;
       keys = undefined;
-      if (size > MAX_BYTES) throw new Error("the JWKS is too long");
+      if (size > MAX_JWKS_BYTES) throw new Error("the JWKS is too long");
       keys = createLocalJWKSet(jwkSet.parse(JSON.parse(await readFile(path, "utf8"))));
       version = found;
     } catch (error) {

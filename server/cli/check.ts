@@ -7,7 +7,7 @@ import type { Route } from "../routes.ts";
 import { checkWithChain } from "./check-chain.ts";
 import type { Command, Invocation } from "./command.ts";
 import { fail, print, printJson, table, USAGE_ERROR } from "./output.ts";
-import { load, withActions } from "./store.ts";
+import { loadToServe, withActions } from "./store.ts";
 
 /** Says what is wrong with the configuration or what it sells, and whether the ledger adds up. */
 export const check: Command = {
@@ -32,7 +32,7 @@ export const check: Command = {
     if (switches.has("credit") || flags["since"] !== undefined) {
       return fail("farebox check: --credit and --since go with --chain");
     }
-    const config = load(invocation);
+    const config = loadToServe(invocation);
     if (config === undefined) return USAGE_ERROR;
     if (!invocation.configNamed && hasLedger(config)) return checkLedger(config, invocation);
     return invocation.json ? printJson({ ok: true, ...summary(config) }) : print(describe(config));

@@ -1,6 +1,6 @@
 import type { Command } from "./command.ts";
 import { USAGE_ERROR } from "./output.ts";
-import { load } from "./store.ts";
+import { loadToServe } from "./store.ts";
 
 /** What `main.ts` does too. */
 export const serveCommand: Command = {
@@ -12,7 +12,7 @@ export const serveCommand: Command = {
   switches: ["accept-data-loss"],
   async run(invocation) {
     if (invocation.switches.has("accept-data-loss")) process.env["LEDGER_ACCEPT_DATA_LOSS"] = "true";
-    const config = load(invocation);
+    const config = loadToServe(invocation);
     if (config === undefined) return USAGE_ERROR;
     const { serve } = await import("../serve.ts");
     await serve(config);

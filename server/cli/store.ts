@@ -1,19 +1,33 @@
 import type { Actions } from "../admin/actions.ts";
 import { openActions } from "../admin/open-actions.ts";
+import { jwksFileProblem } from "../auth/jwks-file.ts";
 import type { Config } from "../config.ts";
+import type { Problem } from "../config-problems.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import { openLedger } from "../ledger/open-ledger.ts";
 import { loadConfig } from "../load-config.ts";
 import type { Invocation } from "./command.ts";
 import { fail, printJson, refuse, USAGE_ERROR } from "./output.ts";
 
+type Named = Pick<Invocation, "configPath" | "json">;
+
 /** The configuration, or undefined after its problems were printed. */
-export function load({ configPath, json }: Pick<Invocation, "configPath" | "json">): Config | undefined {
+export function load({ configPath, json }: Named): Config | undefined {
   const result = loadConfig({ env: process.env, cwd: process.cwd(), configPath });
-  if ("config" in result) return result.config;
-  if (json) printJson({ ok: false, problems: result.problems });
-  else for (const { path, message } of result.problems) fail(`${path}: ${message}`);
-  return undefined;
+  return "config" in result ? result.config : refuseProblems(result.problems, json);
+}
+
+/** As {@link load}, and also looks at the files that a gateway needs when it starts. */
+export function loadToServe(named: Named): Config | undefined {
+  const config = load(named);
+  const path = config?.jwt?.jwksFile;
+  const message = path === undefined ? undefined : jwksFileProblem(path);
+  return message === undefined ? config : refuseProblems([{ path: "jwt.jwksFile", message }], named.json);
+}
+
+function refuseProblems(problems: readonly Problem[], json: boolean): undefined {
+  if (json) printJson({ ok: false, problems });
+  else for (const { path, message } of problems) fail(`${path}: ${message}`);
 }
 
 /** Opens the store of this configuration, for one command. */
