@@ -77,6 +77,28 @@ export function parseInput(env: unknown, file: unknown, problems: Problems): Con
   }
 }
 
+/** Reports what a schema refuses of options that a program passed, in the words of {@link parseInput}. */
+export function checkOptions(schema: z.ZodType, options: unknown, problems: Problems): void {
+  for (const issue of schema.safeParse(options).error?.issues ?? []) {
+    const { path } = issue;
+    if (issue.code === "unrecognized_keys") {
+      for (const key of issue.keys) problems.add([...path, key], unknownSetting(key, keysAt(schema, path)));
+    } else if (path.length === 0) {
+      problems.add("(options)", "must be an object of settings");
+    } else {
+      const isThere = exists(options, path) && valueAt(options, path) !== undefined;
+      problems.add(path, isThere ? issue.message : "is missing");
+    }
+  }
+}
+
+/** Throws one Error that lists them; nothing is thrown where there are none. */
+export function throwProblems(where: string, problems: readonly Problem[]): void {
+  if (problems.length === 0) return;
+  const list = problems.map(({ path, message }) => `  ${path}: ${message}`).join("\n");
+  throw new Error(`${where}: the options are not usable\n${list}`);
+}
+
 function report(tree: unknown, issue: z.core.$ZodIssue, problems: Problems): void {
   const path = issue.path.slice(1);
   if (issue.code === "unrecognized_keys") {
@@ -116,10 +138,21 @@ function nearest(tree: unknown, path: Path): Path {
   return path;
 }
 
-function unknownKey(key: string, path: Path): string {
-  const known = keysAt(configSchema, path);
+function valueAt(tree: unknown, path: Path): unknown {
+  const [key, ...rest] = path;
+  if (key === undefined) return tree;
+  const entry = Object.entries(tree ?? {}).find(([name]) => name === String(key));
+  return valueAt(entry?.[1], rest);
+}
+
+function unknownSetting(key: string, known: readonly string[]): string {
   const close = known.find((name) => distance(name.toLowerCase(), key.toLowerCase()) <= 2);
-  if (close !== undefined) return `unknown setting; did you mean "${close}"?`;
+  return close === undefined ? "unknown setting" : `unknown setting; did you mean "${close}"?`;
+}
+
+function unknownKey(key: string, path: Path): string {
+  const message = unknownSetting(key, keysAt(configSchema, path));
+  if (message !== "unknown setting") return message;
   return /secret|token|cdp|pepper|master/i.test(key)
     ? "unknown setting; secrets come from environment variables only"
     : "unknown setting";

@@ -10,27 +10,12 @@ import type { Paywall } from "./payment/paywall.ts";
 import { flatSale, type Seller } from "./payment/sale.ts";
 import { type PaywallOptions, readPaywallOptions } from "./paywall-options.ts";
 import { createRouteTable, pathOf, type RouteTable } from "./route-table.ts";
-import type { Dialect, Route, SettleMode } from "./routes.ts";
+import type { Route } from "./routes.ts";
+import { checkSold, type SoldRoute, type SoldTable } from "./sold-route.ts";
 
 export { GatewayError } from "./errors.ts";
 export type { PaywallOptions } from "./paywall-options.ts";
-
-/** One priced route of an Express app or a `node:http` server. */
-export interface SoldRoute {
-  /** `"$0.02"` for each call. */
-  readonly price: string;
-  /** At most 500 characters, for agents and crawlers. */
-  readonly description?: string;
-  readonly mimeType?: string;
-  readonly tags?: readonly string[];
-  readonly settle?: SettleMode;
-  readonly dialect?: Dialect;
-  /** JSON Schema of the body or the query, for crawlers. */
-  readonly input?: Readonly<Record<string, unknown>>;
-  readonly outputExample?: unknown;
-  /** Refuses a request before anything is claimed: a text is answered as 400, and costs the caller nothing. */
-  readonly validate?: (req: IncomingMessage, body: Buffer) => string | undefined;
-}
+export type { SoldRoute } from "./sold-route.ts";
 
 /** A plain middleware: Express 5, or `(req, res, next)` of your own. */
 export type Middleware = (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => void;
@@ -39,7 +24,7 @@ export interface PaywallFactory {
   /** For one route: `app.post("/report", paywall({ price: "$0.02" }), handler)`. The documented form. */
   (route: SoldRoute): Middleware;
   /** For a table: `app.use(paywall({ routes: { "POST /report": { price: "$0.02" } } }))`. */
-  (table: { readonly routes: Readonly<Record<string, SoldRoute>> }): Middleware;
+  (table: SoldTable): Middleware;
   /** Finishes what runs and closes the ledger. Stop your server first. */
   close(): Promise<void>;
 }
@@ -51,6 +36,13 @@ export interface PaywallFactory {
 export async function createPaywall(options: PaywallOptions): Promise<PaywallFactory> {
   const settings = readPaywallOptions(options);
   const log: Logger = createLogger({ level: options.logLevel ?? "info" });
+  if (settings.network === "local") {
+    const { rpcUrls, facilitators } = settings;
+    log.warn(
+      { rpcUrls, facilitators: facilitators.map(({ url }) => url) },
+      "local mode: no real money moves. The chain is that of `npm start`, which must run; createPaywall starts none",
+    );
+  }
   const { payments, close } = await openPayments({
     settings,
     keyedTier: undefined,
@@ -65,7 +57,8 @@ export async function createPaywall(options: PaywallOptions): Promise<PaywallFac
 
   const onInvalid = (error: unknown): void => log.error({ err: error }, "validate failed");
 
-  function paywall(sold: SoldRoute | { readonly routes: Readonly<Record<string, SoldRoute>> }): Middleware {
+  function paywall(sold: SoldRoute | SoldTable): Middleware {
+    checkSold(sold);
     return "routes" in sold ? sellTable(sold.routes) : sellOne(sold);
   }
 
@@ -86,9 +79,6 @@ export async function createPaywall(options: PaywallOptions): Promise<PaywallFac
   function sellTable(routes: Readonly<Record<string, SoldRoute>>): Middleware {
     const sold = Object.entries(routes).flatMap(([name, entry]) => {
       const [method = "", path = ""] = name.split(/\s+/, 2);
-      if (!/^(?:[A-Z]+|\*)$/.test(method) || !path.startsWith("/")) {
-        throw new Error(`paywall: "${name}" is not a route; write "METHOD /path"`);
-      }
       const seller = sellerOf(entry, onInvalid);
       const methods = method === "*" ? EVERY_METHOD : [method];
       return methods.map((each) => ({ route: routeOf(entry, each, path), seller }));
@@ -131,7 +121,7 @@ async function untilIdle(paywall: Paywall): Promise<void> {
 
 /** `next` may return the handler's promise, as hand-written chains do: its rejection is the handler's failure. */
 function sellerOf(sold: SoldRoute, onInvalid: (error: unknown) => void): (next: () => void) => Seller {
-  const price = readPrice(sold, "paywall");
+  const price = readPrice(sold);
   return (next) => (req, body) => {
     try {
       const problem = sold.validate?.(req, body);
@@ -144,11 +134,9 @@ function sellerOf(sold: SoldRoute, onInvalid: (error: unknown) => void): (next: 
   };
 }
 
-function readPrice(sold: SoldRoute, where: string): bigint {
+function readPrice(sold: SoldRoute): bigint {
   const price = parseUsd(sold.price);
-  if (price === undefined || price === 0n) {
-    throw new Error(`${where}: price "${sold.price}" is not an amount of dollars such as "$0.02"`);
-  }
+  if (price === undefined) throw new Error("paywall: the price was not checked");
   return price;
 }
 
@@ -156,7 +144,7 @@ function routeOf(sold: SoldRoute, method: string, path: string): Route {
   return {
     method,
     path,
-    price: readPrice(sold, `${method} ${path}`),
+    price: readPrice(sold),
     tiers: ["x402"],
     settle: sold.settle ?? "after",
     dialect: sold.dialect ?? "openai",

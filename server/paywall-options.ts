@@ -1,10 +1,12 @@
 import { resolve } from "node:path";
+import { z } from "zod";
 import type { NetworkName } from "./config.ts";
 import { floodConfig } from "./config-keyed.ts";
 import { resolveNetwork } from "./config-networks.ts";
-import { createProblems, parseInput } from "./config-problems.ts";
+import { checkOptions, createProblems, type Problem, parseInput, throwProblems } from "./config-problems.ts";
 import { ledgerConfig, paymentConfig } from "./load-config.ts";
 import type { PaymentSettings } from "./open-payments.ts";
+import { callback } from "./sold-route.ts";
 
 /** What a library user must say; the rest has the gateway's defaults (docs/configuration.md). */
 export interface PaywallOptions {
@@ -45,8 +47,61 @@ export interface PaywallOptions {
 const LOCAL_FACILITATOR = "http://127.0.0.1:4022";
 const LOCAL_RPC = "http://127.0.0.1:8899";
 
+/** The names, and what the gateway's schema does not see of them. */
+const optionsSchema = z.strictObject({
+  network: z.enum(["local", "solana", "solana-devnet"]),
+  payTo: z.string(),
+  publicUrl: z.string(),
+  facilitator: z.unknown().optional(),
+  facilitators: z.unknown().optional(),
+  rpcUrl: z.unknown().optional(),
+  memoSecret: z.string(),
+  cdpKeyId: z.string().optional(),
+  cdpKeySecret: z.string().optional(),
+  dataDir: z.string().optional(),
+  ledgerUrl: z.string().optional(),
+  serviceName: z.unknown().optional(),
+  payment: z.unknown().optional(),
+  bodyLimit: z.unknown().optional(),
+  refusedPaymentsPerMinute: z.unknown().optional(),
+  trustedProxies: z.unknown().optional(),
+  v1: z.unknown().optional(),
+  logLevel: z.enum(["fatal", "error", "warn", "info", "debug", "trace", "silent"]).optional(),
+  onFatal: callback(),
+} satisfies Record<keyof PaywallOptions, z.ZodType>);
+
+/** Where the gateway's schema has an option under another name. */
+const OPTION_NAMES: readonly (readonly [setting: string, option: string])[] = [
+  ["FAREBOX_MEMO_SECRET", "memoSecret"],
+  ["FAREBOX_DATA_DIR", "dataDir"],
+  ["LEDGER_URL", "ledgerUrl"],
+  ["CDP_API_KEY_ID", "cdpKeyId"],
+  ["CDP_API_KEY_SECRET", "cdpKeySecret"],
+  ["service.name", "serviceName"],
+  ["limits.body", "bodyLimit"],
+  ["limits.refusedPaymentsPerMinute", "refusedPaymentsPerMinute"],
+  ["limits.trustedProxies", "trustedProxies"],
+  ["protocol.v1", "v1"],
+];
+
+/** A problem as a caller of `createPaywall` knows it, who sets no variables. */
+function asOption({ path, message }: Problem): Problem {
+  const [setting = "", option = ""] =
+    OPTION_NAMES.find(([name]) => path.startsWith(name) && /^(?:$|[.[])/.test(path.slice(name.length))) ?? [];
+  return { path: option + path.slice(setting.length), message: message.replace(/ \(or set [A-Z_]+\)/, "") };
+}
+
+/** What is wrong, each once: what the names and types say, then what the values do. */
+function listProblems(first: readonly Problem[], second: readonly Problem[]): readonly Problem[] {
+  const known = new Set(first.map(({ path }) => path));
+  return [...first, ...second.map(asOption).filter(({ path }) => !known.has(path))];
+}
+
 /** Checks the options by the gateway's own schema. Throws one Error that lists every problem. */
 export function readPaywallOptions(options: PaywallOptions): PaymentSettings {
+  const named = createProblems();
+  checkOptions(optionsSchema, options, named);
+  if (named.touches("(options)")) throwProblems("createPaywall", named.list);
   const problems = createProblems();
   const local = options.network === "local";
   const useLocal = local && options.facilitators === undefined;
@@ -77,10 +132,7 @@ export function readPaywallOptions(options: PaywallOptions): PaymentSettings {
   });
   const input = parseInput(env, file, problems);
   const network = resolveNetwork(input, problems);
-  if (problems.list.length > 0) {
-    const list = problems.list.map(({ path, message }) => `  ${path}: ${message}`).join("\n");
-    throw new Error(`createPaywall: the options are not usable\n${list}`);
-  }
+  throwProblems("createPaywall", listProblems(named.list, problems.list));
   return {
     ...network,
     // Local mode leaves them out for the gateway, which brings its own.
