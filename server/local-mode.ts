@@ -18,6 +18,9 @@ export interface LocalMode {
 
 const OLLAMA_TIMEOUT_MS = 300;
 const UPSTREAM_TIMEOUT_MS = 2_000;
+/** Where `pay` looks by itself (client/pay-network.ts). */
+const USUAL_RPC = "http://127.0.0.1:8899";
+const USUAL_FACILITATOR = "http://127.0.0.1:4022";
 
 /**
  * Starts the embedded chain, its facilitator and faucet, and completes the configuration with them; rejects and leaves nothing open. The chain's code is
@@ -97,15 +100,26 @@ function localSecret(dataDir: string, name: string): string {
   return secret;
 }
 
-function topUpHint({ publicUrl, topUpTokens }: Config): readonly string[] {
+/** What `pay` must be told of a chain that is not at its usual ports. */
+function whereabouts({ rpcUrls, facilitators }: Config): string {
+  const [rpcUrl = USUAL_RPC] = rpcUrls;
+  const { url = USUAL_FACILITATOR } = facilitators[0] ?? {};
+  return [
+    ...(rpcUrl === USUAL_RPC ? [] : [` --rpc ${rpcUrl}`]),
+    ...(url === USUAL_FACILITATOR ? [] : [` --faucet ${url}/faucet`]),
+  ].join("");
+}
+
+function topUpHint({ publicUrl, topUpTokens }: Config, where: string): readonly string[] {
   if (!topUpTokens.some(({ symbol }) => symbol === "PLAY")) return [];
   return [
     "  Or top up an account, in the play token:",
-    `    npm run --silent pay -- ${publicUrl}/topup -X POST --asset PLAY --max-amount 100`,
+    `    npm run --silent pay -- ${publicUrl}/topup -X POST --asset PLAY --max-amount 100${where}`,
   ];
 }
 
 function bannerFor(config: Config): string {
+  const where = whereabouts(config);
   const model = config.models.find((entry) => entry.name === config.defaultModel);
   return [
     "",
@@ -118,8 +132,8 @@ function bannerFor(config: Config): string {
     `  model        ${model?.model ?? config.defaultModel}`,
     "",
     "  Pay for a call from another terminal:",
-    `    npm run --silent pay -- ${config.publicUrl}/agent -d '{"prompt":"Hello"}'`,
-    ...topUpHint(config),
+    `    npm run --silent pay -- ${config.publicUrl}/agent -d '{"prompt":"Hello"}'${where}`,
+    ...topUpHint(config, where),
     "",
   ].join("\n");
 }

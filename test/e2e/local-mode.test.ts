@@ -32,8 +32,10 @@ function start(extra: Record<string, string> = {}): Child {
   return child;
 }
 
-function pay(...args: string[]): Child {
-  const child = startChild("client/pay.ts", { cwd: directory, env, args });
+/** A command of the banner, in another terminal. */
+function pay(command: string): Child {
+  const args = [...command.matchAll(/'([^']*)'|(\S+)/g)].map(([, quoted, word]) => quoted ?? word ?? "");
+  const child = startChild("client/pay.ts", { cwd: directory, env: {}, args });
   children.push(child);
   return child;
 }
@@ -51,16 +53,19 @@ test("without configuration: a banner that says no real money moves, a wallet pa
   ]) {
     expect(child.output()).toContain(shown);
   }
-  const paying = pay(`${url}/agent`, "-d", '{"prompt":"Hello"}');
+  const [call = "", topUp = ""] = [...child.output().matchAll(/npm run --silent pay -- (.*)/g)].map(
+    ([, command]) => command,
+  );
+  expect(call).toContain(`${url}/agent -d '{"prompt":"Hello"}'`);
+  const paying = pay(call);
   expect(await paying.exit).toBe(0);
   expect(paying.output()).toMatch(/"success":true/);
   expect(paying.output()).toContain("play money");
   const { receivedBy } = await transferOf(paying.output());
   expect(receivedBy).toBe(/merchant +(\w+)/.exec(child.output())?.[1]);
 
-  const topUp = [`${url}/topup`, "-X", "POST", "--asset", "PLAY", "--max-amount", "100"];
-  expect(child.output()).toContain(topUp.join(" "));
-  const toppingUp = pay(...topUp);
+  expect(topUp).toContain(`${url}/topup -X POST --asset PLAY --max-amount 100`);
+  const toppingUp = pay(topUp);
   expect(await toppingUp.exit).toBe(0);
   expect(toppingUp.output()).toContain("paying 84.210526316 PLAY from ");
   expect(toppingUp.output()).toContain('"balance":"1.00"');
