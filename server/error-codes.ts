@@ -240,6 +240,11 @@ export const ERRORS = {
     "api_error",
     "The upstream failed. This call costs nothing: nothing was settled, or it is credited.",
   ),
+  upstream_rate_limited: entry(
+    429,
+    "rate_limit_error",
+    "The upstream has too many requests now. Nothing was charged; ask again after Retry-After seconds.",
+  ),
   internal_error: entry(500, "api_error", "Something failed on our side."),
 } satisfies Record<string, ErrorEntry>;
 

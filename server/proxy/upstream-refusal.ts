@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { GatewayError } from "../errors.ts";
+import { ERRORS, type ErrorCode, GatewayError } from "../errors.ts";
 import { redactText } from "../redact.ts";
 import type { Dialect } from "../routes.ts";
 import { writeJson } from "./answer.ts";
@@ -12,6 +12,9 @@ import type { UpstreamAnswer } from "./upstream-request.ts";
 const OPERATORS_FAULT: ReadonlySet<number> = new Set([401, 402, 403, 407]);
 /** The same of a customer's own key: the customer must hear of it. */
 const KEY_REFUSED: ReadonlySet<number> = new Set([401, 402, 403]);
+const TOO_MANY = 429;
+/** For a 429 that does not say when. */
+const RETRY_AFTER_SECONDS = "5";
 const MAX_BODY_BYTES = 65_536;
 const MAX_MESSAGE = 1_000;
 /** A shorter "key" is a placeholder, as local model servers like them, and could be any word. */
@@ -48,14 +51,26 @@ export async function answerRefusal(
   if (upstreamKey !== undefined && KEY_REFUSED.has(status)) throw new GatewayError("provider_key_unusable");
   if (status < 400 || status >= 500 || OPERATORS_FAULT.has(status)) throw new GatewayError("upstream_failed");
   const refusal = await readRefusal(answer);
-  const message = withoutSecrets(refusal?.message ?? "The model refused the request.", [
+  const message = withoutSecrets(refusal?.message ?? ownMessage(status), [
     ...backend.secrets,
     ...(upstreamKey === undefined ? [] : [upstreamKey]),
   ]);
-  const retryAfter = answer.headers["retry-after"];
-  if (retryAfter !== undefined && /^\d{1,6}$/.test(retryAfter)) call.res.setHeader("Retry-After", retryAfter);
+  const retryAfter = retryAfterOf(answer) ?? (status === TOO_MANY ? RETRY_AFTER_SECONDS : undefined);
+  if (retryAfter !== undefined) call.res.setHeader("Retry-After", retryAfter);
   const body = refusalBody(status, { ...refusal, message }, call.route.dialect);
   await writeJson(call, status, JSON.stringify(body));
+}
+
+function ownMessage(status: number): string {
+  return status === TOO_MANY ? ERRORS.upstream_rate_limited.message : "The model refused the request.";
+}
+
+/** Seconds or a date (RFC 9110 §10.2.3), written anew; undefined: none, or nonsense. */
+function retryAfterOf({ headers }: UpstreamAnswer): string | undefined {
+  const text = headers["retry-after"];
+  if (text === undefined || /^\d{1,6}$/.test(text)) return text;
+  const at = /^[A-Za-z]/.test(text) ? Date.parse(text) : Number.NaN;
+  return Number.isNaN(at) ? undefined : new Date(at).toUTCString();
 }
 
 async function readRefusal(answer: UpstreamAnswer): Promise<Refusal | undefined> {
@@ -71,8 +86,9 @@ async function readRefusal(answer: UpstreamAnswer): Promise<Refusal | undefined>
 }
 
 function refusalBody(status: number, refusal: Refusal, dialect: Dialect): Readonly<Record<string, unknown>> {
-  const type = refusal.type ?? (status === 429 ? "rate_limit_error" : "invalid_request_error");
-  const { message, code = "invalid_request", param = null } = refusal;
+  const type = refusal.type ?? (status === TOO_MANY ? "rate_limit_error" : "invalid_request_error");
+  const ownCode: ErrorCode = status === TOO_MANY ? "upstream_rate_limited" : "invalid_request";
+  const { message, code = ownCode, param = null } = refusal;
   return dialect === "numeric"
     ? { error: { code: status, message, type, reason: code } }
     : { error: { message, type, code, param } };

@@ -17,6 +17,9 @@ const LEAKY = {
   },
 };
 
+const TOO_MANY =
+  "The upstream has too many requests now. Nothing was charged; ask again after Retry-After seconds.";
+
 const ROUTES = [
   ["chat", "/v1/chat/completions", CHAT],
   ["chat, numeric dialect", "/api/v1/chat/completions", CHAT],
@@ -86,6 +89,32 @@ describe("a failing upstream", () => {
     stand.upstream.next(behaviour);
     const { status, json } = await post(stand.url, "/v1/chat/completions", CHAT);
     expect([status, json.error.message]).toEqual([400, "The model refused the request."]);
+  });
+
+  it.each([
+    ["/v1/chat/completions", CHAT, { error: { message: "Slow down." } }, "Slow down."],
+    ["/v1/chat/completions", CHAT, "busy", TOO_MANY],
+    ["/api/v1/chat/completions", CHAT, { error: { message: "Slow down." } }, "Slow down."],
+  ])("a 429 without a code at %s has ours", async (path, body, answer, message) => {
+    stand.upstream.next(answers.json(429, answer));
+    const { status, headers, json } = await post(stand.url, path, body);
+    expect([status, headers["retry-after"], json.error.message]).toEqual([429, "5", message]);
+    const type = "rate_limit_error";
+    const code = "upstream_rate_limited";
+    expect(json.error).toMatchObject(
+      path.startsWith("/api/v1/") ? { code: 429, reason: code, type } : { code, type },
+    );
+  });
+
+  it.each([
+    ["7", "7"],
+    ["Fri, 27 Nov 2026 12:00:00 GMT", "Fri, 27 Nov 2026 12:00:00 GMT"],
+    ["soon", "5"],
+    ["-1", "5"],
+  ])("a 429 with Retry-After %s", async (given, sent) => {
+    stand.upstream.next(answers.json(429, {}, { "Retry-After": given }));
+    const { headers } = await post(stand.url, "/v1/chat/completions", CHAT);
+    expect(headers["retry-after"]).toBe(sent);
   });
 
   it.each([
