@@ -5,6 +5,7 @@ import type { Localnet } from "../localnet/index.ts";
 import type { Config } from "./config.ts";
 import { type MasterKey, masterKeys } from "./config-key-values.ts";
 import { withUpstream } from "./config-models.ts";
+import { prepareDataDirectory } from "./data-directory.ts";
 import { openOrClose } from "./open-or-close.ts";
 import { detectModels } from "./proxy/detect-models.ts";
 import { detectOllama, OLLAMA_URL } from "./proxy/detect-ollama.ts";
@@ -28,6 +29,7 @@ const USUAL_FACILITATOR = "http://127.0.0.1:4022";
  */
 export async function startLocalMode(config: Config): Promise<LocalMode> {
   const { startLocalnet } = await importLocalnet();
+  prepareDataDirectory(config.dataDir);
   const localnet = await startLocalnet({
     rpcPort: config.localnetRpcPort,
     facilitatorPort: config.localnetFacilitatorPort,

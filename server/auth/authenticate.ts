@@ -100,6 +100,7 @@ export function createAuthenticator(parts: AuthenticatorParts): Authenticator {
       if (carriesSeveral(req.rawHeaders)) return bad(req, INVALID_KEY);
       if (bearer.kind === "key") return authenticateKey(req, bearer.token);
       if (bearer.kind === "jwt") return authenticateJwt(req, bearer.token);
+      if (bearer.kind === "none") return bad(req, NO_KEY);
       return bad(req, INVALID_KEY);
     },
     refused(req, { payer }) {
@@ -125,6 +126,11 @@ function carriesSeveral(rawHeaders: readonly string[]): boolean {
 const CHALLENGE = { headers: { "WWW-Authenticate": 'Bearer error="invalid_token"' } };
 
 const INVALID_KEY = new GatewayError("invalid_api_key", { headers: { "WWW-Authenticate": "Bearer" } });
+
+const NO_KEY = new GatewayError("invalid_api_key", {
+  message: "No API key was sent. Send Authorization: Bearer and the key.",
+  headers: { "WWW-Authenticate": "Bearer" },
+});
 
 function foreignKey(prefixes: readonly string[]): GatewayError {
   const expected = prefixes.map((prefix) => `${prefix}…`).join(" or ");

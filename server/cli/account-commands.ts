@@ -48,6 +48,9 @@ export const accountCommands: Readonly<Record<string, Command>> = {
     run: (invocation) =>
       withActions("credit", invocation, async (actions) => {
         const [account = "", amount] = invocation.positionals;
+        if (invocation.flags["reference"] === undefined) {
+          throw new GatewayError("invalid_request", { message: "--reference is missing" });
+        }
         const credit = await actions.creditAccount(account, defined({ amount, ...invocation.flags }));
         return invocation.json ? printJson(credit) : print(fields(credit));
       }),

@@ -41,6 +41,9 @@ export function parseInvocation(command: Command, argv: readonly string[]): Invo
   );
   const [least, most] = command.arity;
   const { switches = [] } = command;
+  if (most > 0 && args.some((arg, index) => isNegative(arg) && !args[index - 1]?.startsWith("--"))) {
+    return "the amount must be positive";
+  }
   try {
     const { values, positionals } = parseArgs({
       args,
@@ -72,6 +75,11 @@ export function parseInvocation(command: Command, argv: readonly string[]): Invo
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
   }
+}
+
+/** An option to parseArgs, and an amount to whoever wrote it. */
+function isNegative(arg: string): boolean {
+  return /^-\$?\.?\d/.test(arg);
 }
 
 function textOf(value: unknown): string | undefined {

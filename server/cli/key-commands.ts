@@ -1,3 +1,4 @@
+import { GatewayError } from "../errors.ts";
 import { PERMISSIONS } from "../ledger/account-ledger.ts";
 import { defined } from "./account-commands.ts";
 import type { Command, Invocation } from "./command.ts";
@@ -42,6 +43,9 @@ export const keyCommands: Readonly<Record<string, Command>> = {
     run: (invocation) =>
       withActions("keys create", invocation, async (actions) => {
         const { account, prefix, "idempotency-key": repeatKey } = invocation.flags;
+        if (account === undefined) {
+          throw new GatewayError("invalid_request", { message: "--account is missing" });
+        }
         const order = { ...defined({ account, prefix }), ...settingsOf(invocation) };
         return showSecret(await actions.createKey(order, repeatKey), invocation);
       }),

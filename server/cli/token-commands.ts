@@ -1,6 +1,12 @@
 import { mkdirSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
-import { generateSigningKey, issueToken, MAX_TOKEN_SECONDS, readSigningKey } from "../auth/issue-token.ts";
+import {
+  generateSigningKey,
+  issueToken,
+  MAX_TOKEN_SECONDS,
+  readSigningKey,
+  type SigningKey,
+} from "../auth/issue-token.ts";
 import type { Config, JwtConfig } from "../config.ts";
 import { duration } from "../config-values.ts";
 import { GatewayError } from "../errors.ts";
@@ -38,11 +44,23 @@ async function issue(invocation: Invocation, config: Config, jwt: JwtConfig): Pr
   if (account === undefined && jwt.billing === "account") throw invalid("--account is missing");
   const now = Date.now();
   const ttlSeconds = Math.floor(life.data / 1_000);
-  const signingKey = await readSigningKey(keyPath(invocation, config));
+  const signingKey = await readKey(keyPath(invocation, config));
   const token = await issueToken({ ...jwt, signingKey, account, subject, ttlSeconds, now });
   if (!invocation.json) return print(token);
   const expiresAt = (Math.floor(now / 1_000) + ttlSeconds) * 1_000;
   return printJson({ token, account: account ?? null, expires_at: new Date(expiresAt).toISOString() });
+}
+
+async function readKey(path: string): Promise<SigningKey> {
+  try {
+    return await readSigningKey(path);
+  } catch (error) {
+    const isMissing = error instanceof Error && "code" in error && error.code === "ENOENT";
+    if (!isMissing) throw error;
+    throw invalid(
+      `there is no private key at ${path}; name it with --private-key, or make one: token new-key`,
+    );
+  }
 }
 
 async function newKey(invocation: Invocation, config: Config, jwt: JwtConfig): Promise<number> {

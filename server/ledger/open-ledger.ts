@@ -1,6 +1,7 @@
-import { existsSync, mkdirSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Config } from "../config.ts";
+import { prepareDataDirectory } from "../data-directory.ts";
 import type { Ledger } from "./ledger.ts";
 import { openRedisLedger } from "./redis.ts";
 import { openSqliteLedger } from "./sqlite.ts";
@@ -30,7 +31,7 @@ export function openLedger(settings: LedgerSettings, options: OpenLedgerOptions)
   const { dataDir, ledger, caip2 } = settings;
   const network = settings.network === "local" ? "local" : caip2;
   if (ledger.url === undefined) {
-    mkdirSync(dataDir, { recursive: true });
+    prepareDataDirectory(dataDir);
     const { onFatal, serving } = options;
     return openSqliteLedger({ path: join(dataDir, FILE), network, onFatal, serving });
   }

@@ -17,7 +17,7 @@ const BUSY_TIMEOUT_MS = 2_000;
  */
 export function openDatabase(path: string, network: string): Database.Database {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-  const db = new Database(path, { timeout: BUSY_TIMEOUT_MS });
+  const db = connect(path);
   try {
     db.transaction(() => migrate(db, path, network)).immediate();
     db.pragma("journal_mode = WAL");
@@ -28,7 +28,7 @@ export function openDatabase(path: string, network: string): Database.Database {
     return db;
   } catch (error) {
     db.close();
-    throw error;
+    throw unusable(path, error);
   }
 }
 
@@ -37,6 +37,27 @@ export function endLeases(db: Database.Database, now: number): void {
   for (const table of ["payment", "hold"]) {
     db.prepare<[number, number]>(`UPDATE ${table} SET lease_until = ? WHERE lease_until > ?`).run(now, now);
   }
+}
+
+function connect(path: string): Database.Database {
+  try {
+    return new Database(path, { timeout: BUSY_TIMEOUT_MS });
+  } catch (error) {
+    throw unusable(path, error);
+  }
+}
+
+const UNUSABLE = /^SQLITE_(?:NOTADB|CANTOPEN|READONLY|PERM|CORRUPT)/;
+
+/** Says which file it is and which setting names it, where the file is to blame. */
+function unusable(path: string, error: unknown): unknown {
+  if (!(error instanceof Database.SqliteError) || !UNUSABLE.test(error.code)) return error;
+  const what =
+    error.code === "SQLITE_NOTADB" ? "is no database" : `cannot be opened (${error.code}: ${error.message})`;
+  return new Error(
+    `The ledger at ${path} ${what}. Restore or move the file, or set FAREBOX_DATA_DIR to another directory.`,
+    { cause: error },
+  );
 }
 
 function migrate(db: Database.Database, path: string, network: string): void {

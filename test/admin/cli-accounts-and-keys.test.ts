@@ -151,7 +151,7 @@ test("a provider key comes from stdin or the environment and is shown by its las
 });
 
 test.each([
-  [["keys", "create"], 2, "farebox keys create: account: Invalid input: expected string, received undefined"],
+  [["keys", "create"], 2, "farebox keys create: --account is missing\n"],
   [["keys", "create", "--account", "nobody"], 1, "farebox keys create: There is no such account."],
   [["keys", "show", "key_none"], 1, "farebox keys show: There is no such key."],
   [["keys", "show"], 2, "farebox keys show: an argument is missing"],
@@ -159,7 +159,9 @@ test.each([
   [["keys"], 2, "farebox keys: say what to do"],
   [["keys", "burn"], 2, "farebox keys: say what to do"],
   [["credit", "acct", "1.0000001", "--reference", "r"], 2, "farebox credit: amount: write dollars"],
-  [["credit", "acct", "5"], 2, "farebox credit: reference: Invalid input"],
+  [["credit", "acct", "5"], 2, "farebox credit: --reference is missing\n"],
+  [["credit", "acct", "-5", "--reference", "r"], 2, "farebox credit: the amount must be positive\n"],
+  [["credit", "acct", "-$5", "--reference", "r"], 2, "farebox credit: the amount must be positive\n"],
   [
     ["keys", "rotate", "k", "--grace", "2h"],
     2,

@@ -41,11 +41,28 @@ test("a key pair is made once, and a token of it is what the configuration deman
 test.each([
   [["token"], 2, "farebox token: --account is missing"],
   [["token", "--account", "a", "--ttl", "16m"], 2, "farebox token: --ttl: must be from 1s to 900s"],
-  [["token", "--account", "a", "--private-key", "none.json"], 1, "farebox: ENOENT"],
+  [
+    ["token", "--account", "a", "--private-key", "none.json"],
+    2,
+    "farebox token: there is no private key at ",
+  ],
 ])("%j exits %i", async (args, code, message) => {
   const result = await farebox(args);
   expect(result).toMatchObject({ code, stdout: "" });
   expect(result.stderr.startsWith(message)).toBe(true);
+});
+
+test("a private key elsewhere has to be named", async () => {
+  const elsewhere = { FAREBOX_DATA_DIR: "elsewhere" };
+  await farebox(["token", "new-key", "--private-key", "own.json"], elsewhere);
+  const path = join(directory, "elsewhere", "jwt-private-key.json");
+  expect(await farebox(["token", "--account", "a"], elsewhere)).toEqual({
+    code: 2,
+    stdout: "",
+    stderr: `farebox token: there is no private key at ${path}; name it with --private-key, or make one: token new-key\n`,
+  });
+  const named = await farebox(["token", "--account", "a", "--private-key", "own.json"], elsewhere);
+  expect(named).toMatchObject({ code: 0, stderr: "" });
 });
 
 test("without jwt: there is nothing to issue", async () => {

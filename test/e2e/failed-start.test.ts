@@ -1,7 +1,7 @@
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { freePort } from "../support/shop.ts";
 import { type Child, startChild } from "./child-gateway.ts";
@@ -47,7 +47,31 @@ test("`serve` in local mode ends with 1 when the ledger's file is no database", 
   await writeFile(join(directory, ".farebox/ledger.sqlite"), "no database, but text".repeat(100));
   const failed = await serve({});
   expect(await failed.exit).toBe(1);
-  expect(failed.output()).toContain("farebox: ");
+  const path = join(directory, ".farebox/ledger.sqlite");
+  expect(failed.output()).toContain(
+    `farebox: The ledger at ${path} is no database. Restore or move the file, or set FAREBOX_DATA_DIR`,
+  );
+});
+
+test.each([
+  ["a file", "taken", "it is a file, or below one"],
+  ["below a file", "taken/below", "it is a file, or below one"],
+])("a data directory that is %s is named, with its setting", async (_what, dataDir, why) => {
+  await writeFile(join(directory, "taken"), "");
+  const failed = await serve({ FAREBOX_DATA_DIR: dataDir });
+  expect(await failed.exit).toBe(1);
+  expect(failed.output()).toContain(
+    `farebox: The data directory ${resolve(directory, dataDir)} cannot be used (${why}). Set FAREBOX_DATA_DIR`,
+  );
+});
+
+// Root may write everywhere.
+test.skipIf(process.getuid?.() === 0)("a data directory that is unwritable is named", async () => {
+  const dataDir = join(directory, "unwritable");
+  await mkdir(dataDir, { mode: 0o500 });
+  const failed = await serve({ FAREBOX_DATA_DIR: dataDir });
+  expect(await failed.exit).toBe(1);
+  expect(failed.output()).toContain(`farebox: The data directory ${dataDir} cannot be used (EACCES).`);
 });
 
 test("`serve` in local mode ends with 1 when nothing answers at LEDGER_URL", async () => {

@@ -94,6 +94,16 @@ describe("what the pages ask", () => {
   });
 });
 
+test("GET /key without a key says that none was sent", async () => {
+  for (const path of ["/v1/key", "/api/v1/key"]) {
+    const answer = await fetch(shop.url + path);
+    expect(answer.status).toBe(401);
+    expect(await answer.json()).toMatchObject({
+      error: { message: "No API key was sent. Send Authorization: Bearer and the key." },
+    });
+  }
+});
+
 describe("the errors that the pages document", () => {
   async function ask(path: string, secret: string, model = "openai/gpt-4o-mini") {
     const answer = await fetch(shop.url + path, {

@@ -46,7 +46,7 @@ describe("a file that is not this ledger", () => {
   test("no database, or a place where none can be, is refused", async () => {
     writeFileSync(join(file.directory, "text"), "This is not a database, it is a line of text.".repeat(100));
     file.path = join(file.directory, "text");
-    await expect(file.open()).rejects.toThrow("not a database");
+    await expect(file.open()).rejects.toThrow("is no database");
     file.path = join(file.directory, "text", "ledger.db");
     await expect(file.open()).rejects.toThrow();
     expect(file.fatal).toEqual([]);
