@@ -65,15 +65,6 @@ test.each([
   );
 });
 
-// Root may write everywhere.
-test.skipIf(process.getuid?.() === 0)("a data directory that is unwritable is named", async () => {
-  const dataDir = join(directory, "unwritable");
-  await mkdir(dataDir, { mode: 0o500 });
-  const failed = await serve({ FAREBOX_DATA_DIR: dataDir });
-  expect(await failed.exit).toBe(1);
-  expect(failed.output()).toContain(`farebox: The data directory ${dataDir} cannot be used (EACCES).`);
-});
-
 test("`serve` in local mode ends with 1 when nothing answers at LEDGER_URL", async () => {
   const failed = await serve({ LEDGER_URL: `redis://127.0.0.1:${await freePort()}` });
   expect(await failed.exit).toBe(1);
