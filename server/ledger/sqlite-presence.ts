@@ -11,7 +11,7 @@ export interface Presence {
 }
 
 /**
- * Says that this process serves from a ledger, and whether another does. By SQLite's own locks on an empty file beside it: shared
+ * Says that this process serves from a ledger, and whether another does. By SQLite's own locks on a file beside it, in which nothing is: shared
  * while a gateway lives, exclusive for the moment in which one begins, and given back by the operating system when it is killed.
  * `begin` is run in that moment, if there is nobody else: whatever a lease says then, its holder is dead.
  */
