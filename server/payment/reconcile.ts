@@ -128,6 +128,8 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
 }
 
 function decisionOf(record: PaymentRecord | undefined): Decision {
-  if (record === undefined || record.state === "released") return "released";
+  if (record === undefined) return "released";
+  // Refused once and watched: whoever holds it is asking the chain now.
+  if (record.state === "released") return record.watched && record.leased ? "undecided" : "released";
   return record.state === "unknown" || record.state === "settling" ? "undecided" : "settled";
 }

@@ -114,6 +114,24 @@ describe("refused, settled all the same, and no node to ask", () => {
     expect(auditor.moved(sale)).toBe(1);
   });
 
+  test("another gateway asks the chain at this moment: the retry waits for what it hears", async () => {
+    const sale = await auditor.sell();
+    const late = shop.facilitator.lateLanding("settle", faults.status(401));
+    expect(await sale.send()).toMatchObject({ settles: 1 });
+    await late.release();
+    const { ledger } = shop.gateway;
+    const { release } = ledger;
+    vi.spyOn(ledger, "release").mockImplementationOnce(async (id, ...args) => {
+      const step = await release(id, ...args);
+      await ledger.takeUndecided(id, 0n, 60_000);
+      return step;
+    });
+    expect(await sale.send()).toMatchObject(unknown);
+    // A new claim takes it over.
+    expect(await sale.send()).toMatchObject({ status: 409, code: "payment_credited", settles: 0 });
+    expect(auditor.moved(sale)).toBe(1);
+  });
+
   test("a node that shows nothing yet: what cannot be settled is refused at once", async () => {
     const sale = await auditor.sell();
     shop.facilitator.fail("settle", faults.reason("insufficient_funds"));
