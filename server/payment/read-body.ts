@@ -60,8 +60,8 @@ const LOST = {
 /** What `express.json()` and its like leave on the request; undefined: nothing. */
 function parsedBody(req: IncomingMessage): Buffer | undefined {
   const parsed: unknown = "body" in req ? req.body : undefined;
-  const body: unknown = parsed ?? ("rawBody" in req ? req.rawBody : undefined);
-  if (body === undefined || body === null) return undefined;
+  const body: unknown = parsed === undefined && "rawBody" in req ? req.rawBody : parsed;
+  if (body === undefined) return undefined;
   if (Buffer.isBuffer(body)) return body;
   return Buffer.from(typeof body === "string" ? body : JSON.stringify(body, withoutBigInt));
 }

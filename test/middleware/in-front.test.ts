@@ -234,6 +234,11 @@ describe("a body that is read in front", () => {
     expect((await send(url, await signed(url, '{"a":1}'), '{"a":1}')).status).toBe(200);
   });
 
+  test("as null, which JSON may be", async () => {
+    const url = shop(express.json({ strict: false }), (req, res) => void res.json({ got: req.body }));
+    expect((await send(url, await signed(url, "null"), "null")).body).toBe('{"got":null}');
+  });
+
   test.each<[string, RequestHandler]>([
     [
       "by a listener that counts",
