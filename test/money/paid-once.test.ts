@@ -26,16 +26,22 @@ async function expectToWait(response: Response): Promise<void> {
   await response.text();
 }
 
+/** Two payments of one buyer for one request; the first is sent, and is being settled. */
+async function settling(prompt: string) {
+  const buyer = await createBuyer(shop);
+  const init = post({ prompt });
+  const [first, second] = [await buyer.sign(agent, init), await buyer.sign(agent, init)];
+  const before = tally(shop);
+  const orphans = watchOrphans(shop);
+  const settle = shop.facilitator.hold("settle");
+  const call = startCall(agent, init, first);
+  await settle.arrived;
+  return { buyer, init, first, second, before, orphans, settle, call };
+}
+
 describe("the client leaves while its payment settles, and signs a new one", () => {
   test("sent during the settlement: it waits, then the first payment serves it", async () => {
-    const buyer = await createBuyer(shop);
-    const init = post({ prompt: "held" });
-    const [first, second] = [await buyer.sign(agent, init), await buyer.sign(agent, init)];
-    const before = tally(shop);
-    const orphans = watchOrphans(shop);
-    const settle = shop.facilitator.hold("settle");
-    const call = startCall(agent, init, first);
-    await settle.arrived;
+    const { buyer, init, first, second, before, orphans, settle, call } = await settling("held");
     call.leave();
     await orphans.seen(1);
     await expectToWait(await buyer.send(agent, init, second));
@@ -53,14 +59,7 @@ describe("the client leaves while its payment settles, and signs a new one", () 
   });
 
   test("and leaves again while the first serves the second: the second comes back and is served by the first", async () => {
-    const buyer = await createBuyer(shop);
-    const init = post({ prompt: "left twice" });
-    const [first, second] = [await buyer.sign(agent, init), await buyer.sign(agent, init)];
-    const before = tally(shop);
-    const orphans = watchOrphans(shop);
-    const settle = shop.facilitator.hold("settle");
-    const call = startCall(agent, init, first);
-    await settle.arrived;
+    const { buyer, init, first, second, before, orphans, settle, call } = await settling("left twice");
     call.leave();
     await orphans.seen(1);
     settle.release();
@@ -79,14 +78,7 @@ describe("the client leaves while its payment settles, and signs a new one", () 
   });
 
   test("claimed before the client left: its settlement gives way, and its retry is served by the first", async () => {
-    const buyer = await createBuyer(shop);
-    const init = post({ prompt: "claimed early" });
-    const [first, second] = [await buyer.sign(agent, init), await buyer.sign(agent, init)];
-    const before = tally(shop);
-    const orphans = watchOrphans(shop);
-    const settle = shop.facilitator.hold("settle");
-    const call = startCall(agent, init, first);
-    await settle.arrived;
+    const { buyer, init, first, second, before, orphans, settle, call } = await settling("claimed early");
     const held = shop.upstream.hold();
     const beside = startCall(agent, init, second);
     await held.arrived;
