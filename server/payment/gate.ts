@@ -3,6 +3,7 @@ import { Cancellation, type CancelSignal } from "../../facilitator-client/cancel
 import { GatewayError } from "../errors.ts";
 import type { Placed } from "../roster.ts";
 import { AnswerCopy } from "./answer-copy.ts";
+import { AnswerHead } from "./answer-head.ts";
 import type { Charge, StoredResponse } from "./charge.ts";
 import { createEventProbe, type EventProbe } from "./event-probe.ts";
 import { acknowledge, HeldAnswer } from "./held-answer.ts";
@@ -51,16 +52,11 @@ export class Gate implements ResponseSink, Placed {
   readonly #releaseConnection: () => void;
   readonly #copy: AnswerCopy;
   readonly #held = new HeldAnswer();
-  /** Set before the handler ran (CORS, an operator's own): kept when the handler's answer is discarded. */
-  readonly #earlierHeaders: readonly (readonly [string, number | string | string[]])[];
+  readonly #head: AnswerHead;
   #deadline: NodeJS.Timeout | undefined;
   #phase: Phase = "waiting";
   #probe: EventProbe | undefined | "unmade" = "unmade";
   #proof: Readonly<Record<string, string>> = {};
-  #headDone = false;
-  /** As the handler's head had them: whoever sets them later changes nothing, as in Node. */
-  #status = 0;
-  #statusMessage = "";
   #ended = false;
   #localBreak = false;
   /** Of a stream: it has an end of its own, so one that ends before it is none. */
@@ -81,7 +77,7 @@ export class Gate implements ResponseSink, Placed {
     this.#charge = charge;
     this.#options = options;
     this.#copy = new AnswerCopy(options.keepBytes);
-    this.#earlierHeaders = headersOf(res);
+    this.#head = new AnswerHead(res);
     res.once("close", () => this.#onClose());
     res.once("finish", () => this.#onFinish());
     res.on("drain", () => {
@@ -108,7 +104,7 @@ export class Gate implements ResponseSink, Placed {
   }
 
   get headersSent(): boolean {
-    return this.#phase === "dismissed" ? false : this.#headDone;
+    return this.#phase === "dismissed" ? false : this.#head.done;
   }
 
   get writableEnded(): boolean {
@@ -145,7 +141,7 @@ export class Gate implements ResponseSink, Placed {
 
   /** The handler threw: before its head this is the answer, and after it the answer is broken off. */
   abandon(error: GatewayError): void {
-    if (this.#phase === "waiting" && !this.#headDone) void this.#fail(error, "handler_failed");
+    if (this.#phase === "waiting" && !this.#head.done) void this.#fail(error, "handler_failed");
     else if (!this.#ended) this.#res.destroy();
   }
 
@@ -200,9 +196,7 @@ export class Gate implements ResponseSink, Placed {
   }
 
   head(): void {
-    this.#headDone = true;
-    this.#status = this.#res.statusCode;
-    this.#statusMessage = this.#res.statusMessage;
+    this.#head.take();
   }
 
   write(chunk: Buffer, done: Done): boolean {
@@ -229,7 +223,7 @@ export class Gate implements ResponseSink, Placed {
 
   flushHeaders(): void {
     if (this.#phase !== "waiting") return;
-    if (this.#status >= 400) void this.#passUncharged("handler_failed");
+    if (this.#head.isError) void this.#passUncharged("handler_failed");
     else void this.#open();
   }
 
@@ -307,14 +301,8 @@ export class Gate implements ResponseSink, Placed {
   /** What a retry is given; undefined while the answer is not whole. */
   #wholeAnswer(): StoredResponse | undefined {
     if (!this.#ended) return undefined;
-    this.#copy.head(this.#headAsItWas());
+    this.#copy.head(this.#head.asItWas());
     return this.#copy.take();
-  }
-
-  #headAsItWas(): ServerResponse {
-    this.#res.statusCode = this.#status;
-    this.#res.statusMessage = this.#statusMessage;
-    return this.#res;
   }
 
   /** The handler failed: its answer goes out as it is. Unsettled money never moves; settled money is owed. */
@@ -358,10 +346,7 @@ export class Gate implements ResponseSink, Placed {
 
   /** False: it could not be. */
   #answer(error: GatewayError): boolean {
-    const res = this.#res;
-    for (const name of res.getHeaderNames()) res.removeHeader(name);
-    for (const [name, value] of this.#earlierHeaders) res.setHeader(name, value);
-    res.statusMessage = "";
+    this.#head.reset();
     try {
       this.#options.answer(error);
       return true;
@@ -374,7 +359,7 @@ export class Gate implements ResponseSink, Placed {
   /** Sends what was held. A middleware before us may throw when it leaves: then it is as if the handler had failed. */
   #flush(): void {
     clearTimeout(this.#deadline);
-    this.#copy.head(this.#headAsItWas());
+    this.#copy.head(this.#head.asItWas());
     try {
       this.#response.bypass(() => this.#send(this.#res));
     } catch (cause) {
@@ -439,17 +424,10 @@ export class Gate implements ResponseSink, Placed {
 
   /** Why what the handler gave is no answer. */
   #failure(): string | undefined {
-    if (this.#status >= 400) return "handler_failed";
+    if (this.#head.isError) return "handler_failed";
     if (!this.#ended) return undefined;
     if (this.#streamProbe()?.end() === false) return "stream_without_event";
-    return this.#hasItsLength() ? undefined : "wrong_content_length";
-  }
-
-  /** Of an answer that was held whole. With another length than it declares its client waits for the rest, or loses it. */
-  #hasItsLength(): boolean {
-    const declared = this.#res.getHeader("content-length");
-    const hasBody = this.#status !== 204 && this.#status !== 304;
-    return declared === undefined || !hasBody || Number(declared) === this.#held.bytes;
+    return this.#head.fits(this.#held.bytes) ? undefined : "wrong_content_length";
   }
 
   /** Settled and not delivered: it waits in the ledger for its retry, with the answer if that is whole. */
@@ -476,13 +454,4 @@ export class Gate implements ResponseSink, Placed {
     clearTimeout(this.#deadline);
     this.#options.over();
   }
-}
-
-function headersOf(res: ServerResponse): readonly (readonly [string, number | string | string[]])[] {
-  return res.getHeaderNames().flatMap((name) => {
-    const value = res.getHeader(name);
-    if (value === undefined) return [];
-    // Node appends to such a list in place.
-    return [[name, Array.isArray(value) ? [...value] : value]];
-  });
 }
