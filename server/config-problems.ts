@@ -59,6 +59,13 @@ function without(tree: unknown, path: Path): unknown {
   return Object.fromEntries(kept.map(([name, value]) => [name, name === key ? without(value, rest) : value]));
 }
 
+/** The tree with `value` at `path`, whose parent is there. */
+function withValue(tree: unknown, path: Path, value: unknown): unknown {
+  const [key, ...rest] = path;
+  if (key === undefined) return value;
+  return isRecord(tree) ? { ...tree, [key]: withValue(tree[String(key)], rest, value) } : tree;
+}
+
 /**
  * Parses with the one schema. What is wrong is reported, taken out, and the rest parsed again, so that the rules
  * between values still see everything that is right: an operator gets one list, not one list after another.
@@ -71,7 +78,9 @@ export function parseInput(env: unknown, file: unknown, problems: Problems): Con
     const refused = tree;
     for (const issue of parsed.error.issues) {
       report(refused, issue, problems);
-      for (const path of culprits(refused, issue)) tree = without(tree, path);
+      const standIn = standInAt(issue.path);
+      if (standIn !== undefined) tree = withValue(tree, issue.path, standIn);
+      else for (const path of culprits(refused, issue)) tree = without(tree, path);
     }
     if (!isRecord(tree) || !("file" in tree)) tree = { env, file: {} };
   }
@@ -113,6 +122,12 @@ function report(tree: unknown, issue: z.core.$ZodIssue, problems: Problems): voi
   } else if (!problems.touches(path)) {
     problems.add(path, "is missing");
   }
+}
+
+/** What stands in a required setting's place when it is wrong or missing, so that what surrounds it need not go with it: `standIn` of its schema. */
+function standInAt(path: Path): unknown {
+  const schema = schemaAt(configSchema, path);
+  return schema instanceof z.ZodType ? schema.meta()?.["standIn"] : undefined;
 }
 
 /** What must go for the rest to be right. A missing value takes its parent along, a wrong item its whole list. */
@@ -159,11 +174,17 @@ function unknownKey(key: string, path: Path): string {
 }
 
 function keysAt(schema: unknown, path: Path): readonly string[] {
-  const inner = unwrap(schema);
+  const inner = unwrap(schemaAt(schema, path));
+  return inner instanceof z.ZodObject ? Object.keys(inner.shape) : [];
+}
+
+/** The schema of what is at the path; undefined below what is neither an object nor a record. */
+function schemaAt(schema: unknown, path: Path): unknown {
   const [key, ...rest] = path;
-  if (inner instanceof z.ZodRecord) return key === undefined ? [] : keysAt(inner.valueType, rest);
-  if (!(inner instanceof z.ZodObject)) return [];
-  return key === undefined ? Object.keys(inner.shape) : keysAt(inner.shape[String(key)], rest);
+  if (key === undefined) return schema;
+  const inner = unwrap(schema);
+  if (inner instanceof z.ZodRecord) return schemaAt(inner.valueType, rest);
+  return inner instanceof z.ZodObject ? schemaAt(inner.shape[String(key)], rest) : undefined;
 }
 
 function unwrap(schema: unknown): unknown {

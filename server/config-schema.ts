@@ -132,7 +132,7 @@ const alertsSchema = z.strictObject({
 
 const routeSchema = z.strictObject({
   upstream: z.string(),
-  price: price(),
+  price: price().meta({ standIn: "$1" }),
   tiers: tiers.default(["x402"]),
   settle: z.enum(["after", "upfront"]).default("after"),
   description: z.string().min(1).max(500).optional(),

@@ -276,6 +276,25 @@ payment: { gate: 1 }
   );
 });
 
+test("what else is wrong with a route is said beside its wrong or missing price", () => {
+  const yaml = `
+upstreams: { a: { url: "http://a" } }
+routes:
+  "GET /wrong": { upstream: elsewhere, price: cheap, tiers: [jwt] }
+  "GET /missing": { upstream: elsewhere }
+  "GET /Missing": { upstream: a, price: [] }
+`;
+  expect(problems(yaml)).toEqual([
+    'routes["GET /wrong"].price: write a price such as "$0.02" (at most 6 decimals)',
+    'routes["GET /missing"].price: is missing',
+    'routes["GET /Missing"].price: write a price as a string, such as "$0.02"',
+    'routes["GET /wrong"].tiers: lists jwt, but jwt: is not configured',
+    'routes["GET /Missing"]: is the same route as GET /missing',
+    'routes["GET /wrong"].upstream: is not one of the upstreams: a, default',
+    'routes["GET /missing"].upstream: is not one of the upstreams: a, default',
+  ]);
+});
+
 test("a network with other people on it needs all of its settings", () => {
   expect(problems("network: solana")).toEqual([
     "payTo: is missing (or set PAY_TO)",
