@@ -136,7 +136,7 @@ function withSignBit(y: string): string {
 
 /**
  * Whether `signature` (64 bytes) is `key`'s ed25519 signature of `message`, by the chain's strict rules: canonical S, and
- * neither the key nor R of small order (Node alone accepts those, and the chain would refuse the transaction later). Rejects if it
+ * neither the key nor R of small order (Node 20 alone accepts those, and the chain would refuse the transaction later). Rejects if it
  * could not be checked, which says nothing of the payment.
  * On the thread pool: on the main thread it would be a quarter of a paid call's work.
  */

@@ -1,4 +1,5 @@
-import { createHash, randomBytes, sign, verify } from "node:crypto";
+import { createHash, randomBytes, sign } from "node:crypto";
+import { ed25519 } from "@noble/curves/ed25519.js";
 import { describe, expect, test } from "vitest";
 import { associatedTokenAccount, decodeAddress } from "../../server/payment/solana-bytes.ts";
 import { decodePayment, isSigned, matchTerms } from "../../server/payment/transaction.ts";
@@ -175,15 +176,14 @@ describe("a signature that is not the payer's over this message is refused", () 
   const secret = createHash("sha512").update(payer.seed).digest().subarray(0, 32);
   secret.writeUInt8(secret.readUInt8(0) & 248);
   secret.writeUInt8((secret.readUInt8(31) & 63) | 64, 31);
-  const byNode = (key: Buffer, signed: Buffer, made: Buffer) => {
-    const jwk = { kty: "OKP", crv: "Ed25519", x: key.toString("base64url") };
-    return verify(null, signed, { key: jwk, format: "jwk" }, made);
-  };
+  /** By the equation alone, as Node 20 checks it too; newer versions are stricter. */
+  const isMade = (key: Buffer, signed: Buffer, made: Buffer) =>
+    ed25519.verify(made, signed, key, { zip215: true });
 
-  test("one whose R is of small order: Node takes it, the chain does not", async () => {
+  test("one whose R is of small order: the equation holds, the chain refuses it", async () => {
     const challenge = createHash("sha512").update(neutral).update(payer.bytes).update(message).digest();
     const made = Buffer.concat([neutral, little((scalar(challenge) * scalar(secret)) % ORDER)]);
-    expect(byNode(payer.bytes, message, made)).toBe(true);
+    expect(isMade(payer.bytes, message, made)).toBe(true);
     expect(await judge(wire(none, made))).toBe("signature");
   });
 
@@ -193,7 +193,7 @@ describe("a signature that is not the payer's over this message is refused", () 
     const edits = [set({ signers: [sponsor, nobody] }), account(0, source), account(3, neutral)];
     const bent = encodeMessage(edits.reduce((draft, edit) => edit(draft), draftPayment()));
     const made = Buffer.concat([payer.bytes, little(scalar(secret) % ORDER)]);
-    expect(byNode(neutral, bent, made)).toBe(true);
+    expect(isMade(neutral, bent, made)).toBe(true);
     expect(await judge(Buffer.concat([Buffer.from([2]), none, made, bent]))).toBe("signature");
   });
 });
