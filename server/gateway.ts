@@ -10,7 +10,7 @@ import { formatUsd } from "./money.ts";
 import type { Paywall } from "./payment/paywall.ts";
 import type { PaidCall, Sale, SaleReading, Seller } from "./payment/sale.ts";
 import type { UpstreamProxy } from "./proxy/proxy.ts";
-import type { Meter, Prepared, ProxyCall, Reading } from "./proxy/proxy-call.ts";
+import type { Prepared, ProxyCall, ReadableMeter, Reading } from "./proxy/proxy-call.ts";
 import { createRouteTable, pathOf } from "./route-table.ts";
 import type { Route } from "./routes.ts";
 import { answerConnectionFaults, limitServer, nodeLimits, type ServerLimits } from "./server-limits.ts";
@@ -76,7 +76,7 @@ function saleReading({ begun, usage, estimated, cost }: Reading): SaleReading {
   };
 }
 
-function proxyCall(call: PaidCall, route: Route, meter: Meter & { read(): Promise<Reading> }): ProxyCall {
+function proxyCall(call: PaidCall, route: Route, meter: ReadableMeter): ProxyCall {
   const { req, res, body, charge, gate, budget, upstreamKey } = call;
   /** A key is charged what the call came to; a wallet paid its price. */
   let amount = charge.amount;

@@ -2,13 +2,12 @@ import { GatewayError } from "../errors.ts";
 import type { MicroUsd } from "../money.ts";
 import { beginEventStream, finish, writeChunk, writeJson } from "./answer.ts";
 import { askModel } from "./ask-model.ts";
-import { readChatAnswer, type TokenUsage } from "./chat-answer.ts";
+import { readChatAnswer } from "./chat-answer.ts";
 import { type ChatEvent, isEnd, mediaType, meterEvents, readChatStream } from "./chat-stream.ts";
-import { estimateUsage } from "./estimate-usage.ts";
 import type { ModelCatalog, OfferedModel } from "./model-catalog.ts";
 import { quoteModel } from "./pricing.ts";
-import { chatPrompt, type Prompt } from "./prompt-bound.ts";
-import type { Prepared, ProxyCall } from "./proxy-call.ts";
+import { chatPrompt } from "./prompt-bound.ts";
+import type { Prepared, ProxyCall, Reading } from "./proxy-call.ts";
 import { type AgentRequest, type ChatRequest, readAgentRequest } from "./request-fields.ts";
 import type { JsonObject } from "./request-json.ts";
 import type { UpstreamAnswer } from "./upstream-request.ts";
@@ -46,7 +45,7 @@ export function prepareAgent(
         ...(request.stream === true ? { stream: true, stream_options: { include_usage: true } } : {}),
       };
       const answerAs = request.stream === true ? answerStream : answerWhole;
-      return askModel(call, model, "chat", chat, (answer) => answerAs(call, model, answer, prompt));
+      return askModel(call, model, "chat", chat, (answer) => answerAs(call, model, answer));
     },
   };
 }
@@ -56,38 +55,26 @@ function messagesOf({ prompt, system }: AgentRequest): ChatRequest["messages"] {
   return system == null ? [asked] : [{ role: "system", content: system }, asked];
 }
 
-async function answerWhole(
-  call: ProxyCall,
-  model: OfferedModel,
-  answer: UpstreamAnswer,
-  prompt: Prompt,
-): Promise<void> {
+async function answerWhole(call: ProxyCall, model: OfferedModel, answer: UpstreamAnswer): Promise<void> {
   if (mediaType(answer) !== "application/json") throw new GatewayError("upstream_failed");
   const { text, usage, produced } = readChatAnswer(await readWhole(answer.body));
   call.meter.produced(produced);
   if (usage !== undefined) call.meter.usage(usage);
   if (text === "") throw new GatewayError("upstream_failed");
-  const facts = await factsOf(model, usage, prompt, produced);
+  const facts = await factsOf(call, model);
   if (call.signal.aborted || !(await call.settle())) return;
   const reply = { success: true, reply: text, ...facts, billing: call.billing() };
   await writeJson(call, 200, JSON.stringify(reply));
 }
 
-async function answerStream(
-  call: ProxyCall,
-  model: OfferedModel,
-  answer: UpstreamAnswer,
-  prompt: Prompt,
-): Promise<void> {
+async function answerStream(call: ProxyCall, model: OfferedModel, answer: UpstreamAnswer): Promise<void> {
   let reply = "";
-  let produced = "";
-  let usage: TokenUsage | undefined;
 
   /** A short stream can be whole before its first event was settled, and the last one names the transaction. */
   async function end(): Promise<boolean> {
     if (reply === "") throw new GatewayError("upstream_failed");
     if (!(await call.settle())) return false;
-    const facts = await factsOf(model, usage, prompt, produced);
+    const facts = await factsOf(call, model);
     const last = { done: true, ...facts, billing: call.billing() };
     await finish(call, `${dataEvent(last)}data: [DONE]\n\n`);
     return true;
@@ -97,11 +84,6 @@ async function answerStream(
     meterEvents(call.meter, events);
     const added = events.map(textOf).join("");
     reply += added;
-    for (const event of events) {
-      if (event.kind !== "chunk") continue;
-      produced += event.chunk.produced;
-      usage = event.chunk.usage ?? usage;
-    }
     if (added !== "") {
       if (!call.res.headersSent) beginEventStream(call);
       if (!(await writeChunk(call, dataEvent({ delta: added })))) return false;
@@ -114,17 +96,13 @@ function textOf(event: ChatEvent): string {
   return event.kind === "chunk" ? event.chunk.text : "";
 }
 
+/** The usage is that of the bill. */
 async function factsOf(
+  { meter }: ProxyCall,
   { config, backend }: OfferedModel,
-  usage: TokenUsage | undefined,
-  prompt: Prompt,
-  produced: string,
-): Promise<{ readonly usage: TokenUsage; readonly model: string; readonly provider: string }> {
-  return {
-    usage: usage ?? (await estimateUsage(prompt, produced)),
-    model: config.name,
-    provider: backend.provider,
-  };
+): Promise<Pick<Reading, "usage"> & { readonly model: string; readonly provider: string }> {
+  const { usage } = await meter.read();
+  return { usage, model: config.name, provider: backend.provider };
 }
 
 function dataEvent(value: JsonObject): string {

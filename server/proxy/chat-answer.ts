@@ -1,16 +1,14 @@
 import { z } from "zod";
 import { GatewayError } from "../errors.ts";
 import { isJsonObject, type JsonObject, parseJsonObject } from "./request-json.ts";
+import type { ModelEndpoint } from "./upstream.ts";
 
 /** No model reads or writes so much in one call: a larger number is a mistake, and is not taken for a count. */
 const MOST_TOKENS = 1_000_000_000;
-const count = z.int().nonnegative().max(MOST_TOKENS);
+/** Each of the three counts for itself: what is left out, or makes no sense, is 0. */
+const count = z.int().nonnegative().max(MOST_TOKENS).catch(0);
 
-const usageSchema = z.object({
-  prompt_tokens: count,
-  completion_tokens: count.default(0),
-  total_tokens: count.default(0).catch(0),
-});
+const usageSchema = z.object({ prompt_tokens: count, completion_tokens: count, total_tokens: count });
 const usageField = usageSchema.nullish().catch(undefined);
 
 const part = z.custom<JsonObject>(isJsonObject).nullish();
@@ -24,7 +22,7 @@ const answerSchema = z.object({
   usage: usageField,
 });
 
-/** Tokens as the upstream counted them. */
+/** Tokens as the upstream counted them; 0 where it did not say. */
 export interface TokenUsage {
   readonly promptTokens: number;
   readonly completionTokens: number;
@@ -69,17 +67,32 @@ export function readChatAnswer(text: string): ChatAnswer {
   };
 }
 
-/** The usage that an answer reports; undefined for none, and for one that makes no sense. */
-export function readUsage(usage: unknown): TokenUsage | undefined {
+/** The usage that an answer reports; undefined for none. */
+export function readUsage(usage: unknown, endpoint: ModelEndpoint): TokenUsage | undefined {
   const parsed = usageField.parse(usage);
-  return parsed == null ? undefined : tokenUsage(parsed);
+  if (parsed == null) return undefined;
+  if (endpoint === "chat") return tokenUsage(parsed);
+  // Some servers of embeddings report the total alone.
+  const promptTokens = parsed.prompt_tokens || parsed.total_tokens;
+  return { promptTokens, completionTokens: 0, totalTokens: promptTokens };
 }
 
-/** Some servers leave what was reasoned out of `completion_tokens`, but not out of the total. */
-function tokenUsage(usage: z.output<typeof usageSchema>): TokenUsage {
-  const { prompt_tokens: promptTokens, completion_tokens, total_tokens } = usage;
-  const completionTokens = Math.max(completion_tokens, total_tokens - promptTokens);
-  return { promptTokens, completionTokens, totalTokens: promptTokens + completionTokens };
+/**
+ * Some servers leave what was reasoned out of `completion_tokens`, but not out of the total. Of a total alone nobody can tell what was
+ * read and what was written.
+ */
+function tokenUsage({
+  prompt_tokens,
+  completion_tokens,
+  total_tokens,
+}: z.output<typeof usageSchema>): TokenUsage {
+  const rest = prompt_tokens > 0 ? total_tokens - prompt_tokens : 0;
+  const completionTokens = Math.max(completion_tokens, rest);
+  return {
+    promptTokens: prompt_tokens,
+    completionTokens,
+    totalTokens: prompt_tokens + completionTokens,
+  };
 }
 
 function producedText(part: JsonObject): string {

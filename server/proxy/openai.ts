@@ -97,7 +97,7 @@ async function answerWhole(
 ): Promise<void> {
   if (mediaType(answer) !== "application/json") throw new GatewayError("upstream_failed");
   const held: Uint8Array[] = [];
-  const unread = createUnreadUsage();
+  const unread = createUnreadUsage(endpoint);
   let size = 0;
   for await (const chunk of answer.body) {
     size += chunk.length;
@@ -145,7 +145,7 @@ function embeddingsJson(text: string, meter: Meter): JsonObject {
   if (json === undefined || json["error"] || !Array.isArray(json["data"])) {
     throw new GatewayError("upstream_failed");
   }
-  const usage = readUsage(json["usage"]);
+  const usage = readUsage(json["usage"], "embeddings");
   if (usage !== undefined) meter.usage(usage);
   return json;
 }

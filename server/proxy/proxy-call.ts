@@ -42,7 +42,7 @@ export interface ProxyCall {
   /** Said of a stream before it begins: it has an end of its own. */
   readonly endsItself: () => void;
   /** Told what the upstream did, as it does it; what it says decides the charge. */
-  readonly meter: Meter;
+  readonly meter: ReadableMeter;
   /** What the call may cost: a request that fixes no output limit of its own is clamped to it. Undefined: its quote's most. */
   readonly budget: MicroUsd | undefined;
   /** Sent upstream in the place of the operator's key (the customer's own). */
@@ -53,10 +53,15 @@ export interface ProxyCall {
 export interface Meter {
   /** The request left for the upstream: from here on a call that is abandoned costs something. */
   begun(): void;
-  /** As the upstream reports it; the last report counts. */
+  /** As the upstream reports it; the last report counts, and a 0 is none. */
   usage(usage: TokenUsage): void;
   /** Text that the upstream produced (content, reasoning, tool arguments), for the estimate if it reports no usage. */
   produced(text: string): void;
+}
+
+/** A meter that can be read, any number of times, also while the call runs. */
+export interface ReadableMeter extends Meter {
+  read(): Promise<Reading>;
 }
 
 /** What a metered call came to. */
@@ -72,8 +77,8 @@ export interface Reading {
 /** What a checked request will cost, before it is sent. */
 export interface Quote {
   readonly range: HoldRange;
-  /** A meter for one call, to be given to `execute`; `read` may be called any number of times, also while the call runs. */
-  readonly meter: () => Meter & { read(): Promise<Reading> };
+  /** A meter for one call, to be given to `execute`. */
+  readonly meter: () => ReadableMeter;
 }
 
 /** A request that was checked. Run it with `UpstreamProxy.run`, which also answers its failures. */

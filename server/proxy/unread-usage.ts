@@ -1,5 +1,6 @@
 import { readUsage, type TokenUsage } from "./chat-answer.ts";
 import { parseJsonObject } from "./request-json.ts";
+import type { ModelEndpoint } from "./upstream.ts";
 
 /** Servers write it last, with details one or two levels deep. Bytes. */
 const END = 4_096;
@@ -13,7 +14,7 @@ export interface UnreadUsage {
 }
 
 /** Within a string the quotes would be escaped, so that no text of a model can be taken for its usage. */
-export function createUnreadUsage(): UnreadUsage {
+export function createUnreadUsage(endpoint: ModelEndpoint): UnreadUsage {
   let end = Buffer.alloc(0);
   return {
     add(chunk) {
@@ -21,7 +22,7 @@ export function createUnreadUsage(): UnreadUsage {
     },
     find() {
       const json = [...end.toString().matchAll(USAGE)].at(-1)?.[1];
-      return json === undefined ? undefined : readUsage(parseJsonObject(json));
+      return json === undefined ? undefined : readUsage(parseJsonObject(json), endpoint);
     },
   };
 }

@@ -2,7 +2,7 @@ import { Worker } from "node:worker_threads";
 import * as o200k from "gpt-tokenizer/encoding/o200k_base";
 import { describe, expect, test } from "vitest";
 import { countTokensHere } from "../../server/proxy/count-tokens.ts";
-import { estimateUsage } from "../../server/proxy/estimate-usage.ts";
+import { estimatePrompt } from "../../server/proxy/estimate-usage.ts";
 import { chatPrompt } from "../../server/proxy/prompt-bound.ts";
 import { countTokens, createTokenCounter } from "../../server/proxy/token-counter.ts";
 
@@ -13,8 +13,7 @@ test("a chat is counted as OpenAI counts it", async () => {
     { role: "system" as const, content: "Be brief." },
     { role: "user" as const, content: "What is the height of the lighthouse of Alexandria?" },
   ];
-  const { promptTokens } = await estimateUsage(chatPrompt(messages, {}), "");
-  expect(promptTokens).toBe(o200k.encodeChat(messages, "gpt-4o").length);
+  expect(await estimatePrompt(chatPrompt(messages, {}))).toBe(o200k.encodeChat(messages, "gpt-4o").length);
 });
 
 test("special tokens that are written as text are text", async () => {

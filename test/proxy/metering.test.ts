@@ -154,6 +154,78 @@ describe("none that makes sense is reported: the documented estimate", () => {
   });
 });
 
+describe("half of it is reported: that half counts, beside an estimate of the other", () => {
+  const text = "Blue.";
+  const wrote = 900;
+  it.each<[string, object, Behaviour]>([
+    ["a prompt that was cached", CHAT, answers.chat(text, reported(0, wrote))],
+    ["a prompt that was cached, in a stream", STREAM, answers.chat(text, reported(0, wrote))],
+    [
+      "no prompt at all",
+      CHAT,
+      answers.json(200, { choices: [{ message: { content: text } }], usage: { completion_tokens: wrote } }),
+    ],
+    [
+      "a prompt that makes no sense",
+      STREAM,
+      answers.raw(
+        200,
+        SSE,
+        events(said(text), STOP, { choices: [], usage: { prompt_tokens: 10.5, completion_tokens: wrote } }),
+      ),
+    ],
+  ])("%s", async (_, body, behaviour) => {
+    stand.upstream.next(behaviour);
+    expect((await post(stand.url, PATH, body)).status).toBe(200);
+    const { promptTokens = 0 } = lastCall()?.billed ?? {};
+    expect(await reading()).toEqual({
+      begun: true,
+      usage: usage(promptTokens, wrote),
+      estimated: true,
+      cost: BigInt(promptTokens + 3 * wrote),
+    });
+  });
+
+  it.each([null, "many", -1])("an output of %j", async (completion_tokens) => {
+    const report = { prompt_tokens: 50, completion_tokens, total_tokens: 50 };
+    stand.upstream.next(answers.json(200, { choices: [{ message: { content: text } }], usage: report }));
+    await post(stand.url, PATH, CHAT);
+    expect(await reading()).toMatchObject({ estimated: true, usage: usage(50, countTokens(text)) });
+  });
+
+  it("the prompt in the first chunk, the output in the last", async () => {
+    const first = said(text, { usage: reported(11, 0) });
+    stand.upstream.next(
+      answers.raw(200, SSE, events(first, STOP, { choices: [], usage: reported(0, wrote) })),
+    );
+    await post(stand.url, PATH, STREAM);
+    expect(await reading()).toMatchObject({ estimated: false, usage: usage(11, wrote) });
+  });
+
+  it("the total alone, of embeddings", async () => {
+    stand.upstream.next(answers.json(200, { data: [{ embedding: [1] }], usage: { total_tokens: 40 } }));
+    await post(stand.url, "/v1/embeddings", { model: "by/token", input: "a" });
+    expect(await reading()).toMatchObject({ estimated: false, usage: usage(40, 0) });
+  });
+
+  it("the total alone, of a chat: nobody can tell what of it was read", async () => {
+    stand.upstream.next(
+      answers.json(200, { choices: [{ message: { content: text } }], usage: { total_tokens: 40 } }),
+    );
+    await post(stand.url, PATH, CHAT);
+    const { promptTokens = 0 } = lastCall()?.billed ?? {};
+    expect(await reading()).toMatchObject({ estimated: true, usage: usage(promptTokens, countTokens(text)) });
+  });
+
+  it.each([false, true])("and the agent says what is billed (stream: %s)", async (stream) => {
+    stand.upstream.next(answers.chat(text, reported(0, wrote)));
+    const reply = await post(stand.url, "/agent", { prompt: "Hi", model: "by/token", stream });
+    const told = /"usage":(\{[^}]*\})/.exec(reply.body.toString())?.[1] ?? "";
+    expect(JSON.parse(told)).toEqual((await reading())?.usage);
+    expect(JSON.parse(told)).toMatchObject({ completionTokens: wrote });
+  });
+});
+
 test("an error frame inside a 200 fails the call, and what follows it is not counted", async () => {
   const script = stand.upstream.stream();
   const reply = post(stand.url, PATH, STREAM);

@@ -10,9 +10,8 @@ import type { AddressInfo } from "node:net";
 import type { ModelConfig, UpstreamConfig } from "../../server/config.ts";
 import { errorBody, GatewayError } from "../../server/errors.ts";
 import type { HoldRange } from "../../server/ledger/call-ledger.ts";
-import type { ReadableMeter } from "../../server/proxy/meter.ts";
 import { createProxy, type UpstreamProxy } from "../../server/proxy/proxy.ts";
-import type { Billing } from "../../server/proxy/proxy-call.ts";
+import type { Billing, ReadableMeter } from "../../server/proxy/proxy-call.ts";
 import type { Dialect, Route, Target } from "../../server/routes.ts";
 import { type ModelUpstream, startModelUpstream } from "../support/model-upstream.ts";
 
