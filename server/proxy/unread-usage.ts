@@ -2,27 +2,30 @@ import { readUsage, type TokenUsage } from "./chat-answer.ts";
 import { parseJsonObject } from "./request-json.ts";
 import type { ModelEndpoint } from "./upstream.ts";
 
-/** Servers write it last, with details one or two levels deep. Bytes. */
-const END = 4_096;
+/** A report is no longer than this. Bytes. */
+const REPORT = 4_096;
+const KEY = '"usage"';
+/** With details one or two levels deep. */
 const USAGE = /"usage"\s*:\s*(\{(?:[^{}]|\{[^{}]*\})*\})/g;
 
-/** Looks for the usage in an answer that is too large to be read. */
+/** Looks for the usage in an answer that is too large to be read: most servers write it last, llama.cpp before the vectors. */
 export interface UnreadUsage {
   add(chunk: Uint8Array): void;
-  /** What the last bytes report. */
+  /** What was reported last. */
   find(): TokenUsage | undefined;
 }
 
 /** Within a string the quotes would be escaped, so that no text of a model can be taken for its usage. */
 export function createUnreadUsage(endpoint: ModelEndpoint): UnreadUsage {
-  let end = Buffer.alloc(0);
+  let end = "";
+  let report: string | undefined;
   return {
     add(chunk) {
-      end = Buffer.concat([end, chunk.subarray(-END)]).subarray(-END);
+      // A byte is a character here, so that none is cut in two.
+      const text = end + Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length).toString("latin1");
+      if (text.includes(KEY)) report = [...text.matchAll(USAGE)].at(-1)?.[1] ?? report;
+      end = text.slice(-REPORT);
     },
-    find() {
-      const json = [...end.toString().matchAll(USAGE)].at(-1)?.[1];
-      return json === undefined ? undefined : readUsage(parseJsonObject(json), endpoint);
-    },
+    find: () => (report === undefined ? undefined : readUsage(parseJsonObject(report), endpoint)),
   };
 }

@@ -104,6 +104,13 @@ describe("an answer that is charged before its last byte", () => {
   it.each<[string, string, object, Behaviour, number]>([
     ["vectors", "/v1/embeddings", { model: "by/token", input: "a" }, answers.json(200, vectors), 9],
     ["a completion", PATH, CHAT, answers.json(200, completion), 11],
+    [
+      "vectors that come after it",
+      "/v1/embeddings",
+      { model: "by/token", input: "a" },
+      answers.json(200, { usage: { prompt_tokens: 900, total_tokens: 900 }, data: vectors.data }),
+      900,
+    ],
   ])(
     "is read for its usage though it is too large to be checked: %s",
     async (_, path, body, behaviour, prompt) => {
