@@ -18,7 +18,7 @@ const choiceSchema = z.object({ finish_reason: z.unknown().optional(), delta: pa
 
 const answerSchema = z.object({
   error: z.unknown().optional(),
-  choices: z.array(choiceSchema).default([]),
+  choices: z.array(choiceSchema).nullish(),
   usage: usageField,
 });
 
@@ -52,7 +52,9 @@ export function readChatAnswer(text: string): ChatAnswer {
   if (json === undefined || !parsed.success || parsed.data.error) {
     throw new GatewayError("upstream_failed", { cause: parsed.error });
   }
-  const { choices, usage } = parsed.data;
+  const { usage } = parsed.data;
+  // Servers in Go write a list without members as null.
+  const choices = parsed.data.choices ?? [];
   const [first] = choices;
   const content = first?.message?.["content"] ?? first?.message?.["refusal"] ?? first?.delta?.["content"];
   const isFinished = first?.finish_reason != null && first.finish_reason !== "";

@@ -37,8 +37,10 @@ export async function readChatStream(
     if (!isDone) reader.check();
   }
   if (isDone) return;
+  // The last event may lack its blank line. Half of one is none, and what came before it may be whole all the same.
+  const last = reader.read(`${decoder.decode()}\n\n`);
   if (!reader.isFinished()) throw new GatewayError("upstream_failed");
-  await take([{ kind: "done" }]);
+  await take(last.some(isEnd) ? last : [...last, { kind: "done" }]);
 }
 
 /** Whether this is the last event of a whole stream. */
@@ -78,7 +80,8 @@ function createEventReader(): EventReader {
     maxBufferSize: MAX_EVENT,
     onEvent({ event, data }) {
       if (isDone || fault !== undefined) return;
-      if (data === "[DONE]") {
+      // As OpenAI's own clients read it.
+      if (data.startsWith("[DONE]")) {
         isDone = true;
         events.push({ kind: "done" });
         return;

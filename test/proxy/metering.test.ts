@@ -14,6 +14,12 @@ afterEach(() => stand.close());
 
 const JSON_TYPE = { "Content-Type": "application/json" };
 
+/** A stream that is cut off right after its last chunk. */
+const withoutEnd = events(said("Blue."), { ...STOP, usage: reported(11, 5) }).replace(
+  "\n\ndata: [DONE]\n\n",
+  "",
+);
+
 const lastCall = () => stand.upstream.calls.at(-1);
 const reading = async () => stand.meters.at(-1)?.read();
 
@@ -62,6 +68,18 @@ describe("usage that is reported is what counts", () => {
       "with the last chunk that has choices",
       STREAM,
       answers.raw(200, SSE, events(said("Blue."), { ...STOP, usage: reported(11, 5) })),
+    ],
+    [
+      "in a chunk whose choices are null",
+      STREAM,
+      answers.raw(200, SSE, events(said("Blue."), STOP, { choices: null, usage: reported(11, 5) })),
+    ],
+    ["in a last event without a blank line", STREAM, answers.raw(200, SSE, withoutEnd)],
+    ["before the half of another event", STREAM, answers.raw(200, SSE, `${withoutEnd}\n\ndata: {"choi`)],
+    [
+      "before an end with a blank behind it",
+      STREAM,
+      answers.raw(200, SSE, `${withoutEnd}\n\ndata: [DONE] \n\n`),
     ],
     [
       "without the reasoning, which is in the total alone",
