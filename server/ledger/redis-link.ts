@@ -85,6 +85,18 @@ function clusterNodes(url: string): ClusterUrl {
 /** What the driver says of a command that was not answered in time. */
 const TIMED_OUT = "Command timed out";
 
+const KEYS = 2;
+
+/**
+ * The keys that a script names: its shard, and one more that never exists either. While a slot moves from one master to another, what
+ * is in it lies here and there, and a script that runs on either takes what it does not see for never written. Redis refuses
+ * (TRYAGAIN) whoever names several keys of which some are missing; one missing key it would send to the new master.
+ */
+function keysOf(shard: number): readonly [string, string] {
+  const key = shardKey(shard);
+  return [key, `${key}:whole`];
+}
+
 const time = z.tuple([z.coerce.number(), z.coerce.number()]);
 
 export type Client = Redis | Cluster;
@@ -129,14 +141,14 @@ export class RedisLink {
     const script = this.#scripts.get(name);
     if (script === undefined) throw new Error(`There is no script ${name}.`);
     const now = this.#clock === undefined ? "" : String(this.#clock());
-    const words = [shardKey(shard), now, ...args];
+    const words = [...keysOf(shard), now, ...args];
     return this.#attempt(client, async () => {
       try {
-        return await client.evalsha(script.sha, 1, ...words);
+        return await client.evalsha(script.sha, KEYS, ...words);
       } catch (error) {
         // It has not run: this server has not seen it yet.
         if (!(error instanceof Error) || !error.message.startsWith("NOSCRIPT")) throw error;
-        return client.eval(script.source, 1, ...words);
+        return client.eval(script.source, KEYS, ...words);
       }
     });
   }
