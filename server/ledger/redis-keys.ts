@@ -121,7 +121,11 @@ export class KeyHomes {
   async find(hash: string): Promise<string | undefined> {
     const reply = await this.#link.ask((client) => client.get(nameOf(hash)));
     const account = z.string().nullable().parse(reply);
-    if (account === null) return undefined;
+    if (account === null) {
+      // In a Redis that lost everything no key is known: that is no reason to call one invalid.
+      await this.#link.run("look", 0);
+      return undefined;
+    }
     this.#remember(hash, account);
     return account;
   }

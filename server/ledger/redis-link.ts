@@ -2,7 +2,7 @@ import { Cluster, type ClusterNode, Redis, type RedisOptions } from "ioredis";
 import { z } from "zod";
 import { LedgerFault } from "./ledger.ts";
 import type { Script } from "./redis-scripts.ts";
-import { shardKey } from "./redis-shards.ts";
+import { markKey, shardKey } from "./redis-shards.ts";
 
 /** Redis away, or slower than this, is an outcome nobody knows: the call fails within a second, ms. */
 const COMMAND_TIMEOUT_MS = 900;
@@ -85,17 +85,8 @@ function clusterNodes(url: string): ClusterUrl {
 /** What the driver says of a command that was not answered in time. */
 const TIMED_OUT = "Command timed out";
 
+/** How many keys a script names. */
 const KEYS = 2;
-
-/**
- * The keys that a script names: its shard, and one more that never exists either. While a slot moves from one master to another, what
- * is in it lies here and there, and a script that runs on either takes what it does not see for never written. Redis refuses
- * (TRYAGAIN) whoever names several keys of which some are missing; one missing key it would send to the new master.
- */
-function keysOf(shard: number): readonly [string, string] {
-  const key = shardKey(shard);
-  return [key, `${key}:whole`];
-}
 
 const time = z.tuple([z.coerce.number(), z.coerce.number()]);
 
@@ -110,6 +101,8 @@ export class RedisLink {
   readonly #sweeper: Client;
   readonly #clock: (() => number) | undefined;
   readonly #scripts: ReadonlyMap<string, Script>;
+  /** Which ledger was opened (redis-start.ts). */
+  readonly #ledger: string;
   readonly #givenUp = new Set<Client>();
   /** When something last came back, ms: a server that is only slow is not given up. */
   readonly #heard = new Map<Client, number>();
@@ -119,9 +112,11 @@ export class RedisLink {
     client: Client,
     sweeper: Client,
     scripts: ReadonlyMap<string, Script>,
+    ledger: string,
     clock: (() => number) | undefined,
   ) {
     this.#scripts = scripts;
+    this.#ledger = ledger;
     this.#client = client;
     this.#sweeper = sweeper;
     this.#clock = clock;
@@ -141,7 +136,7 @@ export class RedisLink {
     const script = this.#scripts.get(name);
     if (script === undefined) throw new Error(`There is no script ${name}.`);
     const now = this.#clock === undefined ? "" : String(this.#clock());
-    const words = [...keysOf(shard), now, ...args];
+    const words = [...this.#keysOf(shard), now, ...args];
     return this.#attempt(client, async () => {
       try {
         return await client.evalsha(script.sha, KEYS, ...words);
@@ -151,6 +146,15 @@ export class RedisLink {
         return client.eval(script.source, KEYS, ...words);
       }
     });
+  }
+
+  /**
+   * Its shard, which is never a key itself, and the shard's mark (scripts/mark.lua). That there are two, one of them missing, closes a slot
+   * that moves from one master to another: what is in it lies here and there, and a script that ran on either would take what it does not see
+   * for never written. Redis answers TRYAGAIN then; a script that names one missing key it would send to the new master.
+   */
+  #keysOf(shard: number): readonly [string, string] {
+    return [shardKey(shard), markKey(shard, this.#ledger)];
   }
 
   /** What the store's clock says, ms since 1970. */

@@ -29,7 +29,7 @@ export function readScripts(): ReadonlyMap<string, Script> {
 }
 
 function compose(body: string, parts: ReadonlyMap<string, string>): Script {
-  const included = (INCLUDE.exec(body)?.[1] ?? "").split(" ").map((name) => {
+  const included = ["mark", ...(INCLUDE.exec(body)?.[1] ?? "").split(" ")].map((name) => {
     const part = parts.get(name);
     if (part === undefined) throw new Error(`There is no script part ${name}.`);
     return part;

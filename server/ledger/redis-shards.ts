@@ -36,6 +36,11 @@ export function shardKey(shard: number): string {
   return `fb:{${shard}}`;
 }
 
+/** A key that every shard of this ledger has, and no other Redis. */
+export function markKey(shard: number, ledger: string): string {
+  return `${shardKey(shard)}:ledger:${ledger}`;
+}
+
 /**
  * Where payments, keys and holds are, by their ids. It never changes, so it is remembered by whoever saw one, and asked of all
  * shards by who did not (another gateway's payment, after a restart).

@@ -1,5 +1,7 @@
+import { randomBytes } from "node:crypto";
 import { Cluster, type Redis } from "ioredis";
 import type { Script } from "./redis-scripts.ts";
+import { markKey, Shards, shardKey } from "./redis-shards.ts";
 
 export interface RedisStartOptions {
   readonly network: string;
@@ -9,21 +11,27 @@ export interface RedisStartOptions {
 
 const OLDEST_MAJOR = 7;
 const STAMP = "fb:ledger";
+/** In one slot with the stamp, so that they are lost together. */
+const ID = "fb:id:{fb:ledger}";
+/** What a shard has once anything was done in it. */
+const BOOKS = ["payments", "accounts", "usage"];
 
 /**
  * Refuses a Redis that is no place for money, and stamps an empty one with its network.
  *
  * Throws Error naming the setting to change: `maxmemory-policy` other than `noeviction`, no append-only file, `appendfsync` other
- * than `always` or paused by `no-appendfsync-on-rewrite` (each may be overridden), a read-only replica, a version before 7, another network. Then loads the scripts.
+ * than `always` or paused by `no-appendfsync-on-rewrite`, a ledger of which a part is gone (each may be overridden), a read-only
+ * replica, a version before 7, another network. Then loads the scripts. Resolves to the ledger's id, by which its shards are marked.
  */
 export async function prepareRedis(
   client: Redis | Cluster,
   scripts: ReadonlyMap<string, Script>,
   options: RedisStartOptions,
-): Promise<void> {
+): Promise<string> {
   const servers = client instanceof Cluster ? client.nodes("master") : [client];
   if (servers.length === 0) throw new Error("The Redis Cluster has no master that answers.");
   for (const server of servers) await checkServer(server, options);
+  await findRemains(client, options);
   await client.set(STAMP, `${options.shards} shards, ${options.network}`, "NX");
   const stamped = (await client.get(STAMP)) ?? "";
   const [shards, network] = stamped.split(" shards, ");
@@ -41,6 +49,43 @@ export async function prepareRedis(
   for (const server of servers) {
     await Promise.all([...scripts.values()].map(({ source }) => server.script("LOAD", source)));
   }
+  return markShards(client, options);
+}
+
+/** Books without a stamp: the part of a cluster that had it is gone. */
+async function findRemains(client: Redis | Cluster, options: RedisStartOptions): Promise<void> {
+  if (options.acceptDataLoss || (await client.get(STAMP)) !== null) return;
+  const { all } = new Shards(options.shards);
+  const names = (shard: number) => BOOKS.map((name) => `${shardKey(shard)}:${name}`);
+  const books = await Promise.all(all.map((shard) => client.exists(names(shard))));
+  if (books.some((count) => count > 0)) throw lost("its stamp");
+}
+
+/** Gives a ledger its id, of a release before too, and each shard its mark. The id comes last: who finds one finds every mark as well. */
+async function markShards(client: Redis | Cluster, options: RedisStartOptions): Promise<string> {
+  const { all } = new Shards(options.shards);
+  const mark = (shards: readonly number[], id: string) =>
+    Promise.all(shards.map((shard) => client.set(markKey(shard, id), "1")));
+  const known = await client.get(ID);
+  if (known === null) {
+    const id = randomBytes(8).toString("hex");
+    await mark(all, id);
+    await client.set(ID, id, "NX");
+    // Another gateway that started at the same time may have been first, with marks of its own.
+    return (await client.get(ID)) ?? id;
+  }
+  const marks = await Promise.all(all.map((shard) => client.exists(markKey(shard, known))));
+  const gone = all.filter((shard) => marks[shard] === 0);
+  if (gone.length > 0 && !options.acceptDataLoss) throw lost(`${gone.length} of ${all.length} shards`);
+  await mark(gone, known);
+  return known;
+}
+
+function lost(what: string): Error {
+  return new Error(
+    `This Redis has lost a part of its ledger: ${what}. Restore it; or go on with what is left, which will sell again what it has forgotten, ` +
+      "with --accept-data-loss (LEDGER_ACCEPT_DATA_LOSS=true).",
+  );
 }
 
 async function checkServer(server: Redis, { acceptDataLoss }: RedisStartOptions): Promise<void> {

@@ -59,7 +59,7 @@ export async function openRedisLedger(options: RedisLedgerOptions): Promise<Ledg
     ...createRedisSessions(store),
     checkAccounts: () => checkRedisAccounts(store),
     async ping() {
-      await link.ask((client) => client.set("fb:pinged_at", String(Date.now())));
+      await link.run("ping", 0);
     },
     close: () => link.close(),
   });
@@ -82,13 +82,16 @@ async function openLink(options: RedisLedgerOptions): Promise<RedisLink> {
       throw new Error(`The Redis that LEDGER_URL names cannot be reached: ${why}`, { cause: said ?? error });
     });
     await Promise.all([client, sweeper].map(connectNodes));
-    await prepareRedis(client, scripts, { ...options, shards: options.shards ?? MAX_SHARDS });
+    const prepared = await prepareRedis(client, scripts, {
+      ...options,
+      shards: options.shards ?? MAX_SHARDS,
+    });
+    return new RedisLink(client, sweeper, scripts, prepared, options.clock);
   } catch (error) {
     client.disconnect();
     sweeper.disconnect();
     throw error;
   }
-  return new RedisLink(client, sweeper, scripts, options.clock);
 }
 
 /** A cluster's driver connects to each master at its first command, and rejects further ones until that connection stands. */

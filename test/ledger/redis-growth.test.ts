@@ -95,6 +95,8 @@ test("what is for a time only is gone after it; what stays are the books, and wh
     "journal",
     "key",
     "keys",
+    // Its mark.
+    "ledger",
     "payment",
     "payments",
     "references",
