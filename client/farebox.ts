@@ -66,6 +66,11 @@ export interface CallOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+export interface ResumeOptions extends CallOptions {
+  /** The `Authorization` header of the call, where it had one: a payment holds no key. Needed in another process alone. */
+  readonly authorization?: string | undefined;
+}
+
 export interface AgentOptions extends CallOptions {
   readonly model?: string;
   readonly system?: string;
@@ -165,8 +170,8 @@ export class Farebox {
   }
 
   /** Asks again for what a payment bought: one of a {@link FareboxError}, or of {@link Farebox.unfinished}. */
-  async resume(payment: Payment, { signal }: CallOptions = {}): Promise<Response> {
-    return (await this.#caller.resume(payment, signal)).response;
+  async resume(payment: Payment, { signal, authorization }: ResumeOptions = {}): Promise<Response> {
+    return (await this.#caller.resume(payment, signal, authorization)).response;
   }
 
   /** Signed payments without an end, to be kept before the process ends. */

@@ -118,19 +118,19 @@ export function createPaymentFetch(options: PaymentFetchOptions): PaymentFetch {
       verdict = answered.verdict;
       const receipt = readReceipt(answered.response.headers);
       if (receipt !== undefined) emit({ type: "receipt", receipt });
-      return { ...answered, response: finish(answered, payment, call.init.signal), payment };
+      return { ...answered, response: finish(answered, payment, call), payment };
     } finally {
-      if (verdict === "undecided" || verdict === "unspent") kept.keep(payment, verdict === "unspent");
+      if (verdict === "undecided" || verdict === "unspent") kept.keep(call, payment, verdict === "unspent");
     }
   }
 
   /** An answer that breaks off has not ended its payment; one that ended it must not make an SDK pay again. */
-  function finish({ response, verdict }: Answered, payment: Payment, signal: AbortSignal): Response {
+  function finish({ response, verdict }: Answered, payment: Payment, call: Call): Response {
     if (verdict === "spent") return withHeader(response, "x-should-retry", "false");
     if (verdict !== "served") return response;
     return watchBody(response, (fault) => {
-      if (signal.aborted) return signal.reason;
-      kept.keep(payment, false);
+      if (call.init.signal.aborted) return call.init.signal.reason;
+      kept.keep(call, payment, false);
       return brokenOff(fault, payment);
     });
   }
@@ -139,9 +139,12 @@ export function createPaymentFetch(options: PaymentFetchOptions): PaymentFetch {
     (await ask(input, init)).response;
   return Object.assign(paymentFetch, {
     ask,
-    resume: async (payment: Payment, signal?: AbortSignal) => {
+    resume: async (payment: Payment, signal?: AbortSignal, authorization?: string) => {
       const call = callOf(payment, signal);
-      kept.drop(payment);
+      const known = kept.drop(payment);
+      const named = authorization ?? known;
+      if (named !== undefined) call.init.headers.set("authorization", named);
+      else if (payment.authorized === true) throw unauthorized();
       return send(call, payment);
     },
     unfinished: () => kept.list(),
@@ -176,6 +179,14 @@ function limitOf({ token }: Terms, { asset, maxPrice }: PaymentFetchOptions): bi
   throw new FareboxError(
     "invalid_options",
     `The limit is no amount of a token with ${token.decimals} decimals. Nothing was signed.`,
+  );
+}
+
+/** Without the header that named another account a top-up would credit the wallet's. */
+function unauthorized(): FareboxError {
+  return new FareboxError(
+    "invalid_payment",
+    "This payment's call had an Authorization header, which is not kept: give it to resume. Nothing was sent.",
   );
 }
 

@@ -6,12 +6,14 @@ import { FareboxError } from "./farebox-error.ts";
 export const paymentSchema = z.object({
   method: z.string(),
   url: z.url({ protocol: /^https?$/ }),
-  /** `PAYMENT-SIGNATURE` or `Idempotency-Key`, and what the body is. */
+  /** `PAYMENT-SIGNATURE` or `Idempotency-Key`, what the body is, and which part was asked for. */
   headers: z.record(z.string(), z.string()),
   /** Base64. */
   body: z.base64().nullable(),
   /** Milliseconds since 1970. */
   signedAt: z.number(),
+  /** The call had an `Authorization` header beside its payment. What it said is not kept here. */
+  authorized: z.boolean().optional(),
 });
 
 /**
@@ -31,7 +33,9 @@ export interface Call {
   };
 }
 
-const KEPT_HEADERS = ["content-type", "accept"];
+/** A server takes another part of a file for another request. */
+const PART_HEADERS = ["range", "if-range"];
+const KEPT_HEADERS = ["content-type", "accept", ...PART_HEADERS];
 
 /** Takes a request apart. The signal is the caller's own: the copy that a `Request` makes may be collected with it. */
 export async function readCall(input: string | URL | Request, init: RequestInit | undefined): Promise<Call> {
@@ -52,7 +56,8 @@ export function paymentFor(
   for (const name of KEPT_HEADERS) headers[name] = init.headers.get(name) ?? "";
   const kept = Object.entries({ ...headers, ...credential }).filter(([, value]) => value !== "");
   const body = init.body === null ? null : toBase64(init.body);
-  return { method: init.method, url, headers: Object.fromEntries(kept), body, signedAt };
+  const authorized = init.headers.has("authorization") ? { authorized: true } : {};
+  return { method: init.method, url, headers: Object.fromEntries(kept), body, signedAt, ...authorized };
 }
 
 /** The call with its payment; other headers of the call stay. */
@@ -75,8 +80,12 @@ export function callOf(payment: Payment, signal: AbortSignal | undefined): Call 
   };
 }
 
-/** Whether two calls are the same to the server: method, URL and body. */
+/** Whether two calls are the same to the server, but for an `Authorization` header: method, URL, body and the part of a file. */
 export function isPaymentFor({ url, init }: Call, payment: Payment): boolean {
+  if (payment.url !== url || payment.method !== init.method) return false;
   const body = init.body === null ? null : toBase64(init.body);
-  return payment.url === url && payment.method === init.method && payment.body === body;
+  const isSamePart = PART_HEADERS.every(
+    (name) => (payment.headers[name] ?? "") === (init.headers.get(name) ?? ""),
+  );
+  return payment.body === body && isSamePart;
 }

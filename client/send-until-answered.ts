@@ -43,8 +43,8 @@ export interface PaidAnswer {
 /** Makes calls, and can repeat them without paying again. */
 export interface Caller {
   ask(input: string | URL | Request, init?: RequestInit): Promise<PaidAnswer>;
-  /** Sends a payment again that has no end yet, with its own call. */
-  resume(payment: Payment, signal?: AbortSignal): Promise<PaidAnswer>;
+  /** Sends a payment again that has no end yet, with its own call; `authorization` where that call had one. */
+  resume(payment: Payment, signal?: AbortSignal, authorization?: string): Promise<PaidAnswer>;
   /** Payments that are in no running call and have no end. */
   unfinished(): readonly Payment[];
 }
