@@ -67,11 +67,7 @@ export async function sendUntilAnswered(
   let waitedMs = 0;
   let outcome: Outcome = "not_taken";
   for (let attempt = 2; ; attempt += 1) {
-    const { response, fault } = await send(call, options);
-    const verdict: Verdict =
-      response === undefined
-        ? { kind: "undecided", reason: faultOf(fault), outcome: wasSent(fault) ? "taken" : "not_taken" }
-        : await judge(response);
+    const { response, verdict, fault } = await send(call, options);
     if (response !== undefined && verdict.kind !== "undecided") return { response, verdict: verdict.kind };
     if (verdict.kind === "undecided") outcome = worse(outcome, verdict.outcome);
     const waitMs = resendDelayMs(response?.headers.get("retry-after") ?? null, attempt, now());
@@ -87,8 +83,12 @@ export async function sendUntilAnswered(
   }
 }
 
-/** Fetches once; the time limit covers the head, and the body of an answer that is read whole. */
-async function fetchAnswer(call: Call, options: SendOptions): Promise<Response> {
+/** Fetches once; the time limit covers the head, the body of an answer that is read whole, and what `read` reads of it. */
+async function fetchAnswer<Read>(
+  call: Call,
+  options: SendOptions,
+  read: (response: Response) => Promise<Read>,
+): Promise<Read> {
   const { fetch: fetchImpl = fetch, headTimeoutMs = 120_000, wholeAnswers = false } = options;
   const limit = new AbortController();
   const timer = setTimeout(
@@ -98,7 +98,7 @@ async function fetchAnswer(call: Call, options: SendOptions): Promise<Response> 
   try {
     const signal = AbortSignal.any([call.init.signal, limit.signal]);
     const response = await fetchImpl(call.url, { ...call.init, signal });
-    return wholeAnswers && !isStream(response) ? await readWhole(response) : response;
+    return await read(wholeAnswers && !isStream(response) ? await readWhole(response) : response);
   } finally {
     clearTimeout(timer);
   }
@@ -107,7 +107,7 @@ async function fetchAnswer(call: Call, options: SendOptions): Promise<Response> 
 /** Fetches a call that carries no payment, once. Throws {@link FareboxError} `unreachable`. */
 export async function fetchOnce(call: Call, options: SendOptions): Promise<Response> {
   try {
-    return await fetchAnswer(call, { ...options, wholeAnswers: false });
+    return await fetchAnswer(call, { ...options, wholeAnswers: false }, async (response) => response);
   } catch (cause) {
     call.init.signal.throwIfAborted();
     const { origin } = new URL(call.url);
@@ -131,15 +131,23 @@ function faultOf(fault: unknown): string {
   return "code" in cause && typeof cause.code === "string" ? cause.code : cause.message;
 }
 
-async function send(
-  call: Call,
-  options: SendOptions,
-): Promise<{ readonly response?: Response; readonly fault?: unknown }> {
+interface Sent {
+  readonly response?: Response;
+  readonly verdict: Verdict;
+  readonly fault?: unknown;
+}
+
+/** An error that breaks off before it can be read says as little as no answer. */
+async function send(call: Call, options: SendOptions): Promise<Sent> {
   try {
-    return { response: await fetchAnswer(call, options) };
+    return await fetchAnswer(call, options, async (response) => ({
+      response,
+      verdict: await judge(response),
+    }));
   } catch (fault) {
     call.init.signal.throwIfAborted();
-    return { fault };
+    const outcome = wasSent(fault) ? "taken" : "not_taken";
+    return { fault, verdict: { kind: "undecided", reason: faultOf(fault), outcome } };
   }
 }
 

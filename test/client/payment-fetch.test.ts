@@ -100,6 +100,41 @@ test("409, 503 and a dropped connection: the same payment again, byte for byte, 
   expect(reasons.slice(2)).toEqual(["503", "503", "503"]);
 });
 
+test.each([402, 409, 503])("a %i that breaks off in its body: the same payment again", async (status) => {
+  const cut: Step = (_req, res) => {
+    res.writeHead(status, { "content-length": "100" });
+    res.write('{"error":', () => res.socket?.destroy());
+  };
+  const { seller, events, paymentFetch } = await setUp([cut, serve("ok")]);
+  expect(await (await paymentFetch(seller.url)).text()).toBe("ok");
+  expect(seller.payments()).toHaveLength(2);
+  expect(new Set(seller.payments()).size).toBe(1);
+  expect(events.map(({ type }) => type)).toEqual(["terms", "signed", "resend", "receipt"]);
+});
+
+test("a 503 whose body does not end is given up after the time limit and asked again", async () => {
+  let stalled = false;
+  const stallOnce: typeof fetch = async (url, init) => {
+    const response = await fetch(url, { ...init, signal: null });
+    if (stalled || response.status !== 503) return response;
+    stalled = true;
+    const body = new ReadableStream({
+      start(controller) {
+        const end = () => controller.error(init?.signal?.reason);
+        if (init?.signal?.aborted === true) end();
+        else init?.signal?.addEventListener("abort", end);
+      },
+    });
+    return new Response(body, { status: 503 });
+  };
+  const script = [fail(503, "settlement_unknown"), serve("ok")];
+  const { seller, events, paymentFetch } = await setUp(script, { headTimeoutMs: 1, fetch: stallOnce });
+  expect((await paymentFetch(seller.url)).status).toBe(200);
+  expect(seller.payments()).toHaveLength(2);
+  expect(new Set(seller.payments()).size).toBe(1);
+  expect(events).toContainEqual(expect.objectContaining({ type: "resend", reason: "no answer within 1 ms" }));
+});
+
 test("the numeric dialect's reason is read too", async () => {
   const busy: Step = (_req, res) =>
     void res.writeHead(409).end('{"error":{"code":409,"reason":"payment_in_progress"}}');
