@@ -79,8 +79,8 @@ export function createPaymentFetch(options: PaymentFetchOptions): PaymentFetch {
 
   async function ask(input: string | URL | Request, init?: RequestInit): Promise<PaidAnswer> {
     const call = await readCall(input, init);
-    const earlier = await kept.take(call);
-    if (earlier !== undefined) {
+    // Of equal calls at once several payments may have no end; one that was refused says nothing about the others.
+    for (let earlier = await kept.take(call); earlier !== undefined; earlier = await kept.take(call)) {
       const answered = await send(call, earlier);
       if (answered.verdict !== "refused") return answered;
       await answered.response.body?.cancel();

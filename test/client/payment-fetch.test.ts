@@ -159,6 +159,23 @@ test.each([
   expect(waits).toEqual([]);
 });
 
+test("of two equal calls without an answer the first was refused: the other's payment serves the next, and none is signed", async () => {
+  const lost = fail(503, "settlement_unknown", "86400");
+  const { seller, events, paymentFetch } = await setUp([
+    lost,
+    lost,
+    fail(402, "payment_expired"),
+    serve("ok"),
+  ]);
+  const answers = await Promise.all([paymentFetch(seller.url), paymentFetch(seller.url)]);
+  expect(answers.map(({ status }) => status)).toEqual([503, 503]);
+  const [first, second] = paymentFetch.unfinished().map(({ headers }) => headers["PAYMENT-SIGNATURE"]);
+  expect(await (await paymentFetch(seller.url)).text()).toBe("ok");
+  expect(seller.payments().slice(2)).toEqual([first, second]);
+  expect(events.filter(({ type }) => type === "signed")).toHaveLength(2);
+  expect(paymentFetch.unfinished()).toEqual([]);
+});
+
 test("attempts are bounded: the last answer is returned", async () => {
   const { seller, waits, paymentFetch } = await setUp([fail(503, "settlement_unknown", "2")], {
     maxAttempts: 4,
