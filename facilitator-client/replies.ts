@@ -23,7 +23,10 @@ const settleReply = z.object({
 });
 
 /** x402 v2 §7.3. Kinds are read one by one, so that a scheme we have never heard of cannot hide those we know. */
-const supportedReply = z.object({ kinds: z.array(z.unknown()) });
+const supportedReply = z.object({
+  kinds: z.array(z.unknown()),
+  signers: z.record(z.string(), z.array(z.unknown())).catch({}),
+});
 
 const supportedKind = z.object({
   x402Version: z.number(),
@@ -87,7 +90,7 @@ export function readSettle(result: Exchange): SettleResult {
     : { outcome: "unknown", reason, transaction, replied: true };
 }
 
-/** Reads the answer to `/supported`. Malformed kinds are left out; a `feePayer` that is no address counts as none. */
+/** Reads the answer to `/supported`. Malformed kinds are left out; a `feePayer` or signer that is no address counts as none. */
 export function readSupported(result: Exchange): SupportedResult {
   if (result.kind === "failed") return { outcome: "failed", reason: result.reason };
   if (!isSuccess(result.status)) return { outcome: "failed", reason: `http_${result.status}` };
@@ -98,11 +101,23 @@ export function readSupported(result: Exchange): SupportedResult {
     const kind = supportedKind.safeParse(item);
     if (!kind.success) continue;
     const { x402Version, scheme, network, extra } = kind.data;
-    const feePayer = extra?.feePayer;
-    const isFeePayer = typeof feePayer === "string" && BASE58_ADDRESS.test(feePayer);
-    kinds.push({ x402Version, scheme, network, feePayer: isFeePayer ? feePayer : undefined });
+    const feePayer = isAddress(extra?.feePayer) ? extra.feePayer : undefined;
+    kinds.push({ x402Version, scheme, network, feePayer, signers: signersOn(network, reply.data.signers) });
   }
   return { outcome: "ok", kinds };
+}
+
+/** Signers are listed by network, or by family of networks (`solana:*`). */
+function signersOn(
+  network: string,
+  signers: Readonly<Record<string, readonly unknown[]>>,
+): readonly string[] {
+  const [family = ""] = network.split(":", 1);
+  return [network, `${family}:*`].flatMap((name) => signers[name] ?? []).filter(isAddress);
+}
+
+function isAddress(value: unknown): value is string {
+  return typeof value === "string" && BASE58_ADDRESS.test(value);
 }
 
 function withoutReply(status: number): { outcome: "not_sent" | "unknown"; reason: string } {

@@ -51,6 +51,8 @@ export interface SupportedKind {
   /** CAIP-2 in v2, a plain name such as `solana` in v1. */
   readonly network: string;
   readonly feePayer: string | undefined;
+  /** Whoever else may pay the fee there: a facilitator with several fee payers names one of them at random. */
+  readonly signers: readonly string[];
 }
 
 export type SupportedResult =

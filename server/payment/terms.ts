@@ -34,9 +34,16 @@ export interface OfferedTerms {
   knowsFeePayer(feePayer: string): boolean;
 }
 
+/** What one answer to `/supported` offers. */
+interface Offer {
+  readonly terms: Terms;
+  readonly feePayers: ReadonlySet<string>;
+}
+
 /**
  * Terms from the merchant's settings and a facilitator's `/supported`. A facilitator with several fee payers names one
- * of them at random, so each one seen within `memoryMs` stays acceptable.
+ * of them at random and lists them all: another gateway, or this one before its start, may have offered any of them. Each
+ * one seen within `memoryMs` stays acceptable.
  */
 export function createOfferedTerms(options: {
   readonly merchant: MerchantTerms;
@@ -47,29 +54,28 @@ export function createOfferedTerms(options: {
   const { merchant, now, memoryMs } = options;
   const seen = new Map<string, number>();
   let lastKinds: readonly SupportedKind[] | undefined;
-  let terms: Terms | undefined;
+  let offer: Offer | undefined;
 
   function current(): Terms | undefined {
     const kinds = options.kinds();
     if (kinds !== lastKinds) {
       remember();
       lastKinds = kinds;
-      terms = kinds === undefined ? undefined : readTerms(kinds, merchant);
+      offer = kinds === undefined ? undefined : readOffer(kinds, merchant);
     }
-    return terms;
+    return offer?.terms;
   }
 
   /** What is offered now was offered until now. */
   function remember(): void {
-    if (terms === undefined) return;
+    if (offer === undefined) return;
     for (const [feePayer, at] of seen) if (now() - at > memoryMs) seen.delete(feePayer);
-    seen.set(terms.feePayer, now());
-    if (terms.feePayerV1 !== undefined) seen.set(terms.feePayerV1, now());
+    for (const feePayer of offer.feePayers) seen.set(feePayer, now());
   }
 
   function knowsFeePayer(feePayer: string): boolean {
     current();
-    remember();
+    if (offer?.feePayers.has(feePayer) === true) return true;
     const at = seen.get(feePayer);
     return at !== undefined && now() - at <= memoryMs;
   }
@@ -77,12 +83,14 @@ export function createOfferedTerms(options: {
   return { current, knowsFeePayer };
 }
 
-function readTerms(kinds: readonly SupportedKind[], merchant: MerchantTerms): Terms | undefined {
+function readOffer(kinds: readonly SupportedKind[], merchant: MerchantTerms): Offer | undefined {
   const exact = kinds.filter((kind) => kind.scheme === "exact");
   const v2 = exact.find((kind) => kind.x402Version === 2 && kind.network === merchant.network);
   const v1 = exact.find((kind) => kind.x402Version === 1 && kind.network === merchant.networkV1);
   if (v2?.feePayer === undefined) return undefined;
-  return { ...merchant, feePayer: v2.feePayer, feePayerV1: v1?.feePayer };
+  const feePayers = new Set([v2.feePayer, ...v2.signers]);
+  if (v1?.feePayer !== undefined) feePayers.add(v1.feePayer);
+  return { terms: { ...merchant, feePayer: v2.feePayer, feePayerV1: v1?.feePayer }, feePayers };
 }
 
 /** The part of the v2 requirements that is the same for every challenge of a route. */

@@ -105,6 +105,28 @@ describe("the facilitator changes its fee payer", () => {
   });
 });
 
+test("a facilitator names another of its fee payers after a restart: a payment for the first is good", async () => {
+  const shop = await openShop();
+  const buyer = await createBuyer(shop);
+  const payment = await buyer.sign(`${shop.url}/agent`, ask);
+  const { address: other } = await generateKeyPairSigner();
+  const { caip2 } = shop.config;
+  shop.facilitator.fail(
+    "supported",
+    faults.status(200, {
+      kinds: [{ x402Version: 2, scheme: "exact", network: caip2, extra: { feePayer: other } }],
+      signers: { "solana:*": [other, shop.localnet.feePayer], "eip155:*": ["0x1"] },
+    }),
+  );
+  await shop.restart();
+  const [offer] = termsOf(await fetch(`${shop.url}/agent`, ask)).accepts;
+  expect(offer?.["extra"]).toMatchObject({ feePayer: other });
+  const before = tally(shop);
+  expect((await buyer.send(`${shop.url}/agent`, ask, payment)).status).toBe(200);
+  expect(since(shop, before)).toEqual(soldOnce(PRICE));
+  await shop.close();
+});
+
 test("payTo without a token account: the log says so at start, and how to create it", async () => {
   const { address: payTo } = await generateKeyPairSigner();
   const shop = await openShop({ env: { PAY_TO: payTo } });

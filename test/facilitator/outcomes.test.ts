@@ -216,14 +216,15 @@ describe("supported", () => {
           scheme: "exact",
           network: "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp",
           feePayer: FEE_PAYER,
+          signers: [FEE_PAYER],
         },
-        { x402Version: 1, scheme: "exact", network: "solana", feePayer: FEE_PAYER },
+        { x402Version: 1, scheme: "exact", network: "solana", feePayer: FEE_PAYER, signers: [FEE_PAYER] },
       ],
     });
   });
 
   test("leaves out kinds it cannot read and fee payers that are no address", async () => {
-    const kind = { x402Version: 2, scheme: "exact", network: "n" };
+    const kind = { x402Version: 2, scheme: "exact", network: "n:1" };
     const kinds = [
       null,
       { scheme: 3 },
@@ -231,9 +232,19 @@ describe("supported", () => {
       { ...kind, extra: { feePayer: "nobody" } },
       { ...kind, extra: null },
     ];
-    faulty.fail("supported", faults.status(200, { kinds }));
-    const read = { ...kind, feePayer: undefined };
-    expect(await connect().supported()).toEqual({ outcome: "ok", kinds: [read, read, read] });
+    for (const signers of [
+      undefined,
+      null,
+      [],
+      { "n:1": "nobody" },
+      { "n:1": ["nobody", 3], "m:*": [FEE_PAYER] },
+    ]) {
+      faulty.fail("supported", faults.status(200, { kinds, signers }));
+      const read = { ...kind, feePayer: undefined, signers: [] };
+      expect(await connect().supported()).toEqual({ outcome: "ok", kinds: [read, read, read] });
+    }
+    faulty.fail("supported", faults.status(200, { kinds: [kind], signers: { "n:*": [FEE_PAYER, 3] } }));
+    expect(await connect().supported()).toMatchObject({ kinds: [{ signers: [FEE_PAYER] }] });
   });
 
   test.each<[string, Fault, string]>([

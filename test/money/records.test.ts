@@ -39,7 +39,7 @@ test("an event stream whose last event lacks its blank line is charged", async (
 
 test("a feePayer replaced between a 402 and its payment is still good, for as long as the token is", () => {
   const supported = (feePayer: string): readonly SupportedKind[] => [
-    { x402Version: 2, scheme: "exact", network: "n:1", feePayer },
+    { x402Version: 2, scheme: "exact", network: "n:1", feePayer, signers: [] },
   ];
   let kinds = supported("old");
   let now = 0;

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import type { SettleResult, VerifyResult } from "../../facilitator-client/types.ts";
+import type { SettleResult, SupportedKind, VerifyResult } from "../../facilitator-client/types.ts";
 import { createFacilitators, type FacilitatorMember } from "../../server/payment/facilitators.ts";
 import { createOfferedTerms } from "../../server/payment/terms.ts";
 import { paymentRequest } from "../facilitator/payment-request.ts";
@@ -51,14 +51,11 @@ function member(name: string, feePayer: string | undefined, network = "n:1"): Me
   return self;
 }
 
-const cached = new Map<
-  string,
-  { x402Version: number; scheme: string; network: string; feePayer: string }[]
->();
+const cached = new Map<string, SupportedKind[]>();
 function kindsOf(feePayer: string | undefined, network: string) {
   if (feePayer === undefined) return undefined;
   const key = `${feePayer} ${network}`;
-  const kinds = cached.get(key) ?? [{ x402Version: 2, scheme: "exact", network, feePayer }];
+  const kinds = cached.get(key) ?? [{ x402Version: 2, scheme: "exact", network, feePayer, signers: [] }];
   cached.set(key, kinds);
   return kinds;
 }
