@@ -18,7 +18,8 @@ import { isLeased, storedAssetAmount, toRecord } from "./stored-payment.ts";
  * new payment (identifier, twin, terms, cap) and re-opens it with the next fence and the new request's fields. It stays
  * watched: what was refused before may still land, whatever becomes of the new claim.
  * Otherwise one payer could collect released payments and have them all at work at once, or pay twice under one
- * identifier. For the same reason such a record loses its identifier to the next payment that brings it.
+ * identifier. For the same reason such a record loses its identifier to the next payment that brings it, and its lease with
+ * it: whoever stood still with it must not settle under that identifier after all.
  */
 export function createClaims(db: Database.Database): Pick<Handlers, "claim" | "resume" | "renew"> {
   const select = selectPayment(db);
@@ -117,7 +118,9 @@ function createAdmission(
   const byIdentifier = db.prepare<[string, string], PaymentRow>(
     `SELECT ${PAYMENT_COLUMNS} FROM payment WHERE identifier = ? AND id <> ?`,
   );
-  const dropIdentifier = db.prepare<[number]>("UPDATE payment SET identifier = NULL WHERE seq = ?");
+  const dropIdentifier = db.prepare<[number]>(
+    "UPDATE payment SET identifier = NULL, lease_until = NULL WHERE seq = ?",
+  );
   const findTwin = createTwinReader(db);
   const findPayer = db.prepare<
     [string, number, string, number, string, number],

@@ -87,6 +87,16 @@ export function admissionContract(world: World): void {
       });
     });
 
+    test("taken from a call that stood still beyond its lease: that call is not settled under it as well", async () => {
+      const asked = request({ identifierHash: randomId() });
+      const fence = await claimed(world.ledger, asked);
+      world.pass(LEASE_MS);
+      const other = { ...asked, id: randomId() };
+      await bring(world.ledger, other, "delivered");
+      expect(await world.ledger.renew([{ id: asked.id, fence }], LEASE_MS)).toEqual([asked.id]);
+      expect(await world.ledger.beginSettle(asked.id, fence, LEASE_MS)).toBe("lost");
+    });
+
     test("freed by the chain's verdict that no money moved", async () => {
       const asked = request({ identifierHash: randomId() });
       const fence = await bring(world.ledger, asked, "taken_unknown");

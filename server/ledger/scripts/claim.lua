@@ -59,7 +59,8 @@ if redis.call("ZCOUNT", in_flight, "(" .. NOW_TEXT, "+inf") >= tonumber(max_in_f
 end
 if holder then
   drop_identifier(holder)
-  put(holder, { identifier = "" })
+  -- Whoever stood still with it must not settle under this identifier after all.
+  put(holder, { identifier = "", lease_until = "" })
 end
 local opened = open(before)
 local upfront_until = redis.call("GET", name("upfront", payer))
