@@ -65,12 +65,11 @@ export function chargeOf(
   parts: OpenPaymentParts,
   payment: ArrivedPayment,
   request: FacilitatorRequest,
-  claim: Omit<X402Payment, "payer" | "network" | "request" | "settleBy" | "responseKeys">,
+  claim: Omit<X402Payment, "payer" | "request" | "settleBy" | "responseKeys">,
 ): WalletCharge {
   // What is spread comes last: before other fields it would give each object a hidden class of its own.
   return createX402Charge(parts, {
     payer: payment.transfer.payer,
-    network: payment.network,
     request,
     settleBy: parts.now() + parts.settleByMs,
     responseKeys: parts.keepResponses ? payment.responseKeys : () => [],

@@ -49,6 +49,8 @@ export async function serveSettled(
     id,
     amount,
     assetAmount: record.assetAmount,
+    // Of what is shown again only the transaction is what it was: nothing binds the network that stands beside it.
+    network: record.network,
     fence,
     upfront: true,
     facilitator: undefined,

@@ -38,6 +38,7 @@ export async function verifyClaim(
     id,
     amount: payment.amount,
     assetAmount: payment.transfer.amount,
+    network: payment.network,
     fence,
     upfront,
     facilitator,

@@ -1,7 +1,8 @@
 import { decodeSignedOffers, verifyReceiptMatchesOffer } from "@x402/extensions/offer-receipt";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { chat, type KeyedShop } from "../keyed/keyed-shop.ts";
-import { type Buyer, createBuyer, paymentId, post, proofOf, termsOf } from "../support/buyer.ts";
+import { type Buyer, createBuyer, payloadOf, paymentId, post, proofOf, termsOf } from "../support/buyer.ts";
+import { faults } from "../support/faulty-facilitator.ts";
 import { answers } from "../support/model-upstream.ts";
 import { openReceiptShop, receiptOf, verified } from "./receipt-stand.ts";
 
@@ -128,6 +129,22 @@ describe("the same payment again has the same receipt, byte for byte", () => {
     const { issuedAt } = await verified(shop, receiptOf(served) ?? "");
     const record = await shop.gateway.ledger.payment(id);
     expect(issuedAt).toBe(Math.floor((record?.createdAt ?? 0) / 1_000));
+  });
+
+  test("shown again under another network: the one that it was settled on", async () => {
+    const payment = await buyer.sign(`${shop.url}/agent`, PROMPT);
+    shop.facilitator.fail("settle", faults.dropAfter);
+    expect((await buyer.send(`${shop.url}/agent`, PROMPT, payment)).status).toBe(503);
+    const found = { state: "settled", leased: false };
+    await expect.poll(() => shop.gateway.ledger.payment(paymentId(payment))).toMatchObject(found);
+    const { accepted, ...rest } = payloadOf(payment);
+    const devnet = { ...accepted, network: "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1" };
+    const altered = Buffer.from(JSON.stringify({ ...rest, accepted: devnet })).toString("base64");
+    const served = await buyer.send(`${shop.url}/agent`, PROMPT, { "PAYMENT-SIGNATURE": altered });
+    expect(served.status).toBe(200);
+    const { caip2: network } = shop.config;
+    expect(proofOf(served)).toMatchObject({ network });
+    expect(await verified(shop, receiptOf(served) ?? "")).toMatchObject({ network });
   });
 
   test("of credit, however its path is written", async () => {
