@@ -217,8 +217,8 @@ test("/supported names the fee payer for both protocol versions", async () => {
   expect(await facilitator.supported()).toEqual({
     outcome: "ok",
     kinds: [
-      { x402Version: 2, scheme: "exact", network: localnet.network, feePayer },
-      { x402Version: 1, scheme: "exact", network: "solana", feePayer },
+      { x402Version: 2, scheme: "exact", network: localnet.network, feePayer, signers: [feePayer] },
+      { x402Version: 1, scheme: "exact", network: "solana", feePayer, signers: [feePayer] },
     ],
   });
 });
