@@ -2,7 +2,7 @@ import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { ClaimRequest, Ledger } from "../../server/ledger/ledger.ts";
 import { readScripts } from "../../server/ledger/redis-scripts.ts";
-import { Shards, shardKey } from "../../server/ledger/redis-shards.ts";
+import { markKey, Shards, shardKey } from "../../server/ledger/redis-shards.ts";
 import { type RedisServer, startRedis } from "../support/redis-server.ts";
 import { openRedis } from "./open-redis.ts";
 import { bring, createClock, LEASE_MS, randomId, request } from "./world.ts";
@@ -27,9 +27,10 @@ afterAll(async () => {
 });
 
 /** One script, as a gateway runs it that dies right after. */
-function run(name: string, shard: number, ...words: readonly (string | number)[]): Promise<unknown> {
+async function run(name: string, shard: number, ...words: readonly (string | number)[]): Promise<unknown> {
   const { source } = scripts.get(name) ?? { source: "" };
-  return client.eval(source, 1, shardKey(shard), clock.now(), ...words.map(String));
+  const mark = markKey(shard, (await client.get("fb:id:{fb:ledger}")) ?? "");
+  return client.eval(source, 2, shardKey(shard), mark, clock.now(), ...words.map(String));
 }
 
 const creditAccount = ({ id, amount, beneficiary = "" }: ClaimRequest): Promise<unknown> =>
