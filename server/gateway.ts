@@ -62,6 +62,7 @@ function sell(proxy: UpstreamProxy, route: Route, prepared: Prepared): Sale {
     provider: prepared.provider,
     range: prepared.quote.range,
     read: async () => saleReading(await meter.read()),
+    reported: () => saleReading(meter.reported()),
     run: (call) => proxy.run(prepared, proxyCall(call, route, meter)),
   };
 }

@@ -6,7 +6,7 @@ export async function walletUsage(visit: Visit, notCharged: string | undefined):
   const { match, sale, charge, payer, res, started } = visit;
   const account = visit.account ?? (payer === undefined ? undefined : `wallet:${payer}`);
   const { route } = match;
-  const reading = await sale?.read();
+  const reading = notCharged === undefined ? await sale?.read() : sale?.reported();
   return {
     tier: "x402",
     account,

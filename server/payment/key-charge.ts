@@ -132,8 +132,10 @@ class KeyCharge implements Charge {
 
   /** A caller that left pays for what the upstream did until it was cancelled; our failure and the upstream's cost nothing. */
   async #endUndelivered({ by, worked, reason }: Release): Promise<boolean> {
-    const reading = await this.#read();
-    const cost = by === "client" && worked && reading.begun ? this.costOf(reading.cost) : 0n;
+    const isCharged = by === "client" && worked;
+    // Of what costs nothing nothing is counted: the hold, and whoever tries again, would wait for it.
+    const reading = isCharged ? await this.#read() : this.#call.sale.reported();
+    const cost = isCharged && reading.begun ? this.costOf(reading.cost) : 0n;
     const done = await this.#attempt(async () => {
       if (cost > 0n) await this.#capture(cost, reading, undefined);
       else await this.#release(reading, reason);

@@ -37,6 +37,8 @@ export interface Sale {
   readonly range: HoldRange;
   /** May be asked at any time, also while the call runs. */
   read(): Promise<SaleReading>;
+  /** The same without what would have to be counted first: for a call that costs nothing. */
+  reported(): SaleReading;
   run(call: PaidCall): void | Promise<void>;
 }
 
@@ -49,17 +51,19 @@ export type Seller = (req: IncomingMessage, body: Buffer) => GatewayError | Sale
 /** The sale of a handler at a flat price: whatever happens in it costs that. */
 export function flatSale(price: MicroUsd, run: (call: PaidCall) => void | Promise<void>): Sale {
   let begun = false;
+  const reported = (): SaleReading => ({
+    begun,
+    promptTokens: undefined,
+    completionTokens: undefined,
+    estimated: false,
+    cost: begun ? price : 0n,
+  });
   return {
     model: undefined,
     provider: undefined,
     range: { most: price, least: price },
-    read: async () => ({
-      begun,
-      promptTokens: undefined,
-      completionTokens: undefined,
-      estimated: false,
-      cost: begun ? price : 0n,
-    }),
+    read: async () => reported(),
+    reported,
     run(call) {
       begun = true;
       return run(call);

@@ -2,7 +2,7 @@ import type { MicroUsd } from "../money.ts";
 import type { TokenUsage } from "./chat-answer.ts";
 import { estimatePrompt } from "./estimate-usage.ts";
 import type { Prompt } from "./prompt-bound.ts";
-import type { ReadableMeter } from "./proxy-call.ts";
+import type { ReadableMeter, Reading } from "./proxy-call.ts";
 import { countTokens } from "./token-counter.ts";
 
 /**
@@ -21,7 +21,16 @@ export function createMeter(
   let texts: string[] = [];
   /** Of what has come by now. */
   let estimate: Promise<TokenUsage> | undefined;
+
+  function reported(): Reading {
+    if (!begun) return { begun, usage: undefined, estimated: false, cost: 0n };
+    const totalTokens = promptTokens + completionTokens;
+    const usage = totalTokens > 0 ? { promptTokens, completionTokens, totalTokens } : undefined;
+    return { begun, usage, estimated: false, cost: costOf(usage) };
+  }
+
   return {
+    reported,
     begun() {
       begun = true;
     },
@@ -40,9 +49,8 @@ export function createMeter(
       estimate = undefined;
     },
     async read() {
-      if (!begun) return { begun, usage: undefined, estimated: false, cost: 0n };
-      if (prompt === undefined) return { begun, usage: undefined, estimated: false, cost: costOf(undefined) };
       const estimated = promptTokens === 0 || texts.length > 0;
+      if (!begun || prompt === undefined || !estimated) return reported();
       estimate ??= complete(prompt, promptTokens, completionTokens, texts.join(""));
       const usage = await estimate;
       return { begun, usage, estimated, cost: costOf(usage) };

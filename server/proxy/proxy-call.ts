@@ -62,6 +62,8 @@ export interface Meter {
 /** A meter that can be read, any number of times, also while the call runs. */
 export interface ReadableMeter extends Meter {
   read(): Promise<Reading>;
+  /** What the upstream reported, without an estimate of the rest. */
+  reported(): Reading;
 }
 
 /** What a metered call came to. */

@@ -1,0 +1,72 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { createHoldKeeper } from "../../server/payment/holds.ts";
+import { createKeyCharge } from "../../server/payment/key-charge.ts";
+import { flatSale, type SaleReading } from "../../server/payment/sale.ts";
+import { chat, type KeyedShop, openKeyedShop } from "./keyed-shop.ts";
+
+let shop: KeyedShop;
+beforeAll(async () => {
+  shop = await openKeyedShop();
+});
+afterAll(() => shop.close());
+
+test.each([
+  ["the upstream failed", { reason: "handler_failed", by: "server", worked: true }],
+  ["the client left before anything was done", { reason: "client_left", by: "client", worked: false }],
+] as const)("a call that costs nothing is over before its tokens are counted: %s", async (_, release) => {
+  const { ledger } = shop.gateway;
+  const { account } = await shop.customer(1_000n);
+  const sale = { ...flatSale(600n, () => {}), read: () => new Promise<SaleReading>(() => {}) };
+  const id = Buffer.from(account).toString("hex").slice(-32);
+  const outcome = await ledger.hold({
+    id,
+    payer: { kind: "account", account },
+    permission: "chat:read",
+    model: undefined,
+    provider: undefined,
+    range: sale.range,
+    ownKeyRange: undefined,
+    leaseMs: 60_000,
+    idempotency: undefined,
+  });
+  if (outcome.outcome !== "held") throw new Error(outcome.outcome);
+  const onFault = (error: unknown): void => {
+    throw error;
+  };
+  const holds = createHoldKeeper(ledger, 60_000, onFault);
+  const parts = { ledger, holds, storeTtlMs: 1_000, lowBalance: undefined, onFault };
+  const charge = createKeyCharge(parts, {
+    tier: "key",
+    hold: outcome.hold,
+    route: "POST /v1/chat/completions",
+    sale,
+    costOf: (metered) => metered,
+    answerKey: undefined,
+    idempotency: undefined,
+    facts: () => ({ status: 502, ms: 1 }),
+  });
+  await charge.release(release);
+  holds.close();
+  expect(await shop.books(account)).toEqual({ balance: 1_000n, held: 0n, journal: 1_000n });
+  expect(await shop.usageOf(account)).toMatchObject([{ charged: 0n, notCharged: release.reason }]);
+});
+
+test("what an upstream reported of a call that it then broke off is recorded", async () => {
+  const customer = await shop.customer(1_000_000n);
+  const script = shop.upstream.stream();
+  const reply = fetch(`${shop.url}/v1/chat/completions`, {
+    method: "POST",
+    headers: customer.headers,
+    body: chat("Hi", { stream: true }),
+  });
+  await script.data({
+    choices: [{ index: 0, delta: { content: "Hello" } }],
+    usage: { prompt_tokens: 11, completion_tokens: 5, total_tokens: 16 },
+  });
+  const answer = await reply;
+  await script.breakOff();
+  await expect(answer.text()).rejects.toThrow();
+  await expect
+    .poll(() => shop.usageOf(customer.account))
+    .toMatchObject([{ charged: 0n, promptTokens: 11, completionTokens: 5, estimated: false }]);
+});
