@@ -6,7 +6,7 @@ import { check } from "./cli/check.ts";
 import type { Command } from "./cli/command.ts";
 import { exportCommand } from "./cli/export.ts";
 import { keyCommands } from "./cli/key-commands.ts";
-import { fail, print } from "./cli/output.ts";
+import { fail, heedLeavingReaders, print } from "./cli/output.ts";
 import { runCommand } from "./cli/run-command.ts";
 import { serveCommand } from "./cli/serve.ts";
 import { tokenCommands } from "./cli/token-commands.ts";
@@ -59,4 +59,5 @@ function version(): string {
   return "unknown";
 }
 
+heedLeavingReaders();
 process.exitCode = await main(process.argv.slice(2));

@@ -1,4 +1,5 @@
-import { once } from "node:events";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
 import { GatewayError } from "../errors.ts";
 import type { Command } from "./command.ts";
 import { fields, print, printJson, table } from "./output.ts";
@@ -123,7 +124,12 @@ export function defined(flags: Readonly<Record<string, unknown>>): Record<string
 }
 
 async function printChunks(chunks: AsyncIterable<string>): Promise<number> {
-  for await (const chunk of chunks) if (!process.stdout.write(chunk)) await once(process.stdout, "drain");
+  try {
+    await pipeline(Readable.from(chunks), process.stdout, { end: false });
+  } catch (error) {
+    const hasLeft = error instanceof Error && "code" in error && error.code === "EPIPE";
+    if (!hasLeft) throw error;
+  }
   return 0;
 }
 

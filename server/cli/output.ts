@@ -4,6 +4,13 @@ import { GatewayError } from "../errors.ts";
 export const USAGE_ERROR = 2;
 const REFUSED = 1;
 
+/** Whoever reads a part of what is printed and leaves (`| head`) has seen enough: no error of ours. */
+export function heedLeavingReaders(): void {
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") throw error;
+  });
+}
+
 /** A line on stdout; exit code 0. */
 export function print(text: string): number {
   process.stdout.write(`${text}\n`);
