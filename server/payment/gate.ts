@@ -327,6 +327,8 @@ export class Gate implements ResponseSink, Placed {
   async #fail(error: GatewayError, reason: string): Promise<void> {
     this.#phase = "deciding";
     clearTimeout(this.#deadline);
+    // The record says what the caller is told, not what the handler began to.
+    this.#res.statusCode = error.status;
     await endSoon(this.#charge.release({ reason, by: "server", worked: true }));
     this.#refuse(error);
   }

@@ -1,0 +1,25 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { answers, type Behaviour } from "../support/model-upstream.ts";
+import { type KeyedShop, openKeyedShop } from "./keyed-shop.ts";
+
+let shop: KeyedShop;
+beforeAll(async () => {
+  shop = await openKeyedShop({
+    yaml: 'routes: { "GET /site": { upstream: default, price: "$0.01", tiers: [x402, key] } }\n',
+  });
+});
+afterAll(() => shop.close());
+
+test.each<[string, Behaviour, number]>([
+  ["whose body breaks off", answers.halfJson, 502],
+  ["that is refused", answers.json(404, {}), 404],
+  ["that is a server's error", answers.failure(), 502],
+  ["that is good", answers.good, 200],
+])("the record of an answer %s has the status that its caller got", async (_, behaviour, status) => {
+  const { account, headers } = await shop.customer(10_000n);
+  shop.upstream.next(behaviour);
+  const answer = await fetch(`${shop.url}/site`, { headers });
+  await answer.text();
+  expect(answer.status).toBe(status);
+  await expect.poll(() => shop.usageOf(account)).toMatchObject([{ status }]);
+});
