@@ -1,7 +1,7 @@
 import type { ServerResponse } from "node:http";
 import type { StoredResponse } from "./charge.ts";
 
-/** Headers that belong to one connection or one payment and are made anew for each replay. */
+/** Headers that belong to one connection, one payment or one moment of a key, and are true of no replay. */
 const NOT_STORED = new Set([
   "connection",
   "keep-alive",
@@ -11,6 +11,9 @@ const NOT_STORED = new Set([
   "set-cookie",
   "payment-response",
   "x-payment-response",
+  "ratelimit-limit",
+  "ratelimit-remaining",
+  "ratelimit-reset",
 ]);
 
 /** A bounded copy of an answer on its way out, kept for a retry of the same payment; given up when it grows too large. */

@@ -84,6 +84,18 @@ test("a key may run so many calls at once", async () => {
   expect((await post(customer, chat("Hi"))).status).toBe(200);
 });
 
+test("an answer that is given again does not say what was left of the rate at the first time", async () => {
+  const customer = await shop.customer(1_000_000n, { rpm: 3 });
+  const headers = { ...customer.headers, "idempotency-key": "once" };
+  const init = { method: "POST", headers, body: chat("Hi") };
+  const first = await fetch(`${shop.url}/v1/chat/completions`, init);
+  expect(first.headers.get("ratelimit-remaining")).toBe("2");
+  const again = await fetch(`${shop.url}/v1/chat/completions`, init);
+  expect(again.headers.get("idempotent-replayed")).toBe("true");
+  expect([...again.headers.keys()].filter((name) => name.startsWith("ratelimit"))).toEqual([]);
+  expect(await again.text()).toBe(await first.text());
+});
+
 test("a server that stops breaks off a model's stream, for nothing", async () => {
   const customer = await shop.customer(1_000_000n);
   const stream = shop.upstream.stream();
