@@ -56,11 +56,11 @@ export function readChatAnswer(text: string): ChatAnswer {
   // Servers in Go write a list without members as null.
   const choices = parsed.data.choices ?? [];
   const [first] = choices;
-  const content = first?.message?.["content"] ?? first?.message?.["refusal"] ?? first?.delta?.["content"];
+  const said = first?.message ?? first?.delta ?? {};
   const isFinished = first?.finish_reason != null && first.finish_reason !== "";
   return {
     json,
-    text: typeof content === "string" ? content : "",
+    text: textOf(said["content"]) || textOf(said["refusal"]),
     choices: choices.length,
     produced: choices.map(({ message, delta }) => producedText(message ?? delta ?? {})).join(""),
     hasSubstance: isFinished || Object.entries(first?.delta ?? {}).some(isSubstance),

@@ -74,6 +74,29 @@ describe("POST /agent", () => {
     },
   );
 
+  it.each<[string, object]>([
+    [
+      "parts, its thoughts among them",
+      {
+        content: [
+          { type: "thinking", thinking: [] },
+          { type: "text", text: "I would rather not." },
+        ],
+      },
+    ],
+    ["a refusal", { content: null, refusal: "I would rather not." }],
+  ])("gives the text of %s", async (_, said) => {
+    const choice = (part: object) => ({ choices: [{ index: 0, ...part, finish_reason: "stop" }] });
+    stand.upstream.next(answers.json(200, choice({ message: said })));
+    const whole = await post(stand.url, "/agent", { prompt: "Hi" });
+    expect([whole.status, whole.json.reply]).toEqual([200, "I would rather not."]);
+    const event = `data: ${JSON.stringify(choice({ delta: said }))}\n\n`;
+    stand.upstream.next(answers.raw(200, { "Content-Type": "text/event-stream" }, event));
+    const stream = await post(stand.url, "/agent", { prompt: "Hi", stream: true });
+    expect(stream.status).toBe(200);
+    expect(eventsOf(stream.body)[0]).toEqual({ delta: "I would rather not." });
+  });
+
   it.each([false, true])("settles before it says how (stream: %s)", async (stream) => {
     const before = stand.settled;
     const script = stand.upstream.hold();
