@@ -37,7 +37,7 @@ export interface SessionValue {
 }
 
 const LAST_WALLET = "farebox-wallet";
-/** Whose session the cookies carry, for the other tabs. */
+/** Another text at each sign-in, for the other tabs: also one of the same wallet has new cookies, and a token of its own. */
 const SIGNED_IN = "farebox-signed-in";
 const signedOutSchema = z.object({ signed_out: z.boolean() });
 const SessionContext = createContext<SessionValue | undefined>(undefined);
@@ -134,7 +134,7 @@ export function SessionProvider(props: {
     });
     api.begin(session);
     localStorage.setItem(LAST_WALLET, wallet.name);
-    localStorage.setItem(SIGNED_IN, address);
+    localStorage.setItem(SIGNED_IN, crypto.randomUUID());
     hold(one);
     setSignedIn({ kind: "in", wallet: session.wallet });
   }

@@ -95,6 +95,28 @@ test("another account of the wallet is noticed after a reload too", async () => 
   await visitor.close();
 });
 
+test("the same wallet signs in anew in another tab: this one goes on with that session", async () => {
+  const visitor = await signedIn();
+  const { page, signer, address } = visitor;
+  await visitor.go("Keys");
+  await page.getByText("You have no keys yet.").waitFor();
+  // It has lasted its seven days; only who asks notices.
+  await shop.gateway.ledger.endSessions(address);
+  const tab = await page.context().newPage();
+  await injectWallet(tab, WALLET_NAME, signer);
+  await tab.goto(page.url());
+  const heard = page.waitForResponse("**/auth/session");
+  await tab.getByRole("button", { name: WALLET_NAME }).click();
+  await tab.getByRole("heading", { name: "Keys" }).waitFor();
+  await heard;
+  await page.getByRole("button", { name: "Create a key" }).click();
+  await page.getByLabel("Label").fill("laptop");
+  await page.getByRole("button", { name: "Create key" }).click();
+  await page.getByRole("dialog", { name: "Your new key" }).or(page.getByRole("alert")).waitFor();
+  expect(await page.getByRole("alert").allTextContents()).toEqual([]);
+  await visitor.close();
+});
+
 test("what another tab does with the session shows in this one", async () => {
   const visitor = await signedIn();
   const { page } = visitor;
