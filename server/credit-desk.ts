@@ -112,11 +112,11 @@ function order(
   asked: MicroUsd | undefined,
   beneficiary: Order["beneficiary"],
   answer: Order["answer"],
-): Order | GatewayError {
+): Order {
   const amount = asked ?? usual;
-  if (amount >= least && amount <= most) return { amount, beneficiary, answer };
+  if (amount >= least && amount <= most) return { amount, refusal: undefined, beneficiary, answer };
   const details = { currency: "USD", least: formatUsd(least), most: formatUsd(most) };
-  return new GatewayError("amount_not_accepted", { details });
+  return { amount, refusal: new GatewayError("amount_not_accepted", { details }), beneficiary, answer };
 }
 
 /** A key that is sent along must be good before anything is paid for; a first-party token names nobody who could be credited. */

@@ -15,6 +15,8 @@ import type { WalletCharge } from "./x402-charge.ts";
 /** What somebody wants to pay in, checked. */
 export interface CreditOrder {
   readonly amount: MicroUsd;
+  /** Why nothing is sold for this amount now; what was paid while it was is credited and answered all the same. */
+  readonly refusal: GatewayError | undefined;
   /** The account that a credential sent along names; undefined: the payer's wallet account. Rejects with LedgerFault. */
   beneficiary(req: IncomingMessage): Promise<string | undefined | GatewayError>;
   /**
@@ -62,12 +64,14 @@ export async function buyCredit(parts: CreditParts, visit: Visit): Promise<Gatew
   if (body instanceof GatewayError) return body;
   const order = parts.desk(match.route, req, body);
   if (order instanceof GatewayError) return pays || order.code !== "invalid_json" ? order : ASKED;
+  if (!pays && order.refusal !== undefined) return order.refusal;
   visit.match = parts.priced(match, { range: { most: order.amount, least: order.amount } });
   const beneficiary = await order.beneficiary(req);
   if (beneficiary instanceof GatewayError) return beneficiary;
   if (!pays) return ASKED;
-  const payment = await readPayment(parts, visit);
-  if (payment instanceof GatewayError) return payment;
+  const arrived = await readPayment(parts, visit);
+  if (arrived instanceof GatewayError) return order.refusal ?? arrived;
+  const payment = { ...arrived, refusal: order.refusal ?? arrived.refusal };
   // Whoever sees a v1 payment on the chain can send it again: it must not buy a secret, nor credit an account of his choice.
   if (payment.x402Version === 1) return new GatewayError("unsupported_version", { message: V2_ONLY });
   return pay(parts, visit, order, { payment, body, beneficiary });

@@ -92,6 +92,25 @@ describe.each(CASES)("POST $path (a key sent along: $keyed)", ({ path, keyed }) 
     await expectCredited(purchase, account, false);
   });
 
+  test("unknown, and it landed; by then no such amount is sold any more: the same", async () => {
+    const { purchase, account } = await buy();
+    shop.facilitator.fail("settle", faults.dropAfter);
+    expect(await purchase.send()).toMatchObject(UNKNOWN);
+    await shop.restart(`topup: { min: "$0.06", max: "$1.00" }\n`);
+    expect(await purchase.send()).toMatchObject({ status: 200, body: { account, balance: "0.05" } });
+    await expectCredited(purchase, account, false);
+    await shop.restart(`topup: { min: "$0.01", max: "$2.00" }\n`);
+  });
+
+  test("an amount that is not sold any more when the payment comes: not claimed, and nothing is spent", async () => {
+    const { purchase, account } = await buy();
+    await shop.restart(`topup: { min: "$0.06", max: "$1.00" }\n`);
+    expect(await purchase.send()).toMatchObject({ status: 400, code: "amount_not_accepted" });
+    expect(await stateOf(purchase)).toBeUndefined();
+    await shop.restart(`topup: { min: "$0.01", max: "$2.00" }\n`);
+    expect(await purchase.send()).toMatchObject({ status: 200, body: { account, balance: "0.05" } });
+  });
+
   test("unknown, it lands late and a newly signed payment comes: the first is credited, the second not settled", async () => {
     const customer = keyed ? await shop.customer(0n) : undefined;
     const buyer = await createBuyer(shop);
