@@ -25,7 +25,22 @@ export interface PaymentSigner {
  */
 export function createPaymentSigner({ wallet, rpcUrl }: SignerOptions): PaymentSigner {
   const scheme = new ExactSvmScheme(wallet, rpcUrl === undefined ? {} : { rpcUrl });
-  return { payer: wallet.address, sign: (terms) => signTerms(scheme, terms) };
+  return {
+    payer: wallet.address,
+    async sign(terms) {
+      refuseOwnFee(terms, wallet.address);
+      return signTerms(scheme, terms);
+    },
+  };
+}
+
+/** The network's fee is in SOL, for which there is no limit: a wallet that is named to pay it would sign for both. */
+function refuseOwnFee({ required }: Terms, payer: string): void {
+  if (!required.accepts.some(({ extra }) => extra?.["feePayer"] === payer)) return;
+  throw new FareboxError(
+    "not_payable",
+    "The server names this wallet to pay the network's fee as well. Nothing was signed.",
+  );
 }
 
 async function signTerms(

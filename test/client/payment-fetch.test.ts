@@ -259,6 +259,19 @@ test("a price that a float would round is refused exactly", async () => {
   await expect(paymentFetch(seller.url)).rejects.toMatchObject({ code: "too_dear" });
 });
 
+test("terms that name the wallet itself to pay the network's fee are not signed", async () => {
+  const wallet = await generateKeyPairSigner();
+  const accepts = [{ ...OPTION, extra: { ...OPTION.extra, feePayer: wallet.address } }];
+  const { seller, events, paymentFetch } = await setUp(
+    [serve("ok")],
+    { wallet },
+    { ...DECLARATION, accepts },
+  );
+  await expect(paymentFetch(seller.url)).rejects.toMatchObject({ code: "not_payable" });
+  expect(events.map(({ type }) => type)).toEqual(["terms"]);
+  expect(seller.payments()).toEqual([]);
+});
+
 test("beforeSigning sees the terms and can end the call unpaid", async () => {
   const beforeSigning = async () => {
     throw new Error("no");
