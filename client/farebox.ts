@@ -201,9 +201,13 @@ export class Farebox {
     schema: z.ZodType<T>,
     signal: AbortSignal | undefined,
   ): AsyncGenerator<T> {
-    const { response, payment } = await this.#post(path, body, signal);
+    const { response, payment, keep } = await this.#post(path, body, signal);
     const { status } = response;
-    const cut = () => brokenOff(new Error("it has no end"), payment);
+    // A proxy may end what broke off behind it as if it were whole.
+    const cut = () => {
+      keep?.();
+      return brokenOff(new Error("it has no end"), payment);
+    };
     for await (const data of readEvents(response, cut)) {
       const failed = errorEventSchema.safeParse(data);
       if (failed.success) {

@@ -118,7 +118,8 @@ export function createPaymentFetch(options: PaymentFetchOptions): PaymentFetch {
       verdict = answered.verdict;
       const receipt = readReceipt(answered.response.headers);
       if (receipt !== undefined) emit({ type: "receipt", receipt });
-      return { ...answered, response: finish(answered, payment, call), payment };
+      const keep = () => kept.keep(call, payment, false);
+      return { ...answered, response: finish(answered, payment, call), payment, keep };
     } finally {
       if (verdict === "undecided" || verdict === "unspent") kept.keep(call, payment, verdict === "unspent");
     }

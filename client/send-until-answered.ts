@@ -38,6 +38,8 @@ export interface Answered {
 export interface PaidAnswer {
   readonly response: Response;
   readonly payment: Payment | undefined;
+  /** For whoever knows the answer's own end and did not find it: an equal call is to ask again with the payment. */
+  readonly keep?: () => void;
 }
 
 /** Makes calls, and can repeat them without paying again. */

@@ -2,8 +2,13 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import { buffer } from "node:stream/consumers";
 import { type Listening, listen } from "./listen.ts";
 
-/** Where the connection of a paid request breaks. */
-export type Phase = "before it is forwarded" | "while it is worked on" | "before the head" | "in the body";
+/** Where the connection of a paid request breaks; the last one is told to the client as the end of the answer. */
+export type Phase =
+  | "before it is forwarded"
+  | "while it is worked on"
+  | "before the head"
+  | "in the body"
+  | "in the body, unseen";
 
 export interface DroppingProxy extends Listening {
   /** The next paid or keyed requests break, one at each of these. */
@@ -50,9 +55,10 @@ async function pass(answer: Response, phase: Phase | undefined, res: ServerRespo
     return;
   }
   const body = Buffer.from(await answer.arrayBuffer());
-  if (phase === "in the body") {
+  if (phase === "in the body" || phase === "in the body, unseen") {
     res.writeHead(answer.status, headers);
     await new Promise((resolve) => res.write(body.subarray(0, body.length / 2), resolve));
   }
+  if (phase === "in the body, unseen") return void res.end();
   res.socket?.destroy();
 }
