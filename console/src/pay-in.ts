@@ -32,7 +32,7 @@ const storedUnder = (wallet: string): string => `farebox-unfinished-topup:${wall
 const DECIDED_AFTER_MS = 3_600_000;
 const RPC_PATH = "/account/rpc";
 const ONE_AT_A_TIME =
-  "A top-up of this wallet has no answer yet: finish it first. Load this page again to see it. Nothing was signed.";
+  "A top-up of this wallet has no answer yet: finish it first. Load this page again to see it. This one was not sent.";
 
 const unfinishedSchema = z.object({
   wallet: z.string(),
@@ -113,12 +113,14 @@ export async function topUp(
     wholeAnswers: true,
     beforeSigning: async (terms) => {
       // Another tab may have signed one since this page was drawn.
-      if (unfinishedTopUp(wallet) !== undefined) throw new WalletError(ONE_AT_A_TIME);
+      checkAlone(wallet);
       await checkFunds(wallet, terms);
       tell({ step: "wallet" });
     },
     onEvent: (event) => {
       if (event.type === "signed") {
+        // Or while the wallet asked.
+        checkAlone(wallet);
         signed = { wallet, amount: amount.toString(), payment: event.payment };
         localStorage.setItem(storedUnder(wallet), JSON.stringify(signed));
       }
@@ -130,6 +132,10 @@ export async function topUp(
     () => pay.ask(...orderOf(amount)),
     () => signed,
   );
+}
+
+function checkAlone(wallet: string): void {
+  if (unfinishedTopUp(wallet) !== undefined) throw new WalletError(ONE_AT_A_TIME);
 }
 
 /** Sends a kept payment again. */

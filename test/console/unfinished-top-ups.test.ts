@@ -97,6 +97,28 @@ test("another tab signs no second payment, and its failure does not take the fir
   await visitor.close();
 });
 
+test("a payment that is signed after another tab's was sent is not sent, and does not take that one's place", async () => {
+  const visitor = await atTopUp(5_000_000n);
+  const { page, signer } = visitor;
+  const tab = await page.context().newPage();
+  const tabsWallet = await injectWallet(tab, WALLET_NAME, signer);
+  await tab.goto(page.url());
+  const asks = tabsWallet.hold();
+  await pay(tab);
+  await asks.arrived;
+
+  const settle = shop.facilitator.hold("settle");
+  await pay(page);
+  await settle.arrived;
+  asks.release();
+  await tab.getByRole("alert").getByText("This one was not sent.").waitFor();
+  settle.release();
+  await page.getByText("Credited $1.00. Available now: $1.00.").waitFor();
+  expect(signed(tabsWallet)).toBe(1);
+  expect(shop.localnet.tokenBalance(signer.address)).toBe(4_000_000n);
+  await visitor.close();
+});
+
 test("a payment that nobody answers for hides the form for an hour, not for ever", async () => {
   const visitor = await atTopUp(5_000_000n);
   const { page } = visitor;

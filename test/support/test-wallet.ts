@@ -19,6 +19,8 @@ export interface TestWallet {
   /** The person says no from now on, as extensions report it. */
   decline(): void;
   accept(): void;
+  /** The person does not decide about the next one before `release`. */
+  hold(): { readonly arrived: Promise<void>; release(): void };
   /** The person switches to another account in the extension. */
   switchTo(signer: KeyPairSigner): Promise<void>;
 }
@@ -36,11 +38,16 @@ export async function injectWallet(
   const asked: Asked[] = [];
   let signer = first;
   let declined = false;
+  let held: { readonly arrive: () => void; readonly decided: Promise<void> } | undefined;
 
   await page.exposeFunction(BINDING, async (what: Asked["what"] | "account", base64: string) => {
     if (what === "account") return describe(signer);
     const bytes = Buffer.from(base64, "base64");
     asked.push({ what, bytes });
+    const { arrive, decided } = held ?? {};
+    held = undefined;
+    arrive?.();
+    await decided;
     if (declined) return null;
     const signed = what === "message" ? await signWith(signer, bytes) : await signTransaction(signer, bytes);
     return signed.toString("base64");
@@ -53,6 +60,16 @@ export async function injectWallet(
     },
     accept: () => {
       declined = false;
+    },
+    hold() {
+      let release = () => {};
+      const decided = new Promise<void>((resolve) => {
+        release = resolve;
+      });
+      const arrived = new Promise<void>((arrive) => {
+        held = { arrive, decided };
+      });
+      return { arrived, release: () => release() };
     },
     async switchTo(next) {
       signer = next;
