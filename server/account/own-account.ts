@@ -100,21 +100,32 @@ function ownRecords({ ledger, network }: OwnAccountParts) {
     async journal(wallet: string, query: unknown): Promise<Answer> {
       const { before, limit = DEFAULT_PAGE } = parse(journalQuery, query);
       const { entries, next } = await ledger.journalPage(accountOf(wallet), before, limit);
-      const shown = await Promise.all(
+      const own = await Promise.all(
         entries.map(async (entry) => {
-          const [, payment] = /^payment:(.+)$/.exec(entry.reference) ?? [];
+          const payment = paymentOf(entry);
           const record = payment === undefined ? undefined : await ledger.payment(payment, wallet);
-          return journalView(entry, payment, record);
+          return { entry, payment, record };
         }),
       );
+      const shown = [];
+      // One after the other: where another wallet paid, each asks every part of the ledger.
+      for (const { entry, payment, record } of own) {
+        const isForeign = payment !== undefined && record === undefined && entry.kind === "topup";
+        shown.push(journalView(entry, payment, isForeign ? await ledger.payment(payment) : record));
+      }
       return { journal: shown, next_before: next ?? null };
     },
   };
 }
 
+/** The id of the payment that is behind an entry. */
+function paymentOf({ reference }: JournalEntry): string | undefined {
+  return /^payment:(.+)$/.exec(reference)?.[1];
+}
+
 function ownTopUps({ ledger, receipts }: OwnAccountParts) {
   async function show(wallet: string, entry: JournalEntry) {
-    const [, id = ""] = /^payment:(.+)$/.exec(entry.reference) ?? [];
+    const id = paymentOf(entry) ?? "";
     // Another wallet may have paid it in; only then are all payers looked through.
     const record = (await ledger.payment(id, wallet)) ?? (await ledger.payment(id));
     const kind = KINDS.get(record?.route ?? "") ?? "owed_credit";

@@ -13,6 +13,7 @@ beforeAll(async () => {
 afterAll(() => shop.close());
 
 interface TopUp {
+  readonly asset: string;
   readonly payment: string;
   readonly kind: string;
   readonly receipt: string | null;
@@ -90,6 +91,10 @@ test("another wallet's payment onto this account is shown, and its receipt is no
     { payment: gift.id, kind: "top_up", receipt: null, transaction: expect.any(String) },
     { kind: "key_purchase", receipt: expect.any(String) },
   ]);
+  const headers = await gate.header(owner.signer);
+  const [entry] = (await gate.call("GET", "/account/journal", { headers })).json["journal"] as unknown[];
+  const { asset, transaction } = topups[0] ?? {};
+  expect(entry).toMatchObject({ payment: gift.id, kind: "topup", transaction, asset, asset_amount: "50000" });
   // It credited nobody else's account.
   expect(await topUps(friend)).toEqual({ topups: [], next_before: null });
 });
