@@ -6,10 +6,10 @@ const RPC_TIMEOUT_MS = 5_000;
 
 /** The Solana nodes of this configuration; undefined: none is configured. */
 export function openNodes(
-  { rpcUrls, asset }: Pick<Config, "rpcUrls" | "asset">,
+  { rpcUrls, asset, caip2: network }: Pick<Config, "rpcUrls" | "asset" | "caip2">,
   onState: NodePoolOptions["onState"],
 ): NodePool | undefined {
   if (rpcUrls.length === 0) return undefined;
-  const nodes = rpcUrls.map((url) => createRpcChain({ url, timeoutMs: RPC_TIMEOUT_MS, asset }));
+  const nodes = rpcUrls.map((url) => createRpcChain({ url, timeoutMs: RPC_TIMEOUT_MS, asset, network }));
   return createNodePool({ nodes, onState });
 }

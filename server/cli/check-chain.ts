@@ -48,7 +48,7 @@ async function compare(
 ): Promise<ChainReport> {
   const local = config.network === "local" ? [`http://127.0.0.1:${config.localnetRpcPort}`] : [];
   const rpcUrls = config.rpcUrls.length > 0 ? config.rpcUrls : local;
-  const nodes = openNodes({ rpcUrls, asset: config.asset }, tellNode);
+  const nodes = openNodes({ rpcUrls, asset: config.asset, caip2: config.caip2 }, tellNode);
   if (nodes === undefined) throw new Error("rpcUrl is not set");
   const ignore = () => {};
   const reconciler = createReconciler({

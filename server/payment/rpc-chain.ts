@@ -15,6 +15,8 @@ export interface RpcChainOptions {
   readonly timeoutMs: number;
   /** The mint that calls are paid in, base58; of the classic token program (USDC). Others are looked up. */
   readonly asset: string;
+  /** CAIP-2; a node that says that it is of another one is not believed. Undefined: any will do. */
+  readonly network?: string;
   readonly fetch?: Fetch;
   /** Milliseconds since 1970. */
   readonly now?: () => number;
@@ -50,7 +52,7 @@ const accountInfo = z.object({
  * height (`minContextSlot`), so that a lagging node behind a load balancer is an error instead of "absent".
  */
 export function createRpcChain(options: RpcChainOptions): Chain {
-  const rpc = createRpc(options);
+  const rpc = onNetwork(options.network, createRpc(options));
   const now = options.now ?? Date.now;
   const programOf = createProgramLookup(rpc, options.asset);
   let finalizedSlot = 0;
@@ -84,6 +86,23 @@ export function createRpcChain(options: RpcChainOptions): Chain {
       const info = await rpc("getAccountInfo", [account, config], accountOwner);
       return { address: account, exists: info.value?.owner === (await programOf(mint)) };
     },
+  };
+}
+
+/**
+ * What a node of another network does not show is not absent. CAIP-2 names a network of Solana by its genesis block. Asked until it
+ * is told, beside the first questions.
+ */
+function onNetwork(network: string | undefined, rpc: Rpc): Rpc {
+  const [, genesis = ""] = network?.split(":") ?? [];
+  let isKnown = network === undefined;
+  return async (method, params, schema) => {
+    if (isKnown) return rpc(method, params, schema);
+    const told = rpc("getGenesisHash", [], z.string()).catch(() => undefined);
+    const [hash, answer] = await Promise.all([told, rpc(method, params, schema)]);
+    if (hash?.startsWith(genesis) === false) throw new ChainError("The node is of another network.");
+    isKnown = hash !== undefined;
+    return answer;
   };
 }
 
