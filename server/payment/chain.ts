@@ -44,6 +44,8 @@ export interface BalanceChange {
 export interface Chain extends SigningReads {
   /** Finalized block height of the node that also answers {@link Chain.find}. */
   finalizedHeight(): Promise<bigint>;
+  /** When the block of the last {@link Chain.finalizedHeight} was made, by the chain's own clock; ms since 1970. */
+  finalizedAt(): Promise<number>;
   /** Newest known (processed or confirmed) block height. */
   height(): Promise<bigint>;
   /**

@@ -134,6 +134,7 @@ export function createNodePool({ nodes, onState }: NodePoolOptions): NodePool {
     return {
       height: () => watch(member, () => chain.height()),
       finalizedHeight: () => watch(member, () => chain.finalizedHeight()),
+      finalizedAt: () => watch(member, () => chain.finalizedAt()),
       find: (record) => watch(member, () => chain.find(record)),
       transaction: (signature) => watch(member, () => chain.transaction(signature)),
       mint: (mint) => watch(member, () => chain.mint(mint)),

@@ -64,6 +64,7 @@ export function createRpcChain(options: RpcChainOptions): Chain {
       finalizedSlot = Math.max(finalizedSlot, info.absoluteSlot);
       return BigInt(info.blockHeight);
     },
+    finalizedAt: async () => (await rpc("getBlockTime", [finalizedSlot], z.number())) * 1000,
     height: async () => BigInt(await rpc("getBlockHeight", [{ commitment: "processed" }], slotOrHeight)),
     find: async (record) => {
       const hinted = await findByHint(rpc, record);

@@ -5,6 +5,9 @@ import type { NodePool, PoolNode } from "./node-pool.ts";
 /** A blockhash is valid for 150 blocks; beyond that a transaction that is not on the chain never will be. */
 const BLOCKHASH_LIFETIME = 150n;
 
+/** The chain's clock counts whole seconds. */
+const BLOCK_TIME_UNIT_MS = 1_000;
+
 /** Why a payment is undecided that a node which keeps up does not show. */
 export const NOT_YET = "not_on_chain_yet";
 
@@ -15,7 +18,7 @@ type Look = Verdict | "expired" | "early" | "lags";
  * What the chain says of a payment. Both questions of a look, the height and the search, go to one node.
  *
  * One node that shows the payment decides. `absent` needs a node that keeps up with the others and with the claim, whose
- * finalized height is beyond the claim's life; then every other node that answers is asked too, and none may show it. A node
+ * finalized height is beyond the claim's life and its block younger than the claim; then every other node that answers is asked too, and none may show it. A node
  * that fails or lags is passed over. `onFault` is told of each node that failed. Throws what is no ChainError.
  */
 export async function judgePayment(
@@ -42,7 +45,7 @@ export async function judgePayment(
 }
 
 async function lookAt(nodes: NodePool, node: PoolNode, record: PaymentRecord): Promise<Look> {
-  const { claimHeight } = record;
+  const { claimHeight, createdAt } = record;
   // The height first: what is absent in a later search, at a height beyond its life, can no longer land.
   const finalized = await node.finalizedHeight();
   const finding = await node.find(record);
@@ -52,5 +55,7 @@ async function lookAt(nodes: NodePool, node: PoolNode, record: PaymentRecord): P
   // Heights from before the search may be old by now (a machine that slept), and the others' would hide that this one lags.
   if (expired) await nodes.height();
   if (node.lags(claimHeight)) return "lags";
+  // The claim's height may be this very node's: then only its blocks' own time tells that it is far behind.
+  if (expired && (await node.finalizedAt()) + BLOCK_TIME_UNIT_MS <= createdAt) return "lags";
   return expired ? "expired" : "early";
 }

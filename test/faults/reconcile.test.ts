@@ -199,6 +199,45 @@ describe("the node cannot tell", () => {
   });
 });
 
+test("its only node was away at the claim and comes back far behind it: what it does not show yet is not absent", async () => {
+  shop.localnet.warp(2 * BEHIND);
+  await rpc.down();
+  await shop.restart();
+  await openForBusiness(shop.url);
+  const sale = await auditor.sell();
+  shop.facilitator.fail("settle", faults.dropAfter);
+  expect(await sale.send()).toMatchObject({ ...unknown, settles: 1 });
+  standBehind(BEHIND);
+  await rpc.up();
+  expect(await sale.send()).toMatchObject(unknown);
+  // By its own heights the claim's life is over; by those of the chain it was not there yet when the claim was made.
+  standBehind(BEHIND - PAST_EXPIRY);
+  for (let round = 0; round < 3; round += 1) await sweep();
+  expect(await auditor.record(sale)).toMatchObject({ state: "unknown" });
+  rpc.repair();
+  expect(await sale.send()).toMatchObject({ status: 200, settles: 0 });
+});
+
+const BEHIND = 4 * PAST_EXPIRY;
+const BLOCK_SECONDS = 0.4;
+
+/** The node has not seen the chain's last blocks, nor what landed in them. */
+function standBehind(blocks: number): void {
+  const behind = (height: unknown) => Number(height) - blocks;
+  rpc.fail("getBlockHeight", { change: behind });
+  rpc.fail("getEpochInfo", {
+    change: (result) => {
+      const { blockHeight, absoluteSlot } = result as Record<string, unknown>;
+      return { blockHeight: behind(blockHeight), absoluteSlot: behind(absoluteSlot) };
+    },
+  });
+  rpc.fail("getBlockTime", {
+    change: (seconds) => Math.floor(Number(seconds) - blocks * BLOCK_SECONDS),
+  });
+  rpc.fail("getSignaturesForAddress", { change: () => [] });
+  rpc.fail("getTransaction", { change: () => null });
+}
+
 test("the height was not known at the claim: the first question stamps it, and the payment expires from there", async () => {
   await rpc.down();
   await shop.restart();

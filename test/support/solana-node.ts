@@ -107,6 +107,8 @@ export async function startSolanaNode(): Promise<SolanaNode> {
     switch (method) {
       case "getEpochInfo":
         return { result: node.finalized };
+      case "getBlockTime":
+        return { result: Math.floor(Date.now() / 1000) };
       case "getBlockHeight":
         return { result: node.finalized.blockHeight + 32 };
       case "getSignaturesForAddress":
