@@ -34,6 +34,13 @@ const UNMARKED_AT_ONCE = 8;
 const CLOCK_SLACK_MS = 5 * 60_000;
 /** A payment's blockhash dies within two minutes of its claim: later transactions without a memo are not looked into. */
 const LANDING_WINDOW_MS = 15 * 60_000;
+/** A slot takes 400 ms or longer. */
+const LANDING_WINDOW_SLOTS = LANDING_WINDOW_MS / 400;
+
+/** More slots than blocks: some are skipped. */
+const SLOTS_PER_BLOCK = 1.5;
+/** The height of a claim is an upper bound of the chain's at that moment, by fewer blocks than this. */
+const CLAIM_SLACK_BLOCKS = 300;
 
 const slotOrHeight = z.int().nonnegative();
 const epochInfo = z.object({ absoluteSlot: slotOrHeight, blockHeight: slotOrHeight });
@@ -56,12 +63,14 @@ export function createRpcChain(options: RpcChainOptions): Chain {
   const now = options.now ?? Date.now;
   const programOf = createProgramLookup(rpc, options.asset);
   let finalizedSlot = 0;
+  let finalized: z.infer<typeof epochInfo> | undefined;
 
   return {
     ...createSigningReads(rpc),
     finalizedHeight: async () => {
       const info = await rpc("getEpochInfo", [{ commitment: "finalized" }], epochInfo);
       finalizedSlot = Math.max(finalizedSlot, info.absoluteSlot);
+      finalized = info;
       return BigInt(info.blockHeight);
     },
     finalizedAt: async () => (await rpc("getBlockTime", [finalizedSlot], z.number())) * 1000,
@@ -70,7 +79,8 @@ export function createRpcChain(options: RpcChainOptions): Chain {
       const hinted = await findByHint(rpc, record);
       if (hinted !== undefined) return hinted;
       const account = await tokenAccountOf(record.payer, record.asset, programOf);
-      return search({ rpc, record, account, minContextSlot: finalizedSlot, now: now() });
+      const slots = finalized && slotsOf(record, finalized);
+      return search({ rpc, record, account, slots, minContextSlot: finalizedSlot, now: now() });
     },
     transaction: async (signature) => {
       const landed = isSignature(signature) ? await getTransaction(rpc, signature) : null;
@@ -143,12 +153,30 @@ interface Search {
   readonly record: PaymentRecord;
   /** The payer's token account. */
   readonly account: string;
+  readonly slots: Slots | undefined;
   readonly minContextSlot: number;
   readonly now: number;
 }
 
+/** Where a payment can have landed, by the chain's own count: a gateway's clock may have been wrong at the claim. */
+interface Slots {
+  readonly first: number;
+  readonly last: number;
+}
+
+/** Undefined where the height of the claim is not known. Wide on both sides: who is in between is only looked at. */
+function slotsOf(
+  { claimHeight }: PaymentRecord,
+  { absoluteSlot, blockHeight }: z.infer<typeof epochInfo>,
+): Slots | undefined {
+  if (claimHeight === undefined) return undefined;
+  const blocks = blockHeight - Number(claimHeight);
+  const first = absoluteSlot - Math.ceil((Math.max(blocks, 0) + CLAIM_SLACK_BLOCKS) * SLOTS_PER_BLOCK);
+  return { first, last: absoluteSlot - blocks + LANDING_WINDOW_SLOTS };
+}
+
 async function search(task: Search): Promise<Finding> {
-  const { rpc, record } = task;
+  const { rpc, record, slots } = task;
   const unmarked: string[] = [];
   for await (const listed of payerHistory(task)) {
     if (record.memo !== "" && listed.memo) {
@@ -156,7 +184,7 @@ async function search(task: Search): Promise<Finding> {
       if (!listed.memo.includes(record.memo)) continue;
       const finding = await inspect(rpc, listed.signature, record);
       if (finding !== undefined) return finding;
-    } else if (!isAfterWindow(listed, record)) {
+    } else if (!isAfterWindow(listed, record, slots)) {
       unmarked.push(listed.signature);
     }
   }
@@ -164,12 +192,14 @@ async function search(task: Search): Promise<Finding> {
 }
 
 /** The payer's transactions, newest first, back to the record's creation. Throws rather than end early. */
-async function* payerHistory({ rpc, record, account, minContextSlot, now }: Search): AsyncGenerator<Listed> {
+async function* payerHistory(task: Search): AsyncGenerator<Listed> {
+  const { rpc, record, account, slots, minContextSlot, now } = task;
   const since = record.createdAt - CLOCK_SLACK_MS;
   const query = {
     account,
     commitment: "confirmed",
     since,
+    sinceSlot: slots?.first,
     minContextSlot,
     maxPages: MAX_PAGES,
     now,
@@ -210,8 +240,13 @@ async function searchUnmarked(
   return undefined;
 }
 
-function isAfterWindow(listed: Listed, record: PaymentRecord): boolean {
-  return listed.blockTime != null && listed.blockTime * 1000 > record.createdAt + LANDING_WINDOW_MS;
+function isAfterWindow(
+  { blockTime, slot }: Listed,
+  record: PaymentRecord,
+  slots: Slots | undefined,
+): boolean {
+  const isLate = blockTime != null && blockTime * 1000 > record.createdAt + LANDING_WINDOW_MS;
+  return isLate && (slot === undefined || slots === undefined || slot > slots.last);
 }
 
 async function inspect(rpc: Rpc, signature: string, record: PaymentRecord): Promise<Finding | undefined> {

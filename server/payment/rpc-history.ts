@@ -9,6 +9,7 @@ const HISTORY_ASSUMED_MS = 6 * 3600_000;
 const slot = z.int().nonnegative();
 const listedSignature = z.object({
   signature: z.string(),
+  slot: slot.optional(),
   memo: z.string().nullish(),
   blockTime: z.number().nullish(),
   err: z.unknown().optional(),
@@ -23,6 +24,8 @@ export interface HistoryQuery {
   readonly commitment: "confirmed" | "finalized";
   /** How far back to go, ms since 1970. An entry without a block time does not end it. */
   readonly since: number;
+  /** One of this slot or a later one does not end it either. Undefined: the time alone tells. */
+  readonly sinceSlot?: number | undefined;
   /** The slot the node must have seen; 0: any. */
   readonly minContextSlot: number;
   readonly maxPages: number;
@@ -32,7 +35,15 @@ export interface HistoryQuery {
 
 /** An account's transactions, newest first, back to `since`. Throws {@link ChainError} rather than end early. */
 export async function* signatureHistory(rpc: Rpc, query: HistoryQuery): AsyncGenerator<Listed> {
-  const { account, commitment, since, minContextSlot, maxPages, now } = query;
+  const {
+    account,
+    commitment,
+    since,
+    sinceSlot = Number.POSITIVE_INFINITY,
+    minContextSlot,
+    maxPages,
+    now,
+  } = query;
   let before: string | undefined;
   for (let page = 0; page < maxPages; page += 1) {
     const config = {
@@ -43,7 +54,8 @@ export async function* signatureHistory(rpc: Rpc, query: HistoryQuery): AsyncGen
     };
     const entries = await rpc("getSignaturesForAddress", [account, config], z.array(listedSignature));
     for (const listed of entries) {
-      if (listed.blockTime != null && listed.blockTime * 1000 < since) return;
+      const isOld = listed.blockTime != null && listed.blockTime * 1000 < since;
+      if (isOld && (listed.slot ?? 0) < sinceSlot) return;
       yield listed;
     }
     before = entries.at(-1)?.signature;

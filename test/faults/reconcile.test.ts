@@ -199,6 +199,30 @@ describe("the node cannot tell", () => {
   });
 });
 
+test.each([
+  ["ahead of", -600],
+  ["behind", 1_200],
+])(
+  "our clock is far %s the chain's, and the node tells no memos: what landed is found",
+  async (_name, seconds) => {
+    const shifted = (at: unknown) => Number(at) + seconds;
+    rpc.fail("getBlockTime", { change: shifted });
+    rpc.fail("getSignaturesForAddress", {
+      change: (list) =>
+        (list as { readonly blockTime: number }[]).map((each) => {
+          return { ...each, blockTime: shifted(each.blockTime), memo: null };
+        }),
+    });
+    const sale = await auditor.sell();
+    shop.facilitator.fail("settle", faults.dropAfter);
+    expect(await sale.send()).toMatchObject({ ...unknown, settles: 1 });
+    const isFound = async () => (await auditor.state(sale)) === "settled";
+    await vi.waitUntil(isFound, { interval: 10, timeout: 10_000 });
+    rpc.repair();
+    expect(await sale.send()).toMatchObject({ status: 200, settles: 0 });
+  },
+);
+
 test("its only node was away at the claim and comes back far behind it: what it does not show yet is not absent", async () => {
   shop.localnet.warp(2 * BEHIND);
   await rpc.down();
