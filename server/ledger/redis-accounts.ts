@@ -149,7 +149,7 @@ export async function* readJournal(
   let start = from;
   for (;;) {
     const begin = start;
-    const page = stream.parse(await link.ask((client) => client.xrange(key, begin, to, "COUNT", PAGE)));
+    const page = stream.parse(await link.askEach((client) => client.xrange(key, begin, to, "COUNT", PAGE)));
     for (const [, found] of page) yield journalEntry.parse(found);
     const last = page.at(-1)?.[0];
     if (last === undefined || page.length < PAGE) return;

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import type { ClaimOutcome, ClaimRequest, Ledger, PaymentPage, PaymentRecord, Step } from "./ledger.ts";
 import { readPayment, rowAndTime, rowsAndTime } from "./redis-rows.ts";
-import { missing, onShardOf, onShards, type RedisStore, takeLowest } from "./redis-store.ts";
+import { missing, onShardOf, onShards, type RedisStore, readScores, takeLowest } from "./redis-store.ts";
 import { factsOf } from "./redis-usage.ts";
 import type { KeepResponse, SealedResponse } from "./sealed-response.ts";
 import { storedAssetAmount } from "./stored-payment.ts";
@@ -179,15 +179,22 @@ async function renew(
   });
 }
 
-/** The oldest of all shards: each may have all of them. */
+/** The oldest of all shards: each may have all of them, so no more is read of most than where they stand. */
 async function listUndecided(store: RedisStore, limit: number): Promise<readonly PaymentRecord[]> {
-  const found = await onShards(store.shards, async (shard) =>
-    readAll(store, shard, await store.link.sweep("list-undecided", shard, limit)),
+  const { link, shards } = store;
+  const listed = await onShards(shards, async (shard) =>
+    readScores(ids.parse(await link.sweep("list-undecided", shard, limit)), shard),
   );
-  return found
+  const first = listed
     .flat()
-    .sort((a, b) => Number(a.watched) - Number(b.watched) || a.updatedAt - b.updatedAt)
+    .sort((a, b) => a.score - b.score)
     .slice(0, limit);
+  const found = await onShards(shards, async (shard) => {
+    const some = first.filter((each) => each.shard === shard).map(({ member }) => member);
+    if (some.length === 0) return [];
+    return readAll(store, shard, await link.sweep("read-payments", shard, ...some));
+  });
+  return found.flat().sort((a, b) => Number(a.watched) - Number(b.watched) || a.updatedAt - b.updatedAt);
 }
 
 /** Shard after shard; `after` is `<shard>:<place in it>`. */

@@ -34,9 +34,21 @@ async function searchShards(link: RedisLink, shards: Shards, name: string): Prom
   return shard === -1 ? undefined : shard;
 }
 
+/**
+ * So many shards are asked at once. What all of them have to say can be more than comes back in the time of one command, and Redis does
+ * nothing else while it says it.
+ */
+const AT_ONCE = 8;
+
 /** Asks every shard; the answers are in the order of the shards. */
-export function onShards<T>(shards: Shards, ask: (shard: number) => Promise<T>): Promise<readonly T[]> {
-  return Promise.all(shards.all.map(ask));
+export async function onShards<T>(shards: Shards, ask: (shard: number) => Promise<T>): Promise<readonly T[]> {
+  const answers: T[] = [];
+  const left = shards.all.entries();
+  async function askSome(): Promise<void> {
+    for (const [index, shard] of left) answers[index] = await ask(shard);
+  }
+  await Promise.all(Array.from({ length: AT_ONCE }, askSome));
+  return answers;
 }
 
 /** Others may take what was found, and the clocks of a cluster's servers differ: what is not taken by then is found next time. */
@@ -83,7 +95,8 @@ interface Scored {
   readonly score: number;
 }
 
-function readScores(flat: readonly string[], shard: number): readonly Scored[] {
+/** Members with their scores, as Redis lists them in turn. */
+export function readScores(flat: readonly string[], shard: number): readonly Scored[] {
   const found: Scored[] = [];
   for (let index = 0; index + 1 < flat.length; index += 2) {
     found.push({ member: flat[index] ?? "", shard, score: Number(flat[index + 1]) });
