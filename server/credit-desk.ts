@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import type { IncomingMessage } from "node:http";
+import { setTimeout } from "node:timers/promises";
 import { sha256 } from "./admin/action-parts.ts";
 import { parseKeyPurchase, parseTopUp } from "./admin/inputs.ts";
 import { keyView } from "./admin/views.ts";
@@ -48,7 +49,7 @@ export function createCreditDesk(parts: CreditDeskParts): CreditDesk {
 
   /**
    * One key for each payment: the ledger makes it once, however often and at once it is asked to. Nothing that can fail comes
-   * after, and a step whose answer was lost is sent once more: a secret that is stored and not shown is lost for good.
+   * after, and a step whose answer was lost is sent again: a secret that is stored and not shown is lost for good.
    */
   async function answerKey(paid: CreditedPayment, settings: KeySettings): Promise<Answer | GatewayError> {
     const { record, fingerprint } = paid;
@@ -58,11 +59,9 @@ export function createCreditDesk(parts: CreditDeskParts): CreditDesk {
     const id = `key_${randomBytes(10).toString("hex")}`;
     const stored = { hash: hashSecret(secret, parts.keys.pepper), prefix, last4 };
     const once = { hash: sha256(`payment\n${record.id}`), fingerprint };
-    const make = () => ledger.createKey(id, creditedAccount(record), stored, settings, once);
-    const creation = await make().catch((error: unknown) => {
-      if (error instanceof LedgerFault) return make();
-      throw error;
-    });
+    const creation = await untilAnswered(() =>
+      ledger.createKey(id, creditedAccount(record), stored, settings, once),
+    );
     switch (creation.outcome) {
       case "conflict":
         return new GatewayError("payment_already_used");
@@ -95,6 +94,22 @@ export function createCreditDesk(parts: CreditDeskParts): CreditDesk {
       throw error;
     }
   };
+}
+
+/** Before each further try, ms: a connection that broke is made anew by then, and whoever waits is still there. */
+const WAITS_MS = [0, 250, 500, 1_000, 2_000];
+
+/** Tries on while the ledger does not say what came of it. Rejects with the last LedgerFault. */
+async function untilAnswered<T>(step: () => Promise<T>): Promise<T> {
+  for (const waitMs of WAITS_MS) {
+    try {
+      return await step();
+    } catch (error) {
+      if (!(error instanceof LedgerFault)) throw error;
+    }
+    await setTimeout(waitMs);
+  }
+  return step();
 }
 
 /** No body is an empty order: it is what a crawler sends to see the terms. */

@@ -8,16 +8,27 @@ export interface TcpProxy {
   aimAt(port: number): void;
   /** Connections that are open stay open, and nothing passes through them any more. */
   silence(): void;
+  /** The next request that has this in it reaches its server, and the answer is lost with the connection. */
+  loseAnswerTo(words: string): void;
   close(): Promise<void>;
 }
 
 export async function startTcpProxy(port: number): Promise<TcpProxy> {
   let target = port;
+  let lost: string | undefined;
   const pairs = new Set<readonly [Socket, Socket]>();
   const server = createServer((client) => {
     const upstream = connect(target, "127.0.0.1");
     const pair = [client, upstream] as const;
     pairs.add(pair);
+    client.on("data", (chunk: Buffer) => {
+      if (lost === undefined || !chunk.includes(lost)) return;
+      lost = undefined;
+      upstream
+        .unpipe(client)
+        .once("data", () => client.destroy())
+        .resume();
+    });
     client.pipe(upstream);
     upstream.pipe(client);
     for (const socket of pair) {
@@ -36,6 +47,9 @@ export async function startTcpProxy(port: number): Promise<TcpProxy> {
     port: address.port,
     aimAt(next) {
       target = next;
+    },
+    loseAnswerTo(words) {
+      lost = words;
     },
     silence() {
       for (const [client, upstream] of pairs) {
