@@ -39,7 +39,7 @@ export class X402Settlement {
 
   async #settleOnce(isGone: () => boolean, keep: () => KeepResponse | undefined): Promise<SettleResult> {
     const { ledger, leaseMs } = this.#parts;
-    const { id, fence, request, facilitator } = this.#payment;
+    const { id, fence, network, request, facilitator } = this.#payment;
     if (facilitator === undefined) return failed("facilitator_unavailable", 2);
     const begun = await ledger.beginSettle(id, fence, leaseMs);
     if (begun === "lost") return failed("payment_in_progress", 1);
@@ -57,6 +57,7 @@ export class X402Settlement {
     const result = await facilitator.settle(request);
     switch (result.outcome) {
       case "ok":
+        if (isElsewhere(result.network, network)) return this.#unknown("other_network", result.transaction);
         return this.#recordSettled(result.transaction, keep());
       case "refused":
         return this.#refused(result.reason);
@@ -70,11 +71,17 @@ export class X402Settlement {
         this.#parts.onState("released");
         return failed("facilitator_unavailable", 2);
       case "unknown":
-        await ledger.unknown(id, fence, result.reason, result.transaction);
-        this.#parts.onState("unknown");
-        this.#parts.onUnknown(id);
-        return failed("settlement_unknown", 2);
+        return this.#unknown(result.reason, result.transaction);
     }
+  }
+
+  /** The chain decides it. */
+  async #unknown(reason: string, transaction: string | undefined): Promise<SettleResult> {
+    const { id, fence } = this.#payment;
+    await this.#parts.ledger.unknown(id, fence, reason, transaction);
+    this.#parts.onState("unknown");
+    this.#parts.onUnknown(id);
+    return failed("settlement_unknown", 2);
   }
 
   /** An earlier payment for this very call may have settled: the retry of this one asks the chain and is served by it. */
@@ -118,6 +125,11 @@ export class X402Settlement {
     this.#parts.onFault(error, this.#payment.id);
     return failed(this.#sent ? "settlement_unknown" : "ledger_unavailable", 2);
   }
+}
+
+/** Settled, but on another chain than was asked for. Names of protocol v1 say less: they are not compared. */
+function isElsewhere(told: string, network: string): boolean {
+  return told.includes(":") && told !== network;
 }
 
 /** Nothing may be served, and the same payment may be sent again. */

@@ -20,6 +20,7 @@ afterAll(async () => {
 const unlanded: Sale[] = [];
 const SIGNATURE = "5".repeat(88);
 const unknown = { status: 503, code: "settlement_unknown", retryAfter: 2 };
+const DEVNET = "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1";
 const unavailable = { status: 503, code: "facilitator_unavailable", retryAfter: 2 };
 
 describe("settle fails, and the transfer has not landed", () => {
@@ -42,6 +43,11 @@ describe("settle fails, and the transfer has not landed", () => {
       name: "success without a transaction",
       fault: faults.status(200, { success: true, transaction: "", network: "solana" }),
       reason: "malformed_reply",
+    },
+    {
+      name: "success on another network",
+      fault: faults.status(200, { success: true, transaction: SIGNATURE, network: DEVNET }),
+      reason: "other_network",
     },
     {
       name: "an allow-listed refusal with status 500",
@@ -172,6 +178,6 @@ test("once they have expired, all that never landed are released, and move nothi
     expect(await auditor.state(sale)).toBe("released");
     expect(auditor.moved(sale)).toBe(0);
   }
-  expect(unlanded).toHaveLength(13);
+  expect(unlanded).toHaveLength(14);
   expect(shop.upstream.calls.length).toBe(upstream);
 });
