@@ -34,11 +34,12 @@ describe("a call may run for so long", () => {
     await stream.delta("Once upon a time");
     const answer = await answering;
     expect(await answer.text()).toContain("Once upon a time");
-    await expect.poll(async () => (await shop.books(customer.account)).held).toBe(0n);
+    // The first count of a process waits for its tokenizer.
+    await expect.poll(async () => (await shop.books(customer.account)).held, { timeout: 12_000 }).toBe(0n);
     const [usage] = await shop.usageOf(customer.account);
     expect(usage?.estimated).toBe(true);
     expect(usage?.charged).toBeGreaterThan(0n);
-  });
+  }, 20_000);
 });
 
 test("a client that stops reading pays for what was produced, and is cut off after the time limit", async () => {
