@@ -33,12 +33,14 @@ export class HeldAnswer {
     this.#chunks = [];
     const done = this.#takeCallbacks();
     if (ended) {
+      // As `end` does with a callback. Not given to it: a middleware before us (a session, compression) takes the first argument for bytes.
+      res.once("finish", done);
       // Trailers need a body in chunks; without bytes, a length that the handler declared (304) stays as it is.
-      if (held.length === 0) res.end(done);
+      if (held.length === 0) res.end();
       else if (res.hasHeader("trailer")) {
         res.write(held);
-        res.end(done);
-      } else res.end(held, done);
+        res.end();
+      } else res.end(held);
       return true;
     }
     const flowing = held.length === 0 || res.write(held, done);

@@ -62,6 +62,10 @@ export function interceptResponse(res: Shown, sink: ResponseSink): Interception 
     write: route("write"),
     end: route("end"),
     flushHeaders: route("flushHeaders"),
+    // Node's own, which whoever wraps `end` calls where no head has left: one that we hold is none to imply.
+    _implicitHeader(): void {
+      if (passes || bypassed || !sink.headersSent) res.writeHead(res.statusCode);
+    },
     destroy: (error?: Error) =>
       !bypassed && sink.destroy() ? res : Reflect.apply(found.destroy, res, [error]),
     setHeader: header("setHeader"),

@@ -1,9 +1,11 @@
 import type { ServerResponse } from "node:http";
+import { Readable } from "node:stream";
 import { createGunzip, createGzip, gunzipSync } from "node:zlib";
 import type { RequestHandler, Response } from "express";
 import { describe, expect, test } from "vitest";
 import { faults } from "../support/faulty-facilitator.ts";
-import { useStand } from "./stand.ts";
+import { session } from "./late-session.ts";
+import { type Handler, useStand } from "./stand.ts";
 import { deferred, nextText, rawCall, whole, written } from "./wire.ts";
 
 /** Adds headers when the head is written, as `on-headers` (sessions, timing, compression) does it. */
@@ -116,6 +118,27 @@ describe("other middlewares around the paywall", () => {
       expect(sold.runs).toBe(1);
     },
   );
+
+  const writes =
+    (status: number, first: string, last?: string): Handler =>
+    (_req, res) => {
+      res.writeHead(status);
+      res.write(first);
+      res.end(last);
+    };
+
+  test.each<[string, Handler, number, string]>([
+    ["written, and ended", writes(200, "what was paid for"), 200, "what was paid for"],
+    ["written in two", writes(200, "what was ", "paid for"), 200, "what was paid for"],
+    ["piped", (_req, res) => Readable.from(["what was ", "paid for"]).pipe(res), 200, "what was paid for"],
+    ["without bytes", (_req, res) => res.writeHead(204).end(), 204, ""],
+    ["a refusal", writes(404, "not ", "there"), 404, "not there"],
+  ])("a session behind the paywall, which ends the answer later: %s", async (_how, handler, status, body) => {
+    const sold = stand().sell(handler, {}, { behind: [session] });
+    const payment = await stand().sign(sold.url);
+    expect(await whole(rawCall(sold.url, payment))).toMatchObject({ status, body });
+    await stand().reaches(payment, status < 400 ? "delivered" : "released");
+  });
 
   test("one behind the paywall that compresses does not touch our own answer", async () => {
     const sold = stand().sell(

@@ -4,22 +4,11 @@ import { createGzip, gunzipSync } from "node:zlib";
 import express, { type RequestHandler } from "express";
 import { describe, expect, test } from "vitest";
 import { faults } from "../support/faulty-facilitator.ts";
+import { session } from "./late-session.ts";
 import { useStand } from "./stand.ts";
-import { rawCall, whole } from "./wire.ts";
+import { deferred, rawCall, whole } from "./wire.ts";
 
 const stand = useStand("express");
-
-/** As express-session ends a response whose session is saved: all but the last byte now, the end when the store has answered. */
-const session: RequestHandler = (_req, res, next) => {
-  const { write, end } = res;
-  res.end = ((chunk: unknown) => {
-    const bytes = Buffer.from(typeof chunk === "string" || Buffer.isBuffer(chunk) ? chunk : "");
-    if (bytes.length > 0) Reflect.apply(write, res, [bytes.subarray(0, -1)]);
-    setTimeout(() => Reflect.apply(end, res, [bytes.subarray(-1)]), 20);
-    return res;
-  }) as typeof res.end;
-  next();
-};
 
 /** As `compression` does it: what it is given leaves through a stream of its own. */
 const compress: RequestHandler = (_req, res, next) => {
@@ -45,8 +34,8 @@ const compress: RequestHandler = (_req, res, next) => {
   }) as typeof res.write;
   res.end = ((chunk: unknown) => {
     begin();
-    if (typeof chunk === "string" || Buffer.isBuffer(chunk)) zip.end(chunk);
-    else zip.end();
+    if (chunk != null) zip.write(chunk);
+    zip.end();
     return res;
   }) as typeof res.end;
   next();
@@ -67,6 +56,15 @@ describe.each([
     const sold = stand().sell((_req, res) => res.end("what was paid for"), {}, { before: [before] });
     const answer = await answerOf(sold.url, await stand().sign(sold.url));
     expect(answer).toMatchObject({ status: 200, body: "what was paid for" });
+  });
+
+  test("an answer without bytes is sold, and whoever waits for its end goes on", async () => {
+    const ended = deferred();
+    const sold = stand().sell((_req, res) => res.end(() => ended.resolve()), {}, { before: [before] });
+    const payment = await stand().sign(sold.url);
+    expect(await answerOf(sold.url, payment)).toMatchObject({ status: 200, body: "" });
+    await ended.promise;
+    await stand().reaches(payment, "delivered");
   });
 
   test.each([
