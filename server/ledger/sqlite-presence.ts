@@ -1,4 +1,5 @@
 import Database from "better-sqlite3";
+import { openLasting } from "./lasting-database.ts";
 
 /** How long the beginning of another gateway on this file is waited for, ms. */
 const BUSY_TIMEOUT_MS = 2_000;
@@ -16,10 +17,10 @@ export interface Presence {
  * `begin` is run in that moment, if there is nobody else: whatever a lease says then, its holder is dead.
  */
 export function announce(path: string, begin: () => void): Presence {
-  const db = new Database(path, { timeout: 0 });
+  const db = openLasting(path, { timeout: 0 });
   try {
     const alone = tryExclusively(db, begin);
-    db.pragma(`busy_timeout = ${BUSY_TIMEOUT_MS}`);
+    db.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`);
     db.exec("BEGIN");
     db.prepare("SELECT count(*) FROM sqlite_schema").get();
     return { alone, close: () => void db.close() };

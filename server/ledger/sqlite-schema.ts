@@ -1,10 +1,18 @@
 import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import Database from "better-sqlite3";
+import { openLasting } from "./lasting-database.ts";
 import { MIGRATIONS } from "./sqlite-migrations.ts";
 
 /** "FARE" in ASCII: tells a ledger from any other SQLite file. */
 const APPLICATION_ID = 0x46415245;
+const SETTINGS = `
+  PRAGMA journal_mode = WAL;
+  PRAGMA synchronous = NORMAL;
+  PRAGMA foreign_keys = ON;
+  PRAGMA cache_size = -32768;
+  PRAGMA journal_size_limit = 67108864;
+`;
 /** How long a step waits for another process's transaction (a CLI on the same file), ms. */
 const BUSY_TIMEOUT_MS = 2_000;
 
@@ -20,11 +28,7 @@ export function openDatabase(path: string, network: string): Database.Database {
   const db = connect(path);
   try {
     db.transaction(() => migrate(db, path, network)).immediate();
-    db.pragma("journal_mode = WAL");
-    db.pragma("synchronous = NORMAL");
-    db.pragma("foreign_keys = ON");
-    db.pragma("cache_size = -32768");
-    db.pragma("journal_size_limit = 67108864");
+    db.exec(SETTINGS);
     return db;
   } catch (error) {
     db.close();
@@ -41,7 +45,7 @@ export function endLeases(db: Database.Database, now: number): void {
 
 function connect(path: string): Database.Database {
   try {
-    return new Database(path, { timeout: BUSY_TIMEOUT_MS });
+    return openLasting(path, { timeout: BUSY_TIMEOUT_MS });
   } catch (error) {
     throw unusable(path, error);
   }
@@ -61,13 +65,13 @@ function unusable(path: string, error: unknown): unknown {
 }
 
 function migrate(db: Database.Database, path: string, network: string): void {
-  const version = Number(db.pragma("user_version", { simple: true }));
+  const version = numberOf(db, "user_version");
   if (version === 0) {
     const tables = db.prepare<[], number>("SELECT count(*) FROM sqlite_schema").pluck().get();
     if (tables !== 0) throw new Error(`${path} is an SQLite database, but not a Farebox ledger.`);
-    db.pragma(`application_id = ${APPLICATION_ID}`);
+    db.exec(`PRAGMA application_id = ${APPLICATION_ID}`);
   } else {
-    if (Number(db.pragma("application_id", { simple: true })) !== APPLICATION_ID) {
+    if (numberOf(db, "application_id") !== APPLICATION_ID) {
       throw new Error(`${path} is an SQLite database, but not a Farebox ledger.`);
     }
     if (version > MIGRATIONS.length) {
@@ -78,8 +82,12 @@ function migrate(db: Database.Database, path: string, network: string): void {
     refuseOtherNetwork(db, path, network);
   }
   for (const migration of MIGRATIONS.slice(version)) db.exec(migration);
-  db.pragma(`user_version = ${MIGRATIONS.length}`);
+  db.exec(`PRAGMA user_version = ${MIGRATIONS.length}`);
   db.prepare("INSERT INTO meta (key, value) VALUES ('network', ?) ON CONFLICT DO NOTHING").run(network);
+}
+
+function numberOf(db: Database.Database, pragma: string): number {
+  return Number(db.prepare(`PRAGMA ${pragma}`).pluck().get());
 }
 
 function refuseOtherNetwork(db: Database.Database, path: string, network: string): void {

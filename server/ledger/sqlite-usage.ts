@@ -74,6 +74,18 @@ export const USAGE_COLUMNS = `id, at, tier, account, key, key_label, payer, rout
 
 /** Usage records, newest first. */
 export function createUsageReader(db: Database.Database): Handlers["usage"] {
+  const statements = new Map<string, Database.Statement<unknown[], UsageRow>>();
+
+  function select(conditions: string): Database.Statement<unknown[], UsageRow> {
+    const known = statements.get(conditions);
+    if (known !== undefined) return known;
+    const made = db.prepare<unknown[], UsageRow>(
+      `SELECT ${USAGE_COLUMNS} FROM usage WHERE ${conditions} ORDER BY id DESC LIMIT ?`,
+    );
+    statements.set(conditions, made);
+    return made;
+  }
+
   return (_now, { account, keyId, model, since, before, limit }) => {
     const conditions = [
       ...(account === undefined ? [] : ["account = ?"]),
@@ -83,10 +95,7 @@ export function createUsageReader(db: Database.Database): Handlers["usage"] {
       "id < ?",
     ].join(" AND ");
     const values = [account, keyId, model].filter((value) => value !== undefined);
-    return db
-      .prepare<unknown[], UsageRow>(
-        `SELECT ${USAGE_COLUMNS} FROM usage WHERE ${conditions} ORDER BY id DESC LIMIT ?`,
-      )
+    return select(conditions)
       .all(...values, since ?? 0, before ?? Number.MAX_SAFE_INTEGER, limit)
       .map(toUsageRecord);
   };

@@ -1,7 +1,7 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import Database from "better-sqlite3";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { openLasting } from "../../server/ledger/lasting-database.ts";
 import { ONE_MODEL, SOLANA_ENV } from "../config/settings.ts";
 import { type AdminWorld, adminEnv, openAdminWorld } from "./admin-world.ts";
 import { jsonOf, runFarebox } from "./run-farebox.ts";
@@ -24,7 +24,7 @@ test("check recomputes the ledger's sums, and says which differ", async () => {
   expect(people).toMatchObject({ code: 0, stderr: "" });
   expect(people.stdout).toMatch(/ledger +adds up\n$/);
 
-  const db = new Database(join(world.dataDir, "ledger.sqlite"));
+  const db = openLasting(join(world.dataDir, "ledger.sqlite"));
   db.prepare("UPDATE account SET balance = balance + 1 WHERE id = 'acme'").run();
   db.close();
 

@@ -1,11 +1,11 @@
 import { join } from "node:path";
 import type { PaymentPayload, PaymentRequirements } from "@x402/core/types";
 import { ExactSvmScheme } from "@x402/svm/exact/client";
-import Database from "better-sqlite3";
 import { expect } from "vitest";
 import { createHttpFacilitator } from "../../facilitator-client/http-facilitator.ts";
 import { type ChainCheckOptions, checkChain } from "../../server/chain-check/check-chain.ts";
 import type { ChainReport } from "../../server/chain-check/report.ts";
+import { openLasting } from "../../server/ledger/lasting-database.ts";
 import type { ClaimRequest } from "../../server/ledger/ledger.ts";
 import { createNodePool, type NodePool } from "../../server/payment/node-pool.ts";
 import { createRpcChain } from "../../server/payment/rpc-chain.ts";
@@ -106,7 +106,7 @@ export function claimOf(shop: Shop, sale: Pick<Sale, "payment">): ClaimRequest {
 
 /** Writes into the ledger's file behind its back. */
 export function alter(shop: Shop, sql: string, ...values: readonly unknown[]): void {
-  const db = new Database(join(shop.dataDir, "ledger.sqlite"));
+  const db = openLasting(join(shop.dataDir, "ledger.sqlite"));
   try {
     expect(db.prepare(sql).run(...values).changes).toBe(1);
   } finally {
@@ -116,7 +116,7 @@ export function alter(shop: Shop, sql: string, ...values: readonly unknown[]): v
 
 /** Everything the ledger's file says of payments and money. */
 export function dump(shop: Shop): unknown {
-  const db = new Database(join(shop.dataDir, "ledger.sqlite"), { readonly: true });
+  const db = openLasting(join(shop.dataDir, "ledger.sqlite"), { readonly: true });
   try {
     return ["payment", "journal", "account"].map((name) => db.prepare(`SELECT * FROM ${name}`).all());
   } finally {

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import Database from "better-sqlite3";
+import { openLasting } from "../../server/ledger/lasting-database.ts";
 import type { Ledger, PaymentState } from "../../server/ledger/ledger.ts";
 import { openSqliteLedger } from "../../server/ledger/sqlite.ts";
 import { createNodePool } from "../../server/payment/node-pool.ts";
@@ -11,7 +11,7 @@ const FILE = "ledger.sqlite";
 
 /** What is written of a payment, read from outside the process that writes. */
 export function writtenState(shop: Shop, id: string): PaymentState | undefined {
-  const db = new Database(join(shop.dataDir, FILE), { readonly: true });
+  const db = openLasting(join(shop.dataDir, FILE), { readonly: true });
   try {
     return db.prepare<[string], PaymentState>("SELECT state FROM payment WHERE id = ?").pluck().get(id);
   } finally {
@@ -21,7 +21,7 @@ export function writtenState(shop: Shop, id: string): PaymentState | undefined {
 
 /** How many payments are still to be decided by somebody. */
 export function undecided(shop: Shop): number {
-  const db = new Database(join(shop.dataDir, FILE), { readonly: true });
+  const db = openLasting(join(shop.dataDir, FILE), { readonly: true });
   try {
     const count = "SELECT count(*) FROM payment WHERE state IN ('settling', 'unknown') OR watched = 1";
     return db.prepare<[], number>(count).pluck().get() ?? 0;
@@ -32,7 +32,7 @@ export function undecided(shop: Shop): number {
 
 /** Lets the lease of one payment run out now, as if its time had passed. */
 export function endLease(shop: Shop, id: string): void {
-  const db = new Database(join(shop.dataDir, FILE));
+  const db = openLasting(join(shop.dataDir, FILE));
   try {
     const { leaseMs } = shop.config.payment;
     db.prepare("UPDATE payment SET lease_until = lease_until - ? WHERE id = ?").run(leaseMs, id);

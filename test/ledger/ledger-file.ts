@@ -1,8 +1,8 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import Database from "better-sqlite3";
 import { afterEach, beforeEach } from "vitest";
+import { openLasting } from "../../server/ledger/lasting-database.ts";
 import type { Ledger } from "../../server/ledger/ledger.ts";
 import { openSqliteLedger, type SqliteLedgerOptions } from "../../server/ledger/sqlite.ts";
 
@@ -37,13 +37,13 @@ export function useLedgerFile(): LedgerFile {
     open: (network = "local") => open({ path: file.path, network, onFatal }),
     openAt: (clock) => open({ path: file.path, network: "local", clock, onFatal }),
     read(sql) {
-      const db = new Database(file.path, { readonly: true });
+      const db = openLasting(file.path, { readonly: true });
       const value = db.prepare(sql).pluck().get();
       db.close();
       return value;
     },
     meddle(sql) {
-      const db = new Database(file.path);
+      const db = openLasting(file.path);
       db.exec(sql);
       db.close();
     },

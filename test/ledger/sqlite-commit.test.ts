@@ -1,8 +1,8 @@
 import { once } from "node:events";
 import { readFileSync, rmSync, symlinkSync } from "node:fs";
 import type { Worker } from "node:worker_threads";
-import Database from "better-sqlite3";
 import { describe, expect, test } from "vitest";
+import { openLasting } from "../../server/ledger/lasting-database.ts";
 import { LedgerFault } from "../../server/ledger/ledger.ts";
 import { asks, captures, customer, held } from "./customers.ts";
 import { useLedgerFile } from "./ledger-file.ts";
@@ -121,7 +121,7 @@ describe("group commit", () => {
 
   test("a database locked by another process rejects, and works again once it is free", async () => {
     const ledger = await file.open();
-    const other = new Database(file.path);
+    const other = openLasting(file.path);
     other.exec("BEGIN IMMEDIATE");
     await expect(ledger.ping()).rejects.toThrow("locked");
     other.exec("ROLLBACK");

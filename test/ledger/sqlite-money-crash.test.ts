@@ -29,7 +29,7 @@ test("random interleavings with crashes: nothing is charged twice, lost or made"
   const open = () => {
     const opened = openDatabase(path, "local");
     // A process that ends needs no fsync; only a power cut does.
-    opened.pragma("synchronous = OFF");
+    opened.exec("PRAGMA synchronous = OFF");
     return opened;
   };
   let db = open();

@@ -1,5 +1,5 @@
-import Database from "better-sqlite3";
 import { describe, expect, test } from "vitest";
+import { openLasting } from "../../server/ledger/lasting-database.ts";
 import { asks, captures, customer, held, keyOf, purse, secret, spend } from "./customers.ts";
 import { useLedgerFile } from "./ledger-file.ts";
 
@@ -57,7 +57,7 @@ describe("two processes on one ledger", () => {
   test("a read waits for no writer, and keeps none waiting", async () => {
     const ledger = await file.open();
     const buyer = await customer(ledger, 1_000n);
-    const other = new Database(file.path);
+    const other = openLasting(file.path);
     other.exec("BEGIN IMMEDIATE");
     expect(await ledger.checkAccounts()).toEqual([]);
     expect(await ledger.balance(buyer.account)).toBe(1_000n);

@@ -1,7 +1,8 @@
 import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
-import Database from "better-sqlite3";
+import type Database from "better-sqlite3";
 import { describe, expect, test } from "vitest";
+import { openLasting } from "../../server/ledger/lasting-database.ts";
 import { MIGRATIONS } from "../../server/ledger/sqlite-migrations.ts";
 import { anotherKey, spend } from "./customers.ts";
 import { useLedgerFile } from "./ledger-file.ts";
@@ -13,8 +14,8 @@ const VAST = 9_007_199_254_740_993n;
 /** An empty ledger as that version left it, open. */
 function leave(version: number): Database.Database {
   mkdirSync(dirname(file.path), { recursive: true });
-  const db = new Database(file.path);
-  db.pragma("journal_mode = WAL");
+  const db = openLasting(file.path);
+  db.exec("PRAGMA journal_mode = WAL");
   for (const migration of MIGRATIONS.slice(0, version)) db.exec(migration);
   db.exec(`
     PRAGMA application_id = ${0x46415245};
@@ -27,7 +28,7 @@ function leave(version: number): Database.Database {
 /** A ledger as the first version left it: a credited payment, a settled one, and two wallets that are owed. */
 function leaveFirstVersion(): void {
   const db = leave(1);
-  db.pragma("foreign_keys = ON");
+  db.exec("PRAGMA foreign_keys = ON");
   db.exec(`
     INSERT INTO account VALUES ('wallet:ann', 50000), ('wallet:bob', ${VAST});
     INSERT INTO journal (seq, account, reference, kind, amount, balance, at) VALUES
@@ -84,11 +85,11 @@ describe("a ledger of the first version", () => {
     const ledger = await file.open();
     await ledger.creditAccount("wallet:bob", 1n, "r");
     await ledger.close();
-    const db = new Database(file.path);
+    const db = openLasting(file.path);
     expect(db.prepare("SELECT seq FROM journal ORDER BY seq").pluck().all()).toEqual([7, 8, 12, 13]);
-    expect(db.pragma("integrity_check", { simple: true })).toBe("ok");
-    expect(db.pragma("foreign_key_check")).toEqual([]);
-    expect(db.pragma("user_version", { simple: true })).toBe(MIGRATIONS.length);
+    expect(db.prepare("PRAGMA integrity_check").pluck().get()).toBe("ok");
+    expect(db.prepare("PRAGMA foreign_key_check").all()).toEqual([]);
+    expect(db.prepare("PRAGMA user_version").pluck().get()).toBe(MIGRATIONS.length);
     db.close();
     expect(await (await file.open()).balance("wallet:bob")).toBe(VAST + 1n);
   });
@@ -97,8 +98,8 @@ describe("a ledger of the first version", () => {
     leaveFirstVersion();
     file.meddle("CREATE TABLE hold (id TEXT)");
     await expect(file.open()).rejects.toThrow("already exists");
-    const db = new Database(file.path);
-    expect(db.pragma("user_version", { simple: true })).toBe(1);
+    const db = openLasting(file.path);
+    expect(db.prepare("PRAGMA user_version").pluck().get()).toBe(1);
     expect(db.prepare("SELECT count(*) FROM journal").pluck().get()).toBe(3);
     db.close();
     file.meddle("DROP TABLE hold");
@@ -140,9 +141,9 @@ describe("a ledger from before top-ups had a kind of their own", () => {
     const ledger = await file.open();
     await ledger.creditAccount("wallet:ann", 1n, "r");
     await ledger.close();
-    const db = new Database(file.path);
+    const db = openLasting(file.path);
     expect(db.prepare("SELECT seq FROM journal ORDER BY seq").pluck().all()).toEqual([7, 13]);
-    expect(db.pragma("integrity_check", { simple: true })).toBe("ok");
+    expect(db.prepare("PRAGMA integrity_check").pluck().get()).toBe("ok");
     db.close();
   });
 });

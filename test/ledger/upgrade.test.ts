@@ -1,7 +1,7 @@
 import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
-import Database from "better-sqlite3";
 import { describe, expect, test } from "vitest";
+import { openLasting } from "../../server/ledger/lasting-database.ts";
 import { openDatabase } from "../../server/ledger/sqlite-schema.ts";
 import { anotherKey, captures, held, purse } from "./customers.ts";
 import { useLedgerFile } from "./ledger-file.ts";
@@ -84,11 +84,11 @@ const PAYMENT_COLUMNS = `id, state, fence, lease_until, fingerprint, payer, amou
 /** Payments under way, a stored answer, a strike against a payer, and one wallet that is owed twice. */
 function leaveFirstRelease(now: number): void {
   mkdirSync(dirname(file.path), { recursive: true });
-  const db = new Database(file.path);
-  db.pragma("journal_mode = WAL");
+  const db = openLasting(file.path);
+  db.exec("PRAGMA journal_mode = WAL");
   db.exec(FIRST_RELEASE);
-  db.pragma(`application_id = ${0x46415245}`);
-  db.pragma("user_version = 1");
+  db.exec(`PRAGMA application_id = ${0x46415245}`);
+  db.exec("PRAGMA user_version = 1");
   db.exec(`INSERT INTO meta VALUES ('network', 'local');
     INSERT INTO account VALUES ('wallet:ann', 30000);
     INSERT INTO journal (account, reference, kind, amount, balance, at) VALUES
@@ -121,8 +121,8 @@ describe("a file of the first release", () => {
         .all();
       const columns = tables.map((table) => [
         table,
-        db.pragma(`table_xinfo(${table})`),
-        db.pragma(`foreign_key_list(${table})`),
+        db.prepare(`PRAGMA table_xinfo(${table})`).all(),
+        db.prepare(`PRAGMA foreign_key_list(${table})`).all(),
       ]);
       const made = db.prepare("SELECT type, name, sql FROM sqlite_schema ORDER BY type, name").all();
       db.close();

@@ -4,7 +4,6 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import Database from "better-sqlite3";
 import express, { type Express, type RequestHandler } from "express";
 import { afterAll, afterEach, beforeAll, expect } from "vitest";
 import {
@@ -13,6 +12,7 @@ import {
   type PaywallOptions,
   type SoldRoute,
 } from "../../server/index.ts";
+import { openLasting } from "../../server/ledger/lasting-database.ts";
 import { decodePayment } from "../../server/payment/transaction.ts";
 import { type Buyer, createBuyer } from "../support/buyer.ts";
 import { type FaultyFacilitator, startFaultyFacilitator } from "../support/faulty-facilitator.ts";
@@ -107,7 +107,7 @@ async function openStand(
     (plain.get(path) ?? app)(req, res);
   });
   const origin = await listenOn(server);
-  const books = new Database(join(dataDir, "ledger.sqlite"), { readonly: true });
+  const books = openLasting(join(dataDir, "ledger.sqlite"), { readonly: true });
   let count = 0;
 
   const isFree = books
