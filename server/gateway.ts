@@ -96,6 +96,7 @@ function proxyCall(call: PaidCall, route: Route, meter: ReadableMeter): ProxyCal
     },
     chargeBeforeEnd: () => gate.chargeBeforeEnd(),
     endsItself: () => gate.endsItself(),
+    breakOff: (error) => gate.breakOff(error),
     billing: () => ({
       tier: charge.tier,
       amount: formatUsd(amount),

@@ -145,6 +145,12 @@ export class Gate implements ResponseSink, Placed {
     else if (!this.#ended) this.#res.destroy();
   }
 
+  /** What is relayed broke off: while none of it has left, this is the answer. */
+  breakOff(error: GatewayError): void {
+    if (this.#phase === "waiting") void this.#fail(error, BROKEN);
+    else if (!this.#ended) this.#res.destroy();
+  }
+
   /** The server is stopping: an endless stream is ended cleanly, what has not begun is refused uncharged. */
   cutOff(): void {
     if (this.#phase === "waiting" && !this.#charge.settling) {

@@ -86,11 +86,11 @@ export function beginEventStream({ res, endsItself }: Answering & Pick<ProxyCall
 export async function answerFailure(call: ProxyCall, cause: unknown): Promise<void> {
   const { res, signal, route } = call;
   if (signal.aborted || res.writableEnded) return;
+  const error = cause instanceof GatewayError ? cause : new GatewayError("internal_error", { cause });
   if (res.headersSent) {
-    res.destroy();
+    call.breakOff(error);
     return;
   }
-  const error = cause instanceof GatewayError ? cause : new GatewayError("internal_error", { cause });
   for (const [name, value] of Object.entries(error.headers)) res.setHeader(name, value);
   await writeJson(call, error.status, error.text(route.dialect));
 }

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { CancelSignal } from "../../facilitator-client/cancellation.ts";
+import type { GatewayError } from "../errors.ts";
 import type { HoldRange } from "../ledger/call-ledger.ts";
 import type { MicroUsd } from "../money.ts";
 import type { Route } from "../routes.ts";
@@ -41,6 +42,8 @@ export interface ProxyCall {
   readonly chargeBeforeEnd: () => Promise<boolean>;
   /** Said of a stream before it begins: it has an end of its own. */
   readonly endsItself: () => void;
+  /** Ends an answer whose head is written: by this error while nothing has left, else by breaking the connection. */
+  readonly breakOff: (error: GatewayError) => void;
   /** Told what the upstream did, as it does it; what it says decides the charge. */
   readonly meter: ReadableMeter;
   /** What the call may cost: a request that fixes no output limit of its own is clamped to it. Undefined: its quote's most. */

@@ -1,17 +1,25 @@
+import type { ServerResponse } from "node:http";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { answers, type Behaviour } from "../support/model-upstream.ts";
+import { answers, type Behaviour, type UpstreamCall } from "../support/model-upstream.ts";
 import { type KeyedShop, openKeyedShop } from "./keyed-shop.ts";
 
 let shop: KeyedShop;
 beforeAll(async () => {
   shop = await openKeyedShop({
-    yaml: 'routes: { "GET /site": { upstream: default, price: "$0.01", tiers: [x402, key] } }\n',
+    yaml:
+      'routes: { "GET /site": { upstream: default, price: "$0.01", tiers: [x402, key] } }\n' +
+      "upstreams: { default: { bodyTimeout: 1s } }\n",
   });
 });
 afterAll(() => shop.close());
 
+function halfThenSilence(_: UpstreamCall, res: ServerResponse): void {
+  res.writeHead(200, { "Content-Type": "application/json" }).write('{"half":');
+}
+
 test.each<[string, Behaviour, number]>([
   ["whose body breaks off", answers.halfJson, 502],
+  ["whose body stops coming", halfThenSilence, 504],
   ["that is refused", answers.json(404, {}), 404],
   ["that is a server's error", answers.failure(), 502],
   ["that is good", answers.good, 200],

@@ -113,6 +113,7 @@ export async function startStand(upstreamOptions: Partial<UpstreamConfig> = {}):
       billing: () => BILLING,
       chargeBeforeEnd: () => stand.chargeBeforeEnd(res),
       endsItself: () => {},
+      breakOff: () => void res.destroy(),
       meter,
       budget: stand.budget,
       upstreamKey: stand.upstreamKey,
