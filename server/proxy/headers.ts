@@ -92,6 +92,7 @@ const RESPONSE_REWRITTEN = new Map([
   ["location", localLocation],
   ["content-location", localLocation],
   ["refresh", localRefresh],
+  ["link", localLinks],
 ]);
 
 /**
@@ -162,4 +163,9 @@ function localRefresh(refresh: string, base: URL): string {
   const url = refresh.slice(beforeUrl.length);
   const end = url.search(/["']|$/);
   return `${beforeUrl}${localLocation(url.slice(0, end), base)}${url.slice(end)}`;
+}
+
+/** `<http://upstream:3000/x?page=2>; rel="next"`, and others after a comma. */
+function localLinks(links: string, base: URL): string {
+  return links.replace(/<([^<>]*)>/g, (_, target: string) => `<${localLocation(target, base)}>`);
 }

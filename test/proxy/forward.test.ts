@@ -168,6 +168,11 @@ describe("response headers", () => {
     ["Refresh", "0; url=https://other.example/x", "0; url=https://other.example/x"],
     ["Refresh", "0;UPSTREAM/next", "0;/next"],
     ["Refresh", "30", "30"],
+    [
+      "Link",
+      '<UPSTREAM/site?page=2>; rel="next", <https://other.example/x>; rel=help, <page/3>; rel="last"',
+      '</site?page=2>; rel="next", <https://other.example/x>; rel=help, <page/3>; rel="last"',
+    ],
   ])("%s: %s", async (name, value, expected) => {
     stand.upstream.next(answers.raw(200, { [name]: value.replace("UPSTREAM", stand.upstream.url) }));
     expect((await ask(stand.url, "/site")).headers[name.toLowerCase()]).toBe(expected);
