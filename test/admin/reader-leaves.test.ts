@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { dirname, join } from "node:path";
-import { afterAll, beforeAll, expect, inject, test } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { built } from "../support/built.ts";
 import { type AdminWorld, adminEnv, openAdminWorld, usageFacts } from "./admin-world.ts";
 
 /** A megabyte in every form: more than what lies between two processes. */
@@ -21,7 +21,7 @@ test.each([
   ["JSON", ["--limit", String(CALLS), "--json"]],
   ["CSV", ["--csv"]],
 ])("a reader that leaves after the first of it has seen enough: %s", async (_, args) => {
-  const child = spawn(process.execPath, [join(dirname(inject("main")), "cli.js"), "usage", ...args], {
+  const child = spawn(process.execPath, [built("server/cli.js"), "usage", ...args], {
     cwd: world.dataDir,
     env: { PATH: process.env["PATH"] ?? "", ...adminEnv(world.dataDir) },
     stdio: ["ignore", "pipe", "pipe"],

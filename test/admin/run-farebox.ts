@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
-import { dirname, join } from "node:path";
-import { expect, inject } from "vitest";
+import { expect } from "vitest";
+import { built } from "../support/built.ts";
 
 export interface Ran {
   readonly code: number | null;
@@ -14,7 +14,7 @@ export function runFarebox(
   options: { readonly cwd: string; readonly env: Readonly<Record<string, string>>; readonly stdin?: string },
 ): Promise<Ran> {
   return new Promise((resolve, reject) => {
-    const cli = join(dirname(inject("main")), "cli.js");
+    const cli = built("server/cli.js");
     const child = spawn(process.execPath, [cli, ...args], {
       cwd: options.cwd,
       env: { PATH: process.env["PATH"] ?? "", ...options.env },

@@ -8,6 +8,7 @@ import { Writable } from "node:stream";
 import { text } from "node:stream/consumers";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { runPay } from "../../client/run-pay.ts";
+import { built } from "../support/built.ts";
 import { type Listening, listen } from "./listen.ts";
 import {
   decode,
@@ -233,7 +234,7 @@ test("method, headers and a body from a file are sent as given", async () => {
 
 test("as a command: the reply on stdout, the payment signed by the keypair file", async () => {
   const { seller, rpc, wallet } = await setUp([serve("from a process\n")]);
-  const words = ["--import", "tsx", "client/pay.ts", `${seller.url}/agent`, "--rpc", rpc.url];
+  const words = [built("client/pay.js"), `${seller.url}/agent`, "--rpc", rpc.url];
   const child = spawn(process.execPath, words, { env: { ...process.env, FAREBOX_WALLET: wallet } });
   const [out, err, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, "exit")]);
   expect([out, code]).toEqual(["from a process\n", 0]);

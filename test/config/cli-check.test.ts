@@ -2,12 +2,10 @@ import { execFile } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { built } from "../support/built.ts";
 import { MEMO_SECRET, ONE_MODEL, SOLANA_ENV } from "./settings.ts";
 
-const cli = fileURLToPath(new URL("../../server/cli.ts", import.meta.url));
-const tsx = import.meta.resolve("tsx");
 let directory = "";
 
 beforeAll(async () => {
@@ -18,7 +16,7 @@ afterAll(async () => rm(directory, { recursive: true }));
 function farebox(args: readonly string[], env: Record<string, string> = {}) {
   return new Promise<{ code: number | string; stdout: string; stderr: string }>((resolve) => {
     const options = { cwd: directory, env: { PATH: process.env["PATH"] ?? "", ...env } };
-    execFile(process.execPath, ["--import", tsx, cli, ...args], options, (error, stdout, stderr) => {
+    execFile(process.execPath, [built("server/cli.js"), ...args], options, (error, stdout, stderr) => {
       resolve({ code: error?.code ?? 0, stdout, stderr });
     });
   });

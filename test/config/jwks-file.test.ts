@@ -43,7 +43,7 @@ test.each([
 });
 
 test("`serve` does not start without it; `token new-key` makes it, and then `check` is content", async () => {
-  const serving = startChild("server/cli.ts", { cwd: directory, env: ENV, args: ["serve"] });
+  const serving = startChild("server/cli.js", { cwd: directory, env: ENV, args: ["serve"] });
   onTestFinished(() => serving.stop());
   expect(await serving.exit).toBe(2);
   expect(serving.output()).toBe("jwt.jwksFile: there is no such file; `farebox token new-key` makes it\n");

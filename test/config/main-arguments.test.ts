@@ -1,11 +1,8 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, expect, test } from "vitest";
 import { type Child, startChild } from "../e2e/child-gateway.ts";
-
-// Each child loads its sources through tsx: seconds on a busy machine.
-vi.setConfig({ testTimeout: 40_000 });
 
 let directory: string;
 let child: Child | undefined;
@@ -21,7 +18,7 @@ afterEach(async () => {
 /** On ports of its own: what ignores its arguments begins to serve. */
 function main(...args: string[]): Child {
   const env = { PORT: "0", LOCALNET_RPC_PORT: "0", LOCALNET_FACILITATOR_PORT: "0" };
-  child = startChild("server/main.ts", { cwd: directory, env, args });
+  child = startChild("server/main.js", { cwd: directory, env, args });
   return child;
 }
 

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
+import { built } from "../support/built.ts";
 import { keepLines, type LogLines } from "../support/log-lines.ts";
 
 /** A process of ours: its log lines, everything else it wrote, and its end. */
@@ -19,23 +19,21 @@ export interface Child {
   stop(): Promise<void>;
 }
 
-const ROOT = new URL("../../", import.meta.url);
+interface ChildOptions {
+  readonly cwd: string;
+  readonly env: Readonly<Record<string, string>>;
+}
 
-/** Runs a TypeScript file of the project in a directory of its own, with this environment and nothing of ours. */
+/** Runs a file of the build, `server/main.js`, in a directory of its own, with this environment and nothing of ours. */
 export function startChild(
   file: string,
-  options: {
-    readonly cwd: string;
-    readonly env: Readonly<Record<string, string>>;
-    readonly args?: readonly string[];
-  },
+  options: ChildOptions & { readonly args?: readonly string[] },
 ): Child {
-  const words = [
-    "--import",
-    import.meta.resolve("tsx"),
-    fileURLToPath(new URL(file, ROOT)),
-    ...(options.args ?? []),
-  ];
+  return startNode([built(file), ...(options.args ?? [])], options);
+}
+
+/** The same, with all words of node's command line. */
+export function startNode(words: readonly string[], options: ChildOptions): Child {
   const child: ChildProcess = spawn(process.execPath, words, {
     cwd: options.cwd,
     env: { PATH: process.env["PATH"], ...options.env },

@@ -1,6 +1,6 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { createBuyer, post } from "../support/buyer.ts";
 import { openShop, type Shop } from "../support/shop.ts";
 import { type Child, startChild } from "./child-gateway.ts";
@@ -14,9 +14,6 @@ import {
   soldOnce,
   tally,
 } from "./shop-facts.ts";
-
-// Each child loads its sources through tsx: seconds on a busy machine.
-vi.setConfig({ testTimeout: 90_000 });
 
 const PRICE = 20_000n;
 
@@ -35,7 +32,7 @@ async function startGateway(drain: "1s" | "10m"): Promise<void> {
     join(shop.dataDir, "farebox.yaml"),
     shop.configText.replace("drain: 1s", `drain: ${drain}`),
   );
-  child = startChild("server/main.ts", { cwd: shop.dataDir, env: shop.env });
+  child = startChild("server/main.js", { cwd: shop.dataDir, env: shop.env });
   await child.says('"listening"');
   await expect.poll(async () => (await fetch(`${shop.url}/readyz`)).status, { timeout: 10_000 }).toBe(200);
 }

@@ -2,12 +2,9 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, expect, test } from "vitest";
 import { freePort } from "../support/shop.ts";
 import { type Child, startChild } from "./child-gateway.ts";
-
-// Each child loads its sources through tsx: seconds on a busy machine.
-vi.setConfig({ testTimeout: 40_000 });
 
 let directory: string;
 let child: Child | undefined;
@@ -30,7 +27,7 @@ async function takenPort() {
 
 async function serve(env: Readonly<Record<string, string>>): Promise<Child> {
   const usual = { PORT: String(await freePort()), LOCALNET_RPC_PORT: "0", LOCALNET_FACILITATOR_PORT: "0" };
-  child = startChild("server/cli.ts", { cwd: directory, env: { ...usual, ...env }, args: ["serve"] });
+  child = startChild("server/cli.js", { cwd: directory, env: { ...usual, ...env }, args: ["serve"] });
   return child;
 }
 

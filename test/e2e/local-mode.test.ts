@@ -1,12 +1,9 @@
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { freePort } from "../support/shop.ts";
 import { type Child, startChild } from "./child-gateway.ts";
-
-// Each child loads its sources through tsx: seconds on a busy machine.
-vi.setConfig({ testTimeout: 90_000 });
 
 let directory: string;
 let env: Record<string, string>;
@@ -27,7 +24,7 @@ afterEach(async () => {
 });
 
 function start(extra: Record<string, string> = {}): Child {
-  const child = startChild("server/main.ts", { cwd: directory, env: { ...env, ...extra } });
+  const child = startChild("server/main.js", { cwd: directory, env: { ...env, ...extra } });
   children.push(child);
   return child;
 }
@@ -35,7 +32,7 @@ function start(extra: Record<string, string> = {}): Child {
 /** A command of the banner, in another terminal. */
 function pay(command: string): Child {
   const args = [...command.matchAll(/'([^']*)'|(\S+)/g)].map(([, quoted, word]) => quoted ?? word ?? "");
-  const child = startChild("client/pay.ts", { cwd: directory, env: {}, args });
+  const child = startChild("client/pay.js", { cwd: directory, env: {}, args });
   children.push(child);
   return child;
 }

@@ -1,8 +1,9 @@
-import { openSqliteLedger } from "../../server/ledger/sqlite.ts";
+import type * as Sqlite from "../../server/ledger/sqlite.ts";
 import { claimed, LEASE_MS, request } from "./world.ts";
 
 /** Pays without end, and prints each payment's id once it is durably settled. Ended by a signal that it cannot catch. */
-async function main(path: string): Promise<void> {
+async function main(build: string, path: string): Promise<void> {
+  const { openSqliteLedger }: typeof Sqlite = await import(build);
   const onFatal = (error: Error) => {
     throw error;
   };
@@ -19,4 +20,4 @@ async function main(path: string): Promise<void> {
   await Promise.all(Array.from({ length: 16 }, payEndlessly));
 }
 
-await main(process.argv[2] ?? "");
+await main(process.argv[2] ?? "", process.argv[3] ?? "");

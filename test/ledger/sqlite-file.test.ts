@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, onTestFinished, test } from "vitest";
 import type { Ledger } from "../../server/ledger/ledger.ts";
 import { MIGRATIONS } from "../../server/ledger/sqlite-migrations.ts";
+import { built } from "../support/built.ts";
 import { customer, secret } from "./customers.ts";
 import { useLedgerFile } from "./ledger-file.ts";
 import { bring, claimed, keep, LEASE_MS, request, STANDS, said } from "./world.ts";
@@ -78,11 +79,9 @@ describe("what is kept", () => {
   });
 
   test("kill -9: what was reported as settled is settled", async () => {
-    const child = spawn(
-      process.execPath,
-      ["--import", "tsx", fileURLToPath(new URL("./crash-child.ts", import.meta.url)), file.path],
-      { stdio: ["ignore", "pipe", "inherit"] },
-    );
+    const crash = fileURLToPath(new URL("./crash-child.ts", import.meta.url));
+    const words = ["--import", "tsx", crash, built("server/ledger/sqlite.js"), file.path];
+    const child = spawn(process.execPath, words, { stdio: ["ignore", "pipe", "inherit"] });
     onTestFinished(() => {
       child.kill("SIGKILL");
     });

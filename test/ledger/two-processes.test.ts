@@ -4,6 +4,7 @@ import { createInterface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
 import { describe, expect, onTestFinished, test } from "vitest";
 import type { Ledger } from "../../server/ledger/ledger.ts";
+import { built } from "../support/built.ts";
 import { anotherKey, asks, type Customer, captures, customer, held, purse, spend } from "./customers.ts";
 import { useLedgerFile } from "./ledger-file.ts";
 
@@ -16,9 +17,9 @@ const IN_FLIGHT = 8;
  */
 const GATEWAY = `
   import { once } from "node:events";
-  import { openSqliteLedger } from ${JSON.stringify(new URL("../../server/ledger/sqlite.ts", import.meta.url).href)};
   import { asks, captures } from ${JSON.stringify(new URL("./customers.ts", import.meta.url).href)};
-  const [path, hash, amount] = process.argv.slice(1);
+  const [build, path, hash, amount] = process.argv.slice(1);
+  const { openSqliteLedger } = await import(build);
   const onFatal = (error) => { throw error; };
   const ledger = await openSqliteLedger({ path, network: "local", onFatal });
   console.log("ready");
@@ -53,7 +54,8 @@ async function startGateway(
   amount: bigint,
   onCharge: (count: number) => void = () => {},
 ): Promise<Gateway> {
-  const args = ["--import", "tsx", "--input-type=module", "-e", GATEWAY, file.path, hash, String(amount)];
+  const words = [built("server/ledger/sqlite.js"), file.path, hash, String(amount)];
+  const args = ["--import", "tsx", "-e", GATEWAY, ...words];
   const child = spawn(process.execPath, args, { stdio: ["pipe", "pipe", "inherit"] });
   onTestFinished(() => {
     child.kill("SIGKILL");

@@ -1,6 +1,7 @@
 import { execFile } from "node:child_process";
 import { expect, test } from "vitest";
 import { createLogger, requestLine } from "../../server/log.ts";
+import { built } from "../support/built.ts";
 
 const SECRET = "planted-secret-value";
 
@@ -167,7 +168,7 @@ test("a level keeps what is below it silent", () => {
 });
 
 test("buffered lines are written when the process exits, and on flush", async () => {
-  const module = JSON.stringify(new URL("../../server/log.ts", import.meta.url).href);
+  const module = JSON.stringify(built("server/log.js"));
   const program = `
     import { createLogger } from ${module};
     const logger = createLogger({ level: "info" });
@@ -175,7 +176,7 @@ test("buffered lines are written when the process exits, and on flush", async ()
     if (process.argv[1] === "flush") await logger.flush();
     process.exit(0);`;
   for (const mode of ["flush", "exit"]) {
-    const args = ["--import", import.meta.resolve("tsx"), "--input-type=module", "-e", program, mode];
+    const args = ["--input-type=module", "-e", program, mode];
     const stdout = await new Promise<string>((resolve, reject) => {
       execFile(process.execPath, args, (error, out) => (error ? reject(error) : resolve(out)));
     });

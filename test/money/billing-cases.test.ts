@@ -2,14 +2,16 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { appendPaymentIdentifierToExtensions } from "@x402/extensions/payment-identifier";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { UsageFacts } from "../../server/ledger/call-ledger.ts";
 import type { Ledger } from "../../server/ledger/ledger.ts";
 import { openSqliteLedger } from "../../server/ledger/sqlite.ts";
-import { startChild } from "../e2e/child-gateway.ts";
+import { startNode } from "../e2e/child-gateway.ts";
 import { nothingPaid, refusalOf, since, soldOnce, tally } from "../e2e/shop-facts.ts";
 import { type KeyedShop, openKeyedShop } from "../keyed/keyed-shop.ts";
+import { built } from "../support/built.ts";
 import { type Buyer, createBuyer, post } from "../support/buyer.ts";
 import { faults } from "../support/faulty-facilitator.ts";
 import { becomes, credit, recordOf } from "./call.ts";
@@ -17,6 +19,7 @@ import { COLD_ACCOUNT, COLD_BUDGET, COLD_CALL, holdFor } from "./cold-ledger.ts"
 
 /** The billing cases that users of other gateways reported, as far as they concern wallets; test/keyed has those of keys. */
 const PRICE = 20_000n;
+const COLD_CHILD = fileURLToPath(new URL("./cold-ledger-child.ts", import.meta.url));
 const FLAT_MODEL = "models:\n  gpt-test: { upstream: default, model: upstream-model, maxOutput: 1000 }\n";
 const ROUTES = `
 routes:
@@ -219,11 +222,13 @@ describe("the ledger", () => {
   describe("case 2: several processes on a cold ledger", () => {
     test("fill the account once, and spend it once", { timeout: 90_000 }, async () => {
       const children = Array.from({ length: 4 }, () =>
-        startChild(new URL("./cold-ledger-child.ts", import.meta.url).href, {
-          cwd: directory,
-          env: {},
-          args: [path],
-        }),
+        startNode(
+          ["--import", import.meta.resolve("tsx"), COLD_CHILD, built("server/ledger/sqlite.js"), path],
+          {
+            cwd: directory,
+            env: {},
+          },
+        ),
       );
       expect(await Promise.all(children.map(({ exit }) => exit))).toEqual([0, 0, 0, 0]);
       const admitted = children.map((child) => Number(/admitted (\d+)/.exec(child.output())?.[1]));

@@ -1,9 +1,10 @@
 import { randomBytes } from "node:crypto";
-import { openSqliteLedger } from "../../server/ledger/sqlite.ts";
+import type * as Sqlite from "../../server/ledger/sqlite.ts";
 import { COLD_ACCOUNT, COLD_BUDGET, COLD_CALL, holdFor } from "./cold-ledger.ts";
 
 /** Opens a ledger that may not be there yet, gives the account its budget as every process does, and spends what it can. */
-async function main(path: string): Promise<void> {
+async function main(build: string, path: string): Promise<void> {
+  const { openSqliteLedger }: typeof Sqlite = await import(build);
   const onFatal = (error: Error) => {
     throw error;
   };
@@ -18,4 +19,4 @@ async function main(path: string): Promise<void> {
   process.stdout.write(`admitted ${admitted.length}\n`);
 }
 
-await main(process.argv[2] ?? "");
+await main(process.argv[2] ?? "", process.argv[3] ?? "");

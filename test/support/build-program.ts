@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { cp, mkdtemp, realpath, rm, symlink, writeFile } from "node:fs/promises";
+import { cp, mkdtemp, realpath, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -18,7 +18,7 @@ const run = promisify(execFile);
 export async function buildProgram(): Promise<Build> {
   const directory = await realpath(await mkdtemp(join(tmpdir(), "farebox-build-")));
   await symlink(join(ROOT, "node_modules"), join(directory, "node_modules"));
-  await writeFile(join(directory, "package.json"), '{"type":"module"}');
+  await cp(join(ROOT, "package.json"), join(directory, "package.json"));
   const dist = join(directory, "dist");
   const options = [
     "-p",
