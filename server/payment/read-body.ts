@@ -4,8 +4,8 @@ import { GatewayError } from "../errors.ts";
 /**
  * The whole request body, and the request as if nobody had read it: the bytes are put back, so a body parser behind the
  * paywall still finds them. A body that a parser in front has consumed is given as it left it, in `req.body` or `req.rawBody`.
- * Fails with `body_too_large` or `body_incomplete`, and with `internal_error` where a body was read in front and left nowhere: the
- * handler would be sold without it.
+ * Fails with `body_too_large` or `body_incomplete`, and with `internal_error` where a body was read in front and not left whole: the
+ * handler would be sold without it, or for another one.
  */
 export async function readBody(req: IncomingMessage, limitBytes: number): Promise<Buffer | GatewayError> {
   const declared = Number(req.headers["content-length"] ?? 0);
@@ -54,16 +54,23 @@ export async function readBody(req: IncomingMessage, limitBytes: number): Promis
 
 const LOST = {
   message:
-    "The request's body was read in front of the paywall and left nowhere. Put the paywall first, or leave what was read in req.body.",
+    "The request's body was read in front of the paywall and not left whole. Put the paywall first, or leave what was read in req.body.",
 };
 
 /** What `express.json()` and its like leave on the request; undefined: nothing. */
 function parsedBody(req: IncomingMessage): Buffer | undefined {
-  const parsed: unknown = "body" in req ? req.body : undefined;
+  const left: unknown = "body" in req ? req.body : undefined;
+  const parsed = isFieldsAlone(req, left) ? undefined : left;
   const body: unknown = parsed === undefined && "rawBody" in req ? req.rawBody : parsed;
   if (body === undefined) return undefined;
   if (Buffer.isBuffer(body)) return body;
   return Buffer.from(typeof body === "string" ? body : JSON.stringify(body, withoutBigInt));
+}
+
+/** Of a form in parts its files are left elsewhere, if anywhere: without them two uploads would be one request. */
+function isFieldsAlone({ headers }: IncomingMessage, body: unknown): boolean {
+  const isForm = /^\s*multipart\//i.test(headers["content-type"] ?? "");
+  return isForm && typeof body === "object" && !Buffer.isBuffer(body);
 }
 
 function withoutBigInt(_key: string, value: unknown): unknown {

@@ -262,7 +262,47 @@ describe("a body that is read in front", () => {
     const payment = await signed(url, '{"a":1}');
     const answer = await send(url, payment, '{"a":1}');
     expect([answer.status, runs]).toEqual([500, 0]);
-    expect(answer.body).toContain("left nowhere");
+    expect(answer.body).toContain("not left whole");
     expect(stand().row(payment)).toBeUndefined();
+  });
+
+  describe("a form with a file", () => {
+    const form =
+      '--x\r\nContent-Disposition: form-data; name="title"\r\n\r\nNotes\r\n' +
+      '--x\r\nContent-Disposition: form-data; name="file"; filename="notes.txt"\r\n\r\nwhat is in it\r\n--x--\r\n';
+    const request = {
+      method: "POST",
+      body: form,
+      headers: { "content-type": "multipart/form-data; boundary=x" },
+    };
+    async function upload(reader: RequestHandler) {
+      const url = shop(reader, (_req, res) => void res.end("ok"));
+      const payment = await stand().sign(url, request);
+      const answer = await fetch(url, { ...request, headers: { ...request.headers, ...payment } });
+      return { status: answer.status, body: await answer.text(), row: stand().row(payment) };
+    }
+
+    test("whose fields alone are in req.body, as multer leaves them: another file would be the same request, so it is not sold", async () => {
+      const answer = await upload(async (req, _res, next) => {
+        const bytes = await buffer(req);
+        Object.assign(req, { body: { title: "Notes" }, file: { buffer: bytes } });
+        next();
+      });
+      expect(answer).toMatchObject({ status: 500, row: undefined });
+      expect(answer.body).toContain("not left whole");
+    });
+
+    test.each<[string, RequestHandler]>([
+      ["in req.body", express.raw({ type: "multipart/form-data" })],
+      [
+        "in req.rawBody, beside its fields",
+        async (req, _res, next) => {
+          Object.assign(req, { rawBody: await buffer(req), body: { title: "Notes" } });
+          next();
+        },
+      ],
+    ])("whole %s: sold", async (_where, reader) => {
+      expect(await upload(reader)).toMatchObject({ status: 200, body: "ok" });
+    });
   });
 });
