@@ -8,7 +8,10 @@ import { ledgerConfig, paymentConfig } from "./load-config.ts";
 import type { PaymentSettings } from "./open-payments.ts";
 import { callback } from "./sold-route.ts";
 
-/** What a library user must say; the rest has the gateway's defaults (docs/configuration.md). */
+/**
+ * What a library user must say; the rest has the gateway's defaults (docs/configuration.md). What is read from the environment may be
+ * undefined: then it is left out, or named as missing.
+ */
 export interface PaywallOptions {
   /** `local`: the chain that `npm start` runs, at its default ports unless `rpcUrl` and `facilitator` say otherwise. */
   readonly network: NetworkName;
@@ -17,19 +20,19 @@ export interface PaywallOptions {
   /** Base of every URL in the 402s; never taken from `Host`. */
   readonly publicUrl: string;
   /** `coinbase`, or a URL. */
-  readonly facilitator?: string;
+  readonly facilitator?: string | undefined;
   /** Several of them, in order of preference, instead of `facilitator`. */
   readonly facilitators?: readonly string[];
   /** Needed for finding out about settlements whose outcome is unknown. One URL, or two: the second is asked where the first fails. */
-  readonly rpcUrl?: string | readonly string[];
+  readonly rpcUrl?: string | readonly string[] | undefined;
   /** At least 32 characters, shared by all processes behind one URL; `new,old` while rotating. */
-  readonly memoSecret: string;
-  readonly cdpKeyId?: string;
-  readonly cdpKeySecret?: string;
+  readonly memoSecret: string | undefined;
+  readonly cdpKeyId?: string | undefined;
+  readonly cdpKeySecret?: string | undefined;
   /** Where the ledger is. Default `.farebox`. */
-  readonly dataDir?: string;
+  readonly dataDir?: string | undefined;
   /** Redis instead, for several processes: `redis://…` or `redis-cluster://a,b,c`. */
-  readonly ledgerUrl?: string;
+  readonly ledgerUrl?: string | undefined;
   readonly serviceName?: string;
   /** As `payment:` of farebox.yaml, e.g. `{ storeResponses: false, settleBy: "30s" }`. */
   readonly payment?: Readonly<Record<string, unknown>>;

@@ -130,6 +130,22 @@ describe("the package", () => {
       expect(shipment.packed).toContain(path);
   });
 
+  test("has types with which the app of the README compiles, strictly", async () => {
+    const readme = readFileSync(join(shipment.checkout, "README.md"), "utf8");
+    const app = [...readme.matchAll(/```ts\n(.*?)```/gs)].find(([, code]) =>
+      code?.includes("createPaywall"),
+    )?.[1];
+    await writeFile(join(shipment.checkout, "app.ts"), app ?? "the README has no such app");
+    const compilerOptions = { module: "nodenext", target: "es2023", types: ["node"], noEmit: true };
+    const config = {
+      compilerOptions: { ...compilerOptions, strict: true, exactOptionalPropertyTypes: true },
+      files: ["app.ts"],
+    };
+    await writeFile(join(shipment.checkout, "tsconfig.app.json"), JSON.stringify(config));
+    const tsc = join(shipment.checkout, "node_modules/.bin/tsc");
+    await run(tsc, ["-p", "tsconfig.app.json"], { cwd: shipment.checkout });
+  });
+
   test("has no embedded chain, no tests, no sources and no secrets", () => {
     const kinds = new Set(shipment.packed.map((path) => path.split("/").slice(0, 2).join("/")));
     const allowed =

@@ -16,6 +16,8 @@ export interface Shipment {
   readonly env: Readonly<Record<string, string>>;
   /** The paths in the tarball that `npm pack` would make. */
   readonly packed: readonly string[];
+  /** What it would be made of. */
+  readonly checkout: string;
   remove(): Promise<void>;
 }
 
@@ -44,6 +46,7 @@ export async function prepareShipment(): Promise<Shipment> {
       NODE_OPTIONS: "--preserve-symlinks",
     },
     packed: await pack(context),
+    checkout: context,
     remove: () => rm(directory, { recursive: true, force: true }),
   };
 }
