@@ -3,7 +3,6 @@ import { join } from "node:path";
 import type { Config } from "../config.ts";
 import { prepareDataDirectory } from "../data-directory.ts";
 import type { Ledger } from "./ledger.ts";
-import { openRedisLedger } from "./redis.ts";
 import { openSqliteLedger } from "./sqlite.ts";
 import type { Serving } from "./sqlite-link.ts";
 
@@ -27,7 +26,7 @@ export function hasLedger({ dataDir, ledger }: LedgerSettings): boolean {
 }
 
 /** Opens the store of these settings: Redis where `LEDGER_URL` is set, else SQLite in the data directory. Rejects with Error. */
-export function openLedger(settings: LedgerSettings, options: OpenLedgerOptions): Promise<Ledger> {
+export async function openLedger(settings: LedgerSettings, options: OpenLedgerOptions): Promise<Ledger> {
   const { dataDir, ledger, caip2 } = settings;
   const network = settings.network === "local" ? "local" : caip2;
   if (ledger.url === undefined) {
@@ -35,6 +34,8 @@ export function openLedger(settings: LedgerSettings, options: OpenLedgerOptions)
     const { onFatal, serving } = options;
     return openSqliteLedger({ path: join(dataDir, FILE), network, onFatal, serving });
   }
+  // A process without Redis, such as a command, does not wait for its client to load.
+  const { openRedisLedger } = await import("./redis.ts");
   return openRedisLedger({
     url: ledger.url,
     network,
