@@ -4,7 +4,6 @@ import { hasLedger } from "../ledger/open-ledger.ts";
 import { formatUsd } from "../money.ts";
 import { modelPricesAt } from "../quoted-routes.ts";
 import type { Route } from "../routes.ts";
-import { checkWithChain } from "./check-chain.ts";
 import type { Command, Invocation } from "./command.ts";
 import { fail, print, printJson, table, USAGE_ERROR } from "./output.ts";
 import { loadToServe, withActions } from "./store.ts";
@@ -28,7 +27,11 @@ export const check: Command = {
   switches: ["chain", "credit"],
   async run(invocation) {
     const { switches, flags } = invocation;
-    if (switches.has("chain")) return checkWithChain(invocation);
+    if (switches.has("chain")) {
+      // Every command loads this file; none of the others waits for the chain's library.
+      const { checkWithChain } = await import("./check-chain.ts");
+      return checkWithChain(invocation);
+    }
     if (switches.has("credit") || flags["since"] !== undefined) {
       return fail("farebox check: --credit and --since go with --chain");
     }
