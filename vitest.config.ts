@@ -19,7 +19,8 @@ export default defineConfig({
   test: {
     globalSetup: ["test/support/build-once.ts"],
     pool: "forks",
-    maxWorkers: 2,
+    // One more than the usual cores: many files wait for a process, a browser or a retry half of their time.
+    maxWorkers: 3,
     projects: [
       // Loading the program and its packages takes longer than most of these files.
       {
