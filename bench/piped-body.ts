@@ -5,8 +5,8 @@ import type { Ground } from "./ground.ts";
 import type { Lane } from "./lane.ts";
 import { loadPaid } from "./load.ts";
 
-/** Paid calls before, so that what is loaded once is not counted. */
-const WARM_UP = 20;
+/** Paid calls before, so that what is loaded once is not counted; several for each of the loader's connections. */
+const WARM_UP = 1_000;
 const SAMPLE_EVERY_MS = 20;
 const MIB = 1024 * 1024;
 const BODY_MIB = 200;
