@@ -149,7 +149,7 @@ describe("the package", () => {
   test("has no embedded chain, no tests, no sources and no secrets", () => {
     const kinds = new Set(shipment.packed.map((path) => path.split("/").slice(0, 2).join("/")));
     const allowed =
-      /^(?:LICENSE|README\.md|package\.json|farebox\.example\.yaml|\.env\.example|docs\/.*|dist\/(?:client|console|facilitator-client|server|well-known))$/;
+      /^(?:LICENSE|README\.md|package\.json|farebox\.example\.yaml|\.env\.example|docs\/.*|dist\/(?:chunks|client|console|facilitator-client|server|well-known))$/;
     expect([...kinds].filter((kind) => !allowed.test(kind))).toEqual([]);
   });
 });

@@ -32,11 +32,15 @@ export async function buildProgram(): Promise<Build> {
     "--sourceMap",
     "false",
   ];
+  const vite = join(ROOT, "node_modules/.bin/vite");
+  const bundle = ["build", "-c", "bundle.config.ts", "--outDir", dist];
   const page = ["build", "-c", "console/vite.config.ts", "--outDir", join(dist, "console"), "--emptyOutDir"];
   await Promise.all([
     run(join(ROOT, "node_modules/.bin/tsc"), options, { cwd: ROOT }),
-    run(join(ROOT, "node_modules/.bin/vite"), page, { cwd: ROOT }),
+    run(vite, page, { cwd: ROOT }),
   ]);
+  // Replaces some of what the compiler has written.
+  await run(vite, bundle, { cwd: ROOT });
   const scripts = "server/ledger/scripts";
   await cp(join(ROOT, scripts), join(dist, scripts), { recursive: true });
   return {
