@@ -1,9 +1,10 @@
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { describe, expect, onTestFinished, test } from "vitest";
 import type { Ledger } from "../../server/ledger/ledger.ts";
 import { MIGRATIONS } from "../../server/ledger/sqlite-migrations.ts";
@@ -12,6 +13,7 @@ import { customer, secret } from "./customers.ts";
 import { useLedgerFile } from "./ledger-file.ts";
 import { bring, claimed, keep, LEASE_MS, request, STANDS, said } from "./world.ts";
 
+const run = promisify(execFile);
 const file = useLedgerFile();
 
 describe("a file that is not this ledger", () => {
@@ -97,6 +99,18 @@ describe("what is kept", () => {
     for (const id of ids) {
       expect(await ledger.payment(id)).toMatchObject({ state: "settled", transaction: `tx-${id}` });
     }
+  });
+
+  test("a program that is a text, not a file, can open it", async () => {
+    const module = JSON.stringify(built("server/ledger/sqlite.js"));
+    const options = JSON.stringify({ path: file.path, network: "local" });
+    const text = `
+      const { openSqliteLedger } = await import(${module});
+      const ledger = await openSqliteLedger(${options});
+      console.log(await ledger.balance("wallet:nobody"));
+      await ledger.close();`;
+    const { stdout } = await run(process.execPath, ["--input-type=module", "-e", text]);
+    expect(stdout).toBe("0n\n");
   });
 
   test("what the journal has is not credited again, even if the record was lost and came back", async () => {
