@@ -1,7 +1,11 @@
+import { spawn } from "node:child_process";
+import { on, once } from "node:events";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
+import { createInterface } from "node:readline";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { built } from "../support/built.ts";
 import { freePort } from "../support/shop.ts";
 import { type Child, startChild } from "./child-gateway.ts";
 
@@ -82,6 +86,36 @@ test("without configuration: a banner that says no real money moves, a wallet pa
   again.kill("SIGINT");
   expect(await again.exit).toBe(0);
 });
+
+test("npm start ends when npm is told to, and with it the server, with 0", async () => {
+  // As an operator's supervisor sees it: it knows the process of npm alone.
+  const npm = spawn("npm", ["start", "--ignore-scripts"], {
+    cwd: dirname(built("")),
+    env: { PATH: process.env["PATH"], ...env, FAREBOX_DATA_DIR: directory },
+    stdio: ["ignore", "pipe", "ignore"],
+    detached: true,
+  });
+  try {
+    for await (const [line] of on(createInterface({ input: npm.stdout }), "line", { close: ["close"] })) {
+      if (String(line).includes('"listening"')) break;
+    }
+    const exit = once(npm, "exit");
+    npm.kill("SIGTERM");
+    expect(await exit).toEqual([0, null]);
+    await expect(fetch(`http://127.0.0.1:${env["PORT"]}/healthz`)).rejects.toThrow();
+  } finally {
+    killGroup(npm.pid);
+  }
+});
+
+/** Whoever of the group is left, which should be nobody. */
+function killGroup(leader: number | undefined): void {
+  try {
+    process.kill(-(leader ?? Number.NaN), "SIGKILL");
+  } catch {
+    // It ended as it should.
+  }
+}
 
 /** Asks the embedded chain's RPC who received USDC in the transaction that `pay` printed. */
 async function transferOf(output: string): Promise<{ receivedBy: string | undefined }> {
