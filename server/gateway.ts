@@ -22,11 +22,13 @@ export interface GatewayParts {
   readonly proxy: UpstreamProxy;
   /** Everything that is not priced: discovery, health, 404. */
   readonly app: RequestListener;
+  /** Told of each request that is not for a priced route, before it is answered. */
+  readonly onUnsold: (req: IncomingMessage, res: ServerResponse) => void;
 }
 
 /** The whole way of a request, on one screen: a preflight, a priced route behind the paywall, or the Express app. */
 export function createGateway(parts: GatewayParts): Server {
-  const { paywall, proxy, app, limits } = parts;
+  const { paywall, proxy, app, limits, onUnsold } = parts;
   const table = createRouteTable(parts.routes);
 
   const server = createServer(nodeLimits(limits), (req, res) => {
@@ -36,6 +38,7 @@ export function createGateway(parts: GatewayParts): Server {
       paywall.handle(req, res, match, forward(proxy, match.route));
       return;
     }
+    onUnsold(req, res);
     const methods = req.method === "OPTIONS" ? table.methods(req) : [];
     if (pathOf(req) === undefined) paywall.refuseTarget(res);
     else if (methods.length > 0) paywall.preflight(res, methods);

@@ -14,6 +14,7 @@ import type { Logger } from "./log.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
 import type { MicroUsd } from "./money.ts";
 import { observeReceipts } from "./observe-payments.ts";
+import { observeUnsold } from "./observe-unsold.ts";
 import type { FacilitatorHealth } from "./open-facilitators.ts";
 import { openOrClose } from "./open-or-close.ts";
 import { type OpenedPayments, openPayments } from "./open-payments.ts";
@@ -73,7 +74,14 @@ export async function startGateway(options: StartOptions): Promise<RunningGatewa
   return openOrClose(async () => {
     const app = await openApp(options, { opened, proxy, receipts, documents });
     const { paywall } = payments;
-    const server = createGateway({ limits: config.server, routes: config.routes, paywall, proxy, app });
+    const server = createGateway({
+      limits: config.server,
+      routes: config.routes,
+      paywall,
+      proxy,
+      app,
+      onUnsold: observeUnsold(log),
+    });
     server.on("drop", createDropWarning(config, log));
     admin = await listenAdmin(config, metrics, ledger, log);
     await listen(server, config);

@@ -100,6 +100,35 @@ test("one log line for each request, with tier, route, price, payer, transaction
   expect(shop.lines.filter((each) => each["transaction"] === transaction)).toHaveLength(1);
 });
 
+describe("a request for something that is not sold is one log line too", () => {
+  test.each([
+    ["GET", "/v1/models", 200, "/v1/models"],
+    ["GET", "/AI/models/", 200, "/ai/models"],
+    ["GET", "/openapi.json", 200, "/openapi.json"],
+    ["POST", "/.well-known/x402", 405, "/.well-known/x402"],
+    ["GET", "/v1/key", 401, "/v1/key"],
+    ["PATCH", "/agent", 405, "-"],
+    ["OPTIONS", "/agent", 204, "-"],
+    ["HEAD", "/sk_farebox_0123456789abcdefghijklmnopqrstuvwxyz", 404, "-"],
+    ["GET", "/account/keys/key_0123456789", 404, "/account/*"],
+    ["GET", "/%zz", 404, "-"],
+  ])("%s %s", async (method, path, status, route) => {
+    const from = shop.lines.length;
+    expect((await fetch(`${shop.url}${path}?secret=1`, { method })).status).toBe(status);
+    const answered = () => shop.lines.slice(from).filter((each) => "ms" in each);
+    const line = { level: "info", method, route, tier: "none", price: "0.00", status };
+    await expect.poll(answered).toEqual([{ ...line, time: expect.any(Number), ms: expect.any(Number) }]);
+  });
+
+  test("health checks, which come every second, at level debug", async () => {
+    for (const path of ["/healthz", "/readyz"]) {
+      const line = shop.line({ route: path });
+      await (await fetch(`${shop.url}${path}`)).text();
+      expect(await line).toMatchObject({ level: "debug", method: "GET", status: 200 });
+    }
+  });
+});
+
 test("no line of the log holds a payment header, a token, a credential, a key, a prompt or a reply", async () => {
   const buyer = await createBuyer(shop);
   const init = post({ prompt: "a prompt nobody logs" });
