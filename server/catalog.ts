@@ -1,3 +1,6 @@
+import type { Config } from "./config.ts";
+import { isRecord } from "./config-problems.ts";
+import { formatUsd } from "./money.ts";
 import type { Route } from "./routes.ts";
 
 /** What the discovery documents say about an endpoint of ours; config.ts adds method, path, price and tiers. */
@@ -146,3 +149,26 @@ export const TOPUP_ROUTE: CreditCard = {
   properties: {},
   outputExample: CREDITED,
 };
+
+type Offered = Pick<Config, "models" | "defaultModel">;
+
+/** The routes with the example answers of built-in ones as they would come: of a model that is offered, billed at the route's price. */
+export function withOfferedModels(routes: readonly Route[], offered: Offered): readonly Route[] {
+  return routes.map((route) => {
+    const { outputExample: example, target, price } = route;
+    if ((target.kind !== "agent" && target.kind !== "openai") || !isRecord(example)) return route;
+    const [first] = offered.models;
+    // As the example request: `/agent` names no model.
+    const model =
+      target.kind === "agent" ? offered.models.find(({ name }) => name === offered.defaultModel) : first;
+    if (model === undefined) return route;
+    const { provider, billing } = example;
+    const outputExample = {
+      ...example,
+      model: model.name,
+      ...(provider === undefined ? {} : { provider: model.upstream }),
+      ...(isRecord(billing) ? { billing: { ...billing, amount: formatUsd(price) } } : {}),
+    };
+    return { ...route, outputExample };
+  });
+}

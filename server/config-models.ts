@@ -1,3 +1,4 @@
+import { withOfferedModels } from "./catalog.ts";
 import type { Config, ModelConfig, ModelPricing, UpstreamConfig } from "./config.ts";
 import type { Problems } from "./config-problems.ts";
 import type { ConfigInput } from "./config-schema.ts";
@@ -5,7 +6,8 @@ import type { ConfigInput } from "./config-schema.ts";
 /** The built-in model of local mode; it answers only where its upstream has no URL. */
 export const ECHO_MODEL = "farebox/echo";
 
-const DEFAULT_UPSTREAM = "default";
+/** What models without an `upstream` go to; in local mode whatever runs. */
+export const DEFAULT_UPSTREAM = "default";
 /** Names that local mode offers when no models are configured, for whatever model runs. */
 const LOCAL_NAMES = ["gpt-oss:20b", "openai/gpt-4o-mini", "vllm-primary"];
 
@@ -157,10 +159,12 @@ export function withUpstream(config: Config, url: string, modelName: string): Co
   });
   if (config.modelsAssumed !== true) return Object.freeze({ ...config, upstreams: Object.freeze(upstreams) });
   const names = [modelName, ...LOCAL_NAMES.filter((name) => name !== modelName)];
+  const models = Object.freeze(names.map((name) => Object.freeze(onDefault(name, modelName))));
   return Object.freeze({
     ...config,
     upstreams: Object.freeze(upstreams),
-    models: Object.freeze(names.map((name) => Object.freeze(onDefault(name, modelName)))),
+    models,
     defaultModel: modelName,
+    routes: Object.freeze(withOfferedModels(config.routes, { models, defaultModel: modelName })),
   });
 }

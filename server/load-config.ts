@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { isAbsolute, relative, resolve } from "node:path";
+import { withOfferedModels } from "./catalog.ts";
 import type { Config, PaymentConfig } from "./config.ts";
 import { readConfigTree } from "./config-file.ts";
 import { resolveKeyedTier } from "./config-keyed.ts";
@@ -150,7 +151,7 @@ function resolveOffer(input: ConfigInput, settings: NetworkSettings, problems: P
   const upstreams = resolveUpstreams(input, local, problems);
   reportRouteUpstreams(file, upstreams, problems);
   const models = resolveModels(input, upstreams, local, served.length > 0, problems);
-  const routes = [...builtIns, ...own];
+  const routes = withOfferedModels([...builtIns, ...own], models);
   if (served.length + own.length === 0 && !problems.touches("routes"))
     problems.add("routes", "there is nothing to sell");
   return { routes, topUp, topUpTokens: tokens, upstreams, ...models };

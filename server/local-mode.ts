@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { Localnet } from "../localnet/index.ts";
 import type { Config } from "./config.ts";
 import { type MasterKey, masterKeys } from "./config-key-values.ts";
-import { withUpstream } from "./config-models.ts";
+import { DEFAULT_UPSTREAM, withUpstream } from "./config-models.ts";
 import { prepareDataDirectory } from "./data-directory.ts";
 import { openOrClose } from "./open-or-close.ts";
 import { detectModels } from "./proxy/detect-models.ts";
@@ -17,7 +17,7 @@ export interface LocalMode {
   close(): Promise<void>;
 }
 
-const OLLAMA_TIMEOUT_MS = 300;
+const USUAL_OLLAMA = { url: OLLAMA_URL, timeoutMs: 300 };
 const UPSTREAM_TIMEOUT_MS = 2_000;
 /** Where `pay` looks by itself (client/pay-network.ts). */
 const USUAL_RPC = "http://127.0.0.1:8899";
@@ -72,19 +72,22 @@ async function importLocalnet(): Promise<typeof import("../localnet/index.ts")> 
 }
 
 /**
- * Local mode's model names stand for whatever runs: the first model of the upstream that was named, else of an Ollama on
- * its standard port, else the built-in one.
+ * Local mode's model names stand for whatever runs: the first model of the default upstream where it has a URL, else of an Ollama
+ * on its standard port, else the built-in one. Other upstreams are not asked: no model is mapped to them unless the file says so.
  */
-async function withWhateverRuns(config: Config): Promise<Config> {
-  const named = config.upstreams.find((upstream) => upstream.url !== undefined);
+export async function withWhateverRuns(
+  config: Config,
+  ollama: { readonly url: string; readonly timeoutMs: number } = USUAL_OLLAMA,
+): Promise<Config> {
+  const named = config.upstreams.find(({ name }) => name === DEFAULT_UPSTREAM);
   if (named?.url !== undefined) {
     if (config.modelsAssumed !== true) return config;
     const [first] = (await detectModels(named.url, named.apiKey, UPSTREAM_TIMEOUT_MS)) ?? [];
     return first === undefined ? config : withUpstream(config, named.url, first);
   }
-  const found = await detectOllama(OLLAMA_URL, OLLAMA_TIMEOUT_MS);
+  const found = await detectOllama(ollama.url, ollama.timeoutMs);
   const model = found?.models[0];
-  return model === undefined ? config : withUpstream(config, `${OLLAMA_URL}/v1`, model);
+  return model === undefined ? config : withUpstream(config, `${ollama.url}/v1`, model);
 }
 
 /** The keys that a variable names, or one of our own: sessions go on, and receipts stay good, over a restart. */

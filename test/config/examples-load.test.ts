@@ -48,7 +48,7 @@ test("the example environment names every variable there is, and no other", () =
 
 test("the defaults the example file shows are the defaults", () => {
   const shown = loaded(yaml, { ...SOLANA_ENV, ...FILLED_IN });
-  const bare = loaded("models: { m: {} }", SOLANA_ENV);
+  const bare = loaded("models: { openai/gpt-4o-mini: {} }", SOLANA_ENV);
   for (const key of [
     "payment",
     "verifyTimeoutMs",

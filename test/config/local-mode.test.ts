@@ -1,5 +1,7 @@
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { withUpstream } from "../../server/config-models.ts";
+import { withWhateverRuns } from "../../server/local-mode.ts";
+import { answers, startModelUpstream } from "../support/model-upstream.ts";
 import { loaded, problems, SOLANA_ENV, WALLET } from "./settings.ts";
 
 const LOOPBACK_ONLY = "HOST: local mode serves for play money and listens on loopback only (127.0.0.1)";
@@ -100,6 +102,7 @@ test("a detected upstream takes the familiar names over, and the built-in model 
     ["vllm-primary", "llama3.2:1b"],
   ]);
   expect(config.defaultModel).toBe("llama3.2:1b");
+  expect(config.routes[0]).toMatchObject({ path: "/agent", outputExample: { model: "llama3.2:1b" } });
   expect(before.models[0]?.name).toBe("farebox/echo");
 });
 
@@ -111,4 +114,28 @@ test("an upstream that was named keeps its key, and models that were named stay"
   const named = loaded("models: { mine: { model: theirs } }", env);
   expect(named.modelsAssumed).toBeUndefined();
   expect(withUpstream(named, env.UPSTREAM_URL, "other").models).toEqual(named.models);
+});
+
+describe("with an upstream of another name in the file", () => {
+  const TAGS = { models: [{ name: "llama3.2:1b" }] };
+  const LIST = { object: "list", data: [{ id: "not-for-sale" }] };
+
+  test.each(["", "models: { mine: { model: theirs } }"])(
+    "an Ollama stands behind the models all the same: %s",
+    async (models) => {
+      const [ollama, reports] = await Promise.all([startModelUpstream(), startModelUpstream()]);
+      ollama.next(answers.json(200, TAGS));
+      reports.next(answers.json(200, LIST));
+      const before = loaded(`upstreams: { reports: { url: "${reports.url}" } }\n${models}`);
+      const { upstreams } = await withWhateverRuns(before, { url: ollama.url, timeoutMs: 60_000 });
+      await Promise.all([ollama.close(), reports.close()]);
+      expect(new Map(upstreams.map(({ name, url }) => [name, url]))).toEqual(
+        new Map([
+          ["reports", reports.url],
+          ["default", `${ollama.url}/v1`],
+        ]),
+      );
+      expect(reports.calls).toEqual([]);
+    },
+  );
 });

@@ -143,6 +143,24 @@ routes: { "GET /report/:id": { upstream: reports, price: "$0.05", settle: upfron
   ]);
 });
 
+test("example answers are of models that are offered, billed at the route's own price", () => {
+  const yaml = `models: { first: {}, second: { upstream: other } }
+defaultModel: second
+prices: { agent: "$0.5", chat: "$0.25" }
+upstreams: { other: { url: "https://other.example.com" } }
+routes: { "GET /own": { upstream: other, price: "$0.05", output: { model: theirs } } }`;
+  const { routes } = loaded(yaml, SOLANA_ENV);
+  const exampleAt = (path: string) => routes.find((route) => route.path === path)?.outputExample;
+  const billing = expect.objectContaining({ amount: "0.50", currency: "USD" });
+  // `/agent` is asked without a model, the others with the first one.
+  expect(exampleAt("/agent")).toMatchObject({ model: "second", provider: "other", billing });
+  for (const mount of ["/v1", "/ai", "/api/v1"]) {
+    expect(exampleAt(`${mount}/chat/completions`)).toMatchObject({ model: "first" });
+    expect(exampleAt(`${mount}/embeddings`)).toMatchObject({ model: "first" });
+  }
+  expect(exampleAt("/own")).toEqual({ model: "theirs" });
+});
+
 test("two secrets stand for a rotation, newest first", () => {
   const newer = `newer-${MEMO_SECRET}`;
   const config = loaded(ONE_MODEL, { ...SOLANA_ENV, FAREBOX_MEMO_SECRET: `${newer}, ${MEMO_SECRET}` });
