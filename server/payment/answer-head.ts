@@ -10,6 +10,8 @@ export class AnswerHead {
   #done = false;
   #status = 0;
   #message = "";
+  /** Content-Length; undefined: none that counts. */
+  #declared: number | undefined;
 
   /** Before the handler runs. */
   constructor(res: ServerResponse) {
@@ -31,6 +33,9 @@ export class AnswerHead {
     this.#done = true;
     this.#status = this.#res.statusCode;
     this.#message = this.#res.statusMessage;
+    const hasBody = this.#status !== 204 && this.#status !== 304;
+    const declared = hasBody ? this.#res.getHeader("content-length") : undefined;
+    this.#declared = declared === undefined ? undefined : Number(declared);
   }
 
   /** The response with status and message as they were taken. */
@@ -42,9 +47,12 @@ export class AnswerHead {
 
   /** Whether a body of so many bytes is what was declared. With another length its client waits for the rest, or loses it. */
   fits(bytes: number): boolean {
-    const declared = this.#res.getHeader("content-length");
-    const hasBody = this.#status !== 204 && this.#status !== 304;
-    return declared === undefined || !hasBody || Number(declared) === bytes;
+    return this.#declared === undefined || this.#declared === bytes;
+  }
+
+  /** Whether a body that ends after so many bytes lacks some. */
+  isShort(bytes: number): boolean {
+    return this.#declared !== undefined && bytes < this.#declared;
   }
 
   /** As if the handler had never run: for an answer of ours in the place of its own. */

@@ -8,7 +8,7 @@ import type { Charge, StoredResponse } from "./charge.ts";
 import { createEventProbe, type EventProbe } from "./event-probe.ts";
 import { acknowledge, HeldAnswer } from "./held-answer.ts";
 import { endSoon } from "./last-step.ts";
-import { toBytes } from "./response-head.ts";
+import { byteLength, toBytes } from "./response-head.ts";
 import { type Done, type Interception, interceptResponse, type ResponseSink } from "./response-methods.ts";
 import { closedByUs, holdConnection, lingerOn } from "./who-broke-it.ts";
 
@@ -58,6 +58,8 @@ export class Gate implements ResponseSink, Placed {
   #probe: EventProbe | undefined | "unmade" = "unmade";
   #proof: Readonly<Record<string, string>> = {};
   #ended = false;
+  /** Of the answer's body, as the handler gave it. */
+  #bytes = 0;
   #localBreak = false;
   /** Of a stream: it has an end of its own, so one that ends before it is none. */
   #endsItself = false;
@@ -242,8 +244,9 @@ export class Gate implements ResponseSink, Placed {
 
   passed(chunk: unknown, encoding: unknown, flowing: boolean): void {
     this.#stalled = !flowing;
-    if (this.#copy.overflowed) return;
-    if (typeof chunk === "string" || chunk instanceof Uint8Array) this.#copy.add(toBytes(chunk, encoding));
+    if (typeof chunk !== "string" && !(chunk instanceof Uint8Array)) return;
+    this.#bytes += byteLength(chunk, encoding);
+    if (!this.#copy.overflowed) this.#copy.add(toBytes(chunk, encoding));
   }
 
   /** Until the first byte a connection that the handler gives up carries our answer, and closes after it. */
@@ -256,6 +259,7 @@ export class Gate implements ResponseSink, Placed {
 
   #hold(chunk: Buffer): void {
     if (chunk.length === 0) return;
+    this.#bytes += chunk.length;
     this.#held.add(chunk);
     this.#copy.add(chunk);
     this.#sawEvent = this.#streamProbe()?.feed(chunk) ?? false;
@@ -386,7 +390,11 @@ export class Gate implements ResponseSink, Placed {
 
   /** Also when the line broke after the handler had ended: then the retry finds the whole answer. */
   #onFinish(): void {
-    if (this.#phase === "open") {
+    if (this.#phase === "open" && this.#head.isShort(this.#bytes)) {
+      void this.#charge.release({ reason: "wrong_content_length", by: "server", worked: true });
+      // Its client would wait for the rest.
+      this.#req.socket.destroy();
+    } else if (this.#phase === "open") {
       void this.#charge.capture({ delivered: true, response: this.#copy.take() });
     }
     if (this.#phase !== "dismissed") this.#finish("done");
@@ -435,7 +443,7 @@ export class Gate implements ResponseSink, Placed {
     if (this.#head.isError) return "handler_failed";
     if (!this.#ended) return undefined;
     if (this.#streamProbe()?.end() === false) return "stream_without_event";
-    return this.#head.fits(this.#held.bytes) ? undefined : "wrong_content_length";
+    return this.#head.fits(this.#bytes) ? undefined : "wrong_content_length";
   }
 
   /** Settled and not delivered: it waits in the ledger for its retry, with the answer if that is whole. */

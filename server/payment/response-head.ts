@@ -28,15 +28,24 @@ export function applyHead(res: ServerResponse, status: unknown, [first, second]:
   }
 }
 
+/** How many bytes a chunk is. */
+export function byteLength(chunk: string | Uint8Array, encoding: unknown): number {
+  if (typeof chunk !== "string") return chunk.byteLength;
+  return Buffer.byteLength(chunk, encodingOf(encoding));
+}
+
 /** The bytes of a chunk, copied: a handler may use its buffer again once its callback was called. */
 export function toBytes(chunk: unknown, encoding: unknown): Buffer {
   if (typeof chunk === "string") {
-    const known = typeof encoding === "string" && Buffer.isEncoding(encoding);
-    return Buffer.from(chunk, known ? encoding : "utf8");
+    return Buffer.from(chunk, encodingOf(encoding));
   }
   if (chunk instanceof Uint8Array) return Buffer.from(chunk);
   const message = 'The "chunk" argument must be of type string or an instance of Buffer or Uint8Array';
   throw withCode(new TypeError(message), "ERR_INVALID_ARG_TYPE");
+}
+
+function encodingOf(encoding: unknown): BufferEncoding {
+  return typeof encoding === "string" && Buffer.isEncoding(encoding) ? encoding : "utf8";
 }
 
 /** Node's error for a head that comes too late. */

@@ -84,6 +84,46 @@ describe.each(["express", "node"] as const)("settled, and then the handler in %s
     },
   );
 
+  test.each<[string, Handler]>([
+    [
+      "written",
+      (_req, res) => {
+        res.setHeader("Content-Length", 600_000);
+        res.write(Buffer.alloc(300_000));
+        res.end("x".repeat(100_000));
+      },
+    ],
+    [
+      "piped from a file that became shorter meanwhile",
+      (_req, res) => {
+        res.writeHead(200, { "Content-Length": "600000" });
+        Readable.from([Buffer.alloc(300_000), "é".repeat(100_000)]).pipe(res);
+      },
+    ],
+  ])(
+    "an answer larger than the gate that ends before its declared length, %s: the payer is credited once",
+    async (_how, handler) => {
+      const sold = stand().sell(handler);
+      const payment = await stand().sign(sold.url);
+      const response = await rawCall(sold.url, payment).response;
+      const broken = once(response, "error");
+      response.resume();
+      expect(await broken).toMatchObject([{ code: "ECONNRESET" }]);
+      await expectOwedOnce(payment);
+    },
+  );
+
+  test("one larger than the gate that is as long as it says is delivered", async () => {
+    const sold = stand().sell((_req, res) => {
+      res.setHeader("Content-Length", 500_000);
+      res.write("é".repeat(150_000));
+      res.end(Buffer.from("é".repeat(200_000), "latin1"));
+    });
+    const payment = await stand().sign(sold.url);
+    expect((await whole(rawCall(sold.url, payment))).body).toHaveLength(350_000);
+    await stand().reaches(payment, "delivered");
+  });
+
   const UPFRONT_FAILURES: Readonly<Record<string, { fail: Handler; status: number }>> = {
     throws: {
       status: 500,
