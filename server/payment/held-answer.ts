@@ -37,7 +37,7 @@ export class HeldAnswer {
       res.once("finish", done);
       // Trailers need a body in chunks; without bytes, a length that the handler declared (304) stays as it is.
       if (held.length === 0) res.end();
-      else if (res.hasHeader("trailer")) {
+      else if (res.hasHeader("trailer") || hasTrailers(res)) {
         res.write(held);
         res.end();
       } else res.end(held);
@@ -71,6 +71,11 @@ export class HeldAnswer {
     if (this.#owesDrain) process.nextTick(() => res.emit("drain"));
     this.#owesDrain = false;
   }
+}
+
+/** Node's own list, which it sends also where no header has announced them. */
+function hasTrailers(res: ServerResponse): boolean {
+  return "_trailer" in res && res._trailer !== "";
 }
 
 /** Calls back as Node does, after the caller. Returns what `write` says when there is no need to wait. */

@@ -105,6 +105,11 @@ const nodeHandlers: Readonly<Record<string, Handler>> = {
     res.addTrailers({ "X-Sum": "6" });
     res.end();
   },
+  "trailers that no header announces": (_req, res) => {
+    res.write("sum");
+    res.addTrailers({ "X-Sum": "6" });
+    res.end("med");
+  },
 };
 
 /** In Express, where headers were set before, Node 20 drops the list's doubles and refuses its pairs; later ones do not. */
