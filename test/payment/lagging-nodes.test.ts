@@ -90,6 +90,20 @@ describe("the verdict", () => {
     expect(faults).toHaveLength(1);
   });
 
+  test("it lands behind a search that missed it, and its life ends at once: never absent", async () => {
+    at(first, CLAIM);
+    const chain = createRpcChain({ url: first.url, timeoutMs: 300, asset: USDC, now: () => NOW });
+    const find: typeof chain.find = async (record) => {
+      const finding = await chain.find(record);
+      first.transactions = [payment];
+      at(first, beyond(151));
+      return finding;
+    };
+    nodes = createNodePool({ nodes: [{ ...chain, find }], onState: () => {} });
+    expect(await judge()).toMatchObject({ verdict: "undecided" });
+    expect(await judge()).toEqual(landed);
+  });
+
   test("a node that lags behind the other: never absent, the other is asked, and it is noticed once", async () => {
     // Beyond the claim's life by its own height, as after a long outage, but far behind the other, which shows the payment.
     at(first, beyond(400));
