@@ -66,6 +66,11 @@ export function interceptResponse(res: Shown, sink: ResponseSink): Interception 
     _implicitHeader(): void {
       if (passes || bypassed || !sink.headersSent) res.writeHead(res.statusCode);
     },
+    // A hint may name what is sold, and after the answer it is no use.
+    writeEarlyHints(...[hints, callback]: Parameters<ServerResponse["writeEarlyHints"]>): void {
+      if (passes || bypassed) found.writeEarlyHints.call(res, hints, callback);
+      else if (callback !== undefined) process.nextTick(callback);
+    },
     destroy: (error?: Error) =>
       !bypassed && sink.destroy() ? res : Reflect.apply(found.destroy, res, [error]),
     setHeader: header("setHeader"),
@@ -155,8 +160,28 @@ function passing(res: ServerResponse, sink: ResponseSink, found: Methods): Reado
 }
 
 function methodsOf(res: ServerResponse) {
-  const { writeHead, write, end, flushHeaders, destroy, setHeader, appendHeader, removeHeader } = res;
-  return { writeHead, write, end, flushHeaders, destroy, setHeader, appendHeader, removeHeader };
+  const {
+    writeHead,
+    write,
+    end,
+    flushHeaders,
+    destroy,
+    setHeader,
+    appendHeader,
+    removeHeader,
+    writeEarlyHints,
+  } = res;
+  return {
+    writeHead,
+    write,
+    end,
+    flushHeaders,
+    destroy,
+    setHeader,
+    appendHeader,
+    removeHeader,
+    writeEarlyHints,
+  };
 }
 
 /** Whose facts a response shows; undefined: its own. */

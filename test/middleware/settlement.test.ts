@@ -35,6 +35,11 @@ const ANSWERS: Readonly<Record<string, Handler>> = {
     res.flushHeaders();
     res.end(SECRET);
   },
+  "an early hint": async (_req, res) => {
+    const hints = { link: `</${SECRET}>; rel=preload`, "x-secret": SECRET };
+    await new Promise<void>((sent) => res.writeEarlyHints(hints, sent));
+    res.end(SECRET);
+  },
 };
 
 const UNKNOWN: Readonly<Record<string, Fault>> = {
@@ -65,8 +70,8 @@ describe.each(["express", "node"] as const)("the answer of a handler in %s, when
     return { answer: await whole(rawCall(sold.url, payment)), payment, url: sold.url };
   }
 
-  function expectNothingLeaked({ message, headers, body, trailers }: WholeAnswer): void {
-    expect(JSON.stringify({ message, headers, body, trailers })).not.toContain(SECRET);
+  function expectNothingLeaked({ message, headers, body, trailers, early }: WholeAnswer): void {
+    expect(JSON.stringify({ message, headers, body, trailers, early })).not.toContain(SECRET);
     for (const name of ["x-secret", "set-cookie", "etag", "content-encoding", "payment-response"]) {
       expect(headers[name]).toBeUndefined();
     }

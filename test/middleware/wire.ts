@@ -13,6 +13,8 @@ export interface RawCall {
   readonly request: ClientRequest;
   /** Rejects if the connection breaks before the head of the answer. */
   readonly response: Promise<IncomingMessage>;
+  /** Heads that came before that of the answer (1xx). */
+  readonly early: readonly unknown[];
 }
 
 export interface RawOptions {
@@ -30,11 +32,13 @@ export function rawCall(url: string, payment: Payment, options: RawOptions = {})
     request.once("response", resolve);
     request.once("error", reject);
   });
+  const early: unknown[] = [];
+  request.on("information", ({ statusCode, rawHeaders }) => early.push(statusCode, ...rawHeaders));
   // A cut connection is what some tests are about; who awaits the response still hears of it.
   response.catch(() => undefined);
   request.on("error", () => undefined);
   if (open !== true) request.end();
-  return { request, response };
+  return { request, response, early };
 }
 
 /** An answer as it came over the wire. */
@@ -44,13 +48,14 @@ export interface WholeAnswer {
   readonly headers: IncomingMessage["headers"];
   readonly body: string;
   readonly trailers: IncomingMessage["trailers"];
+  readonly early: readonly unknown[];
 }
 
 export async function whole(call: RawCall): Promise<WholeAnswer> {
   const response = await call.response;
   const body = (await buffer(response)).toString("utf8");
   const { statusCode: status, statusMessage: message, headers, trailers } = response;
-  return { status, message, headers, body, trailers };
+  return { status, message, headers, body, trailers, early: call.early };
 }
 
 /** The next bytes of a streamed answer, as text; "" at its end. */
