@@ -5,7 +5,7 @@ import { sha256 } from "./admin/action-parts.ts";
 import { parseKeyPurchase, parseTopUp } from "./admin/inputs.ts";
 import { keyView } from "./admin/views.ts";
 import type { Authenticator } from "./auth/authenticate.ts";
-import { isBearer } from "./auth/credential.ts";
+import { wrongTier } from "./auth/credential.ts";
 import type { KeysConfig, TopUpConfig } from "./config.ts";
 import { GatewayError } from "./errors.ts";
 import { activeKey } from "./key-status.ts";
@@ -139,11 +139,11 @@ async function beneficiaryOf(
   { authenticator, ledger }: CreditDeskParts,
   req: IncomingMessage,
 ): Promise<string | undefined | GatewayError> {
-  if (!isBearer(req.headers.authorization)) return undefined;
+  if (!authenticator.isShown(req.headers.authorization)) return undefined;
   const caller = await authenticator.authenticate(req);
   if (caller instanceof GatewayError) return caller;
   if (caller.tier !== "key") {
-    return new GatewayError("tier_not_accepted", { headers: { "WWW-Authenticate": "Bearer" } });
+    return wrongTier();
   }
   const view = await activeKey(ledger, authenticator, caller, req);
   return view instanceof GatewayError ? view : view.account.id;

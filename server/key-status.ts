@@ -1,6 +1,5 @@
 import type { RequestHandler } from "express";
 import type { Authenticator, Caller } from "./auth/authenticate.ts";
-import { isBearer } from "./auth/credential.ts";
 import { GatewayError } from "./errors.ts";
 import type { AccountLedger, AccountRecord, KeyRecord, Permission } from "./ledger/account-ledger.ts";
 import { formatUsd, type MicroUsd } from "./money.ts";
@@ -29,7 +28,7 @@ export function createPermissionCheck(
   permission: Permission,
 ): RequestHandler {
   return async (req, _res, next) => {
-    if (!isBearer(req.headers.authorization)) return next();
+    if (!authenticator.isShown(req.headers.authorization)) return next();
     const caller = await authenticator.authenticate(req);
     if (caller instanceof GatewayError) throw caller;
     if (caller.tier === "jwt") return next();

@@ -184,9 +184,17 @@ function responses(route: PublishedRoute, detail: Detail): JsonObject {
         },
       },
     },
+    ...(takesX402(route)
+      ? {}
+      : {
+          "401": {
+            description: "No key, or none that is good",
+            content: { "application/json": { schema: { type: "object" } } },
+          },
+        }),
     "402": {
       description: "Payment Required",
-      headers: { "PAYMENT-REQUIRED": required },
+      ...(takesX402(route) ? { headers: { "PAYMENT-REQUIRED": required } } : {}),
       content: { "application/json": { schema: { type: "object" } } },
     },
   };

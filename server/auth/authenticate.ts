@@ -3,7 +3,7 @@ import type { IncomingMessage } from "node:http";
 import { GatewayError } from "../errors.ts";
 import type { CallPayer } from "../ledger/call-ledger.ts";
 import { hashSecret, parseKey } from "../ledger/keys.ts";
-import { readBearer } from "./credential.ts";
+import { createKeyFinder, isBearer, readBearer } from "./credential.ts";
 import type { FloodGuard } from "./flood.ts";
 import type { JwtVerifier } from "./jwt.ts";
 
@@ -20,6 +20,8 @@ export interface Caller {
 export type Authentication = Caller | GatewayError;
 
 export interface Authenticator {
+  /** Whether a credential of ours is shown at all, be it a key that is not sent as a bearer token; beside others the answer is the price. */
+  isShown(authorization: string | undefined): boolean;
   /** Reads the `Authorization` header. `invalid_api_key`, `invalid_token`, `jwks_unavailable`, or `too_many_failed_logins`. */
   authenticate(req: IncomingMessage): Authentication | Promise<Authentication>;
   /** The ledger knows no such key, or it opens nothing any more: counts against the client's address. */
@@ -46,6 +48,7 @@ const REMEMBERED = 10_000;
 export function createAuthenticator(parts: AuthenticatorParts): Authenticator {
   const { flood, jwt } = parts;
   const foreign = foreignKey(parts.prefixes);
+  const holdsKey = createKeyFinder(parts.prefixes);
   const good = new Set<string>();
   const firstParty = new Set<string>();
 
@@ -95,13 +98,15 @@ export function createAuthenticator(parts: AuthenticatorParts): Authenticator {
   }
 
   return {
+    isShown: (authorization) =>
+      authorization !== undefined && (isBearer(authorization) || holdsKey(authorization)),
     authenticate(req) {
       const bearer = readBearer(req.headers.authorization);
       if (carriesSeveral(req.rawHeaders)) return bad(req, INVALID_KEY);
       if (bearer.kind === "key") return authenticateKey(req, bearer.token);
       if (bearer.kind === "jwt") return authenticateJwt(req, bearer.token);
       if (bearer.kind === "none") return bad(req, NO_KEY);
-      return bad(req, INVALID_KEY);
+      return bad(req, isBearer(req.headers.authorization) ? INVALID_KEY : NO_BEARER);
     },
     refused(req, { payer }) {
       if (payer?.kind === "key") good.delete(payer.hash);
@@ -129,6 +134,11 @@ const INVALID_KEY = new GatewayError("invalid_api_key", { headers: { "WWW-Authen
 
 const NO_KEY = new GatewayError("invalid_api_key", {
   message: "No API key was sent. Send Authorization: Bearer and the key.",
+  headers: { "WWW-Authenticate": "Bearer" },
+});
+
+const NO_BEARER = new GatewayError("invalid_api_key", {
+  message: "The key was not sent as a bearer token. Send Authorization: Bearer and the key.",
   headers: { "WWW-Authenticate": "Bearer" },
 });
 

@@ -1,3 +1,5 @@
+import { GatewayError } from "../errors.ts";
+
 /** What an `Authorization` header holds. Only `none`, no header at all, may be served as a call without credentials. */
 export type Bearer =
   | { readonly kind: "none" }
@@ -8,9 +10,21 @@ export type Bearer =
   /** Anything else of one token; nothing about it was checked. */
   | { readonly kind: "key"; readonly token: string };
 
-/** Whether it is a credential of ours at all; beside another scheme the answer is the price. */
+/** Another way to pay is asked for than the one that was sent. */
+export function wrongTier(): GatewayError {
+  return new GatewayError("tier_not_accepted", { headers: { "WWW-Authenticate": "Bearer" } });
+}
+
+/** Whether it names the scheme of our credentials. */
 export function isBearer(authorization: string | undefined): boolean {
   return authorization !== undefined && /^\s*bearer\b/i.test(authorization);
+}
+
+/** Finds keys with these prefixes under whatever scheme, or none: who forgets to write `Bearer` means to pay by key all the same. */
+export function createKeyFinder(prefixes: readonly string[]): (authorization: string) => boolean {
+  // Prefixes are letters, digits, - and _, so nothing needs escaping.
+  const key = new RegExp(`(?<![\\w-])(?:${prefixes.join("|")})`);
+  return (authorization) => key.test(authorization);
 }
 
 const MAX_JWT_CHARACTERS = 4_096;

@@ -1,7 +1,7 @@
 import type { Caller } from "../auth/authenticate.ts";
 import { GatewayError } from "../errors.ts";
 import type { HoldOutcome } from "../ledger/call-ledger.ts";
-import { formatUsd } from "../money.ts";
+import { formatUsd, type MicroUsd } from "../money.ts";
 import { rateHeaders, wholeSeconds } from "./rate-headers.ts";
 
 type Refusal = Exclude<HoldOutcome, { readonly outcome: "held" | "replay" }>;
@@ -36,6 +36,7 @@ export function refuseHold(refusal: Refusal, caller: Caller): GatewayError {
       });
     case "key_limit_reached":
       return new GatewayError("key_limit_reached", {
+        message: `The key's spend limit of $${formatUsd(refusal.limit)} does not cover this call: ${shortOf(refusal)}. Raise the limit, or ask for less.`,
         details: {
           ...amounts(refusal),
           limit: formatUsd(refusal.limit),
@@ -43,17 +44,24 @@ export function refuseHold(refusal: Refusal, caller: Caller): GatewayError {
         },
       });
     case "insufficient_credits":
-      return new GatewayError("insufficient_credits", { details: amounts(refusal) });
+      return new GatewayError("insufficient_credits", {
+        message: `The account's balance does not cover this call: ${shortOf(refusal)}. Top it up, or ask for less.`,
+        details: amounts(refusal),
+      });
   }
 }
 
-function amounts({
-  needed,
-  affordable,
-}: {
-  readonly needed: bigint;
-  readonly affordable: bigint;
-}): Readonly<Record<string, string>> {
+interface Shortage {
+  readonly needed: MicroUsd;
+  readonly affordable: MicroUsd;
+}
+
+/** Many clients show the message and nothing else. */
+function shortOf({ needed, affordable }: Shortage): string {
+  return `it needs $${formatUsd(needed)}, and $${formatUsd(affordable)} is affordable`;
+}
+
+function amounts({ needed, affordable }: Shortage): Readonly<Record<string, string>> {
   return { currency: "USD", needed: formatUsd(needed), affordable: formatUsd(affordable) };
 }
 

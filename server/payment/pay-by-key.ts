@@ -1,5 +1,6 @@
 import { hash, randomUUID } from "node:crypto";
 import type { Authenticator, Caller } from "../auth/authenticate.ts";
+import { wrongTier } from "../auth/credential.ts";
 import { GatewayError } from "../errors.ts";
 import type { Permission, SealedProviderKey } from "../ledger/account-ledger.ts";
 import type { CallLedger, Hold, HoldOutcome, HoldRange, HoldRequest } from "../ledger/call-ledger.ts";
@@ -45,13 +46,13 @@ export interface KeyParts {
 export async function payByKey(parts: KeyParts, visit: Visit): Promise<GatewayError | undefined> {
   const { req, match } = visit;
   const sells = match.route.tiers.some((tier) => tier !== "x402");
-  if (!sells) return new GatewayError("tier_not_accepted", BEARER);
+  if (!sells) return wrongTier();
   const caller = await parts.authenticator.authenticate(req);
   if (caller instanceof GatewayError) return caller;
   visit.tier = caller.tier;
   const refusal = refuseUnsellable(visit);
   if (refusal !== undefined) return refusal;
-  if (!match.route.tiers.includes(caller.tier)) return new GatewayError("tier_not_accepted", BEARER);
+  if (!match.route.tiers.includes(caller.tier)) return wrongTier();
   const body = await readBody(req, parts.bodyLimitBytes);
   if (body instanceof GatewayError) return body;
   const sale = parts.check(visit, body);
@@ -73,8 +74,6 @@ function nextHoldId(): string {
   const uuid = randomUUID();
   return `${Date.now().toString(16).padStart(12, "0")}${uuid.slice(14, 18)}${uuid.slice(19, 23)}${uuid.slice(24)}`;
 }
-
-const BEARER = { headers: { "WWW-Authenticate": "Bearer" } };
 
 interface Admitted {
   readonly hold: Hold | undefined;

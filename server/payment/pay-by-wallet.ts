@@ -1,4 +1,5 @@
 import { Cancellation } from "../../facilitator-client/cancellation.ts";
+import { wrongTier } from "../auth/credential.ts";
 import { GatewayError } from "../errors.ts";
 import type { UsageFacts } from "../ledger/call-ledger.ts";
 import { creditedAccount, type PaymentRecord } from "../ledger/ledger.ts";
@@ -47,7 +48,7 @@ export interface WalletParts {
 export async function payByWallet(parts: WalletParts, visit: Visit): Promise<GatewayError | undefined> {
   const refusal = refuseUnsellable(visit);
   if (refusal !== undefined) return refusal;
-  if (!visit.match.route.tiers.includes("x402")) return new GatewayError("tier_not_accepted");
+  if (!visit.match.route.tiers.includes("x402")) return wrongTier();
   const arrived = parts.isQuoted(visit.match) ? await readQuoted(parts, visit) : await readFlat(parts, visit);
   if (arrived instanceof GatewayError) return arrived;
   const { payment, body, sale } = arrived;

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { isBearer } from "../auth/credential.ts";
+import { isBearer, wrongTier } from "../auth/credential.ts";
 import { answerPreflight } from "../cors.ts";
 import { type ErrorCode, GatewayError } from "../errors.ts";
 import type { RouteMatch } from "../route-table.ts";
@@ -110,6 +110,10 @@ export function createPaywall(parts: PaywallParts): Paywall {
     deliveries,
   };
 
+  function showsCredential({ authorization }: IncomingMessage["headers"]): boolean {
+    return parts.keys?.authenticator.isShown(authorization) ?? isBearer(authorization);
+  }
+
   function handle(req: IncomingMessage, res: ServerResponse, match: RouteMatch, seller: Seller): void {
     const { headers } = req;
     const asked = headers["access-control-request-method"];
@@ -143,7 +147,7 @@ export function createPaywall(parts: PaywallParts): Paywall {
     } else if (desk !== undefined) {
       res.once("close", () => report(visit));
       follow(visit, buyCredit(desk, visit));
-    } else if (isBearer(headers.authorization)) {
+    } else if (showsCredential(headers) || !match.route.tiers.includes("x402")) {
       res.once("close", () => report(visit));
       follow(visit, keys === undefined ? noCredentials() : payByKey(keys, visit));
     } else if (parts.isQuoted(match)) {
@@ -288,5 +292,5 @@ function notLookedAt(): GatewayError {
 }
 
 async function noCredentials(): Promise<GatewayError> {
-  return new GatewayError("tier_not_accepted", { headers: { "WWW-Authenticate": "Bearer" } });
+  return wrongTier();
 }

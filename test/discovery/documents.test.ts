@@ -249,6 +249,8 @@ describe("/openapi.json", () => {
   it("asks for a key, and names no price, where only keys are taken", () => {
     const { paths, components } = json(openApiDocument(SERVICE, [keyOnly], []));
     expect(paths["/keyed"].post.security).toEqual([{ apiKey: [] }]);
+    expect(Object.keys(paths["/keyed"].post.responses)).toEqual(["200", "401", "402"]);
+    expect(paths["/keyed"].post.responses["402"]).not.toHaveProperty("headers");
     expect(paths["/keyed"].post).not.toHaveProperty("x-payment-info");
     expect(components.securitySchemes.apiKey).toEqual({ type: "http", scheme: "bearer" });
   });

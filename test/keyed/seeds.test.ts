@@ -158,13 +158,23 @@ describe("the errors that the pages document", () => {
     expect(numeric.body).toMatchObject({
       error: { code: 402, type: "insufficient_credits", reason: "insufficient_credits" },
     });
-    expect(numeric.body).toMatchObject({ error: { details: { affordable: "0.000003" } } });
+    expect(numeric.body).toMatchObject({
+      error: {
+        message: expect.stringMatching(/balance does not cover .* \$0\.000003 is affordable/),
+        details: { affordable: "0.000003" },
+      },
+    });
     expect(numeric.headers.get("payment-required")).toBeTruthy();
     const limited = await shop.customer(1_000_000n, { limit: 3n }, "sk-sr-");
     const openai = await ask("/ai/chat/completions", limited.secret);
     expect(openai.status).toBe(402);
     expect(openai.body).toMatchObject({
-      error: { code: "key_limit_reached", type: "insufficient_credits", details: { limit: "0.000003" } },
+      error: {
+        message: expect.stringMatching(/limit of \$0\.000003 does not cover .* \$0\.000003 is affordable/),
+        code: "key_limit_reached",
+        type: "insufficient_credits",
+        details: { limit: "0.000003" },
+      },
     });
   });
 
