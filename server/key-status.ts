@@ -1,10 +1,9 @@
 import type { RequestHandler } from "express";
-import type { Authenticator, Caller } from "./auth/authenticate.ts";
+import { type ActiveKey, activeKey } from "./auth/active-key.ts";
+import type { Authenticator } from "./auth/authenticate.ts";
 import { GatewayError } from "./errors.ts";
-import type { AccountLedger, AccountRecord, KeyRecord, Permission } from "./ledger/account-ledger.ts";
+import type { AccountLedger, Permission } from "./ledger/account-ledger.ts";
 import { formatUsd, type MicroUsd } from "./money.ts";
-
-type KeyView = { readonly key: KeyRecord; readonly account: AccountRecord };
 
 export interface KeyStatusParts {
   readonly authenticator: Authenticator;
@@ -39,28 +38,7 @@ export function createPermissionCheck(
   };
 }
 
-/** The key that a caller has shown, if it is good now. Rejects with LedgerFault. */
-export async function activeKey(
-  ledger: KeyStatusParts["ledger"],
-  authenticator: Authenticator,
-  caller: Caller,
-  req: Parameters<Authenticator["refused"]>[0],
-): Promise<KeyView | GatewayError> {
-  if (caller.payer?.kind !== "key") return unauthorized();
-  const view = await ledger.keyBySecret(caller.payer.hash);
-  if (view === "unknown" || view.key.status !== "active") {
-    authenticator.refused(req, caller);
-    return unauthorized();
-  }
-  authenticator.accepted(caller);
-  return view;
-}
-
-function unauthorized(): GatewayError {
-  return new GatewayError("invalid_api_key", { headers: { "WWW-Authenticate": "Bearer" } });
-}
-
-function statusOf({ key, account }: KeyView) {
+function statusOf({ key, account }: ActiveKey) {
   return {
     label: key.label,
     usage: dollars(key.usage),

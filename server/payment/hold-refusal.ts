@@ -1,3 +1,4 @@
+import { unauthorized } from "../auth/active-key.ts";
 import type { Caller } from "../auth/authenticate.ts";
 import { GatewayError } from "../errors.ts";
 import type { HoldOutcome } from "../ledger/call-ledger.ts";
@@ -10,11 +11,9 @@ type Refusal = Exclude<HoldOutcome, { readonly outcome: "held" | "replay" }>;
 export function refuseHold(refusal: Refusal, caller: Caller): GatewayError {
   switch (refusal.outcome) {
     case "unknown":
-      return unauthorized(caller, undefined);
     case "revoked":
-      return unauthorized(caller, "Invalid API key provided: it has been revoked.");
     case "expired":
-      return unauthorized(caller, "Invalid API key provided: it has expired.");
+      return unauthorized(caller, refusal.outcome);
     case "not_permitted":
       return new GatewayError("insufficient_permissions");
     case "model_not_allowed":
@@ -63,10 +62,4 @@ function shortOf({ needed, affordable }: Shortage): string {
 
 function amounts({ needed, affordable }: Shortage): Readonly<Record<string, string>> {
   return { currency: "USD", needed: formatUsd(needed), affordable: formatUsd(affordable) };
-}
-
-function unauthorized(caller: Caller, message: string | undefined): GatewayError {
-  const code = caller.tier === "jwt" ? "invalid_token" : "invalid_api_key";
-  const headers = { "WWW-Authenticate": 'Bearer error="invalid_token"' };
-  return new GatewayError(code, message === undefined ? { headers } : { message, headers });
 }

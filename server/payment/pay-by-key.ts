@@ -1,8 +1,9 @@
 import { hash, randomUUID } from "node:crypto";
+import { activeKey } from "../auth/active-key.ts";
 import type { Authenticator, Caller } from "../auth/authenticate.ts";
 import { wrongTier } from "../auth/credential.ts";
 import { GatewayError } from "../errors.ts";
-import type { Permission, SealedProviderKey } from "../ledger/account-ledger.ts";
+import type { AccountLedger, Permission, SealedProviderKey } from "../ledger/account-ledger.ts";
 import type { CallLedger, Hold, HoldOutcome, HoldRange, HoldRequest } from "../ledger/call-ledger.ts";
 import type { MicroUsd } from "../money.ts";
 import type { Route } from "../routes.ts";
@@ -21,7 +22,7 @@ import { writeStored } from "./write-answer.ts";
 
 export interface KeyParts {
   readonly authenticator: Authenticator;
-  readonly ledger: CallLedger;
+  readonly ledger: CallLedger & Pick<AccountLedger, "keyBySecret">;
   readonly charges: KeyChargeParts;
   readonly bodyLimitBytes: number;
   readonly holdLeaseMs: number;
@@ -53,17 +54,41 @@ export async function payByKey(parts: KeyParts, visit: Visit): Promise<GatewayEr
   const refusal = refuseUnsellable(visit);
   if (refusal !== undefined) return refusal;
   if (!match.route.tiers.includes(caller.tier)) return wrongTier();
-  const body = await readBody(req, parts.bodyLimitBytes);
+  const asked = await readCall(parts, visit);
+  if (asked instanceof GatewayError) return (await badKey(parts, visit, caller)) ?? asked;
+  const { body, sale, idempotency } = asked;
+  const admitted = caller.payer === undefined ? FREE : await admit(parts, visit, caller, sale, idempotency);
+  if (admitted instanceof GatewayError) return admitted;
+  if (admitted === "answered") return undefined;
+  return run(parts, visit, caller, { sale, body, ...admitted }, idempotency);
+}
+
+interface Asked {
+  readonly body: Buffer;
+  readonly sale: Sale;
+  readonly idempotency: Idempotency;
+}
+
+/** What is asked for, or what is wrong with it. */
+async function readCall(parts: KeyParts, visit: Visit): Promise<Asked | GatewayError> {
+  const body = await readBody(visit.req, parts.bodyLimitBytes);
   if (body instanceof GatewayError) return body;
   const sale = parts.check(visit, body);
   if (sale instanceof GatewayError) return sale;
   visit.sale = sale;
   const idempotency = readIdempotency(visit, body);
-  if (idempotency instanceof GatewayError) return idempotency;
-  const admitted = caller.payer === undefined ? FREE : await admit(parts, visit, caller, sale, idempotency);
-  if (admitted instanceof GatewayError) return admitted;
-  if (admitted === "answered") return undefined;
-  return run(parts, visit, caller, { sale, body, ...admitted }, idempotency);
+  return idempotency instanceof GatewayError ? idempotency : { body, sale, idempotency };
+}
+
+/** A call that comes to no hold is refused for its key first, as one that does: a key that ended hears so whatever it asks for. */
+async function badKey(
+  { ledger, authenticator }: KeyParts,
+  { req }: Visit,
+  caller: Caller,
+): Promise<GatewayError | undefined> {
+  if (caller.payer?.kind !== "key") return undefined;
+  const key = await activeKey(ledger, authenticator, caller, req);
+  return key instanceof GatewayError ? key : undefined;
 }
 
 /**
