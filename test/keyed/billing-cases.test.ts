@@ -1,10 +1,14 @@
 import { request } from "node:http";
 import { encode } from "gpt-tokenizer/encoding/o200k_base";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { events, inPieces, SSE, STOP, said } from "../proxy/metered-calls.ts";
 import { answers } from "../support/model-upstream.ts";
 import { type Customer, chat, type KeyedShop, openKeyedShop } from "./keyed-shop.ts";
 
-/** The billing cases that users of other gateways reported, as far as they concern keys; test/money has those of wallets. */
+/**
+ * The billing cases that users of other gateways reported, as far as they concern keys; test/money has those of wallets, and 2 and 4.
+ * Case 3 is in killed.test.ts, 18 in own-provider-keys.test.ts, and 5, across a turn of the period, in test/ledger/contract-captures.ts.
+ */
 let shop: KeyedShop;
 beforeAll(async () => {
   shop = await openKeyedShop({
@@ -30,8 +34,8 @@ async function settled(customer: Customer) {
   }
 }
 
-/** A call whose client leaves when `leave` resolves. */
-function leaving(customer: Customer, body: string): { leave(): void; arrived: Promise<void> } {
+/** A call whose client leaves at `leave`; `arrived` once it has read something, or what it reads for. */
+function leaving(customer: Customer, body: string, until = ""): { leave(): void; arrived: Promise<void> } {
   const { hostname, port } = new URL(shop.url);
   const req = request({
     hostname,
@@ -44,8 +48,11 @@ function leaving(customer: Customer, body: string): { leave(): void; arrived: Pr
   const arrived = new Promise<void>((resolve) => {
     req.on("response", (res) => {
       res.on("error", () => {});
-      res.once("data", () => resolve());
-      res.resume();
+      let read = "";
+      res.on("data", (chunk) => {
+        read += String(chunk);
+        if (read.includes(until)) resolve();
+      });
     });
   });
   req.end(body);
@@ -122,14 +129,30 @@ describe("case 7: a client that hangs up pays what the upstream produced", () =>
     await stream.delta("Once upon a time there was a lighthouse.");
     await call.arrived;
     call.leave();
-    await shop.upstream.waitAborted();
+    const { billed } = await shop.upstream.waitAborted();
     await settled(customer);
     const [usage] = await shop.usageOf(customer.account);
-    expect(usage).toMatchObject({
-      estimated: true,
-      completionTokens: encode("Once upon a time there was a lighthouse.").length,
-    });
+    expect(billed.completionTokens).toBe(encode("Once upon a time there was a lighthouse.").length);
+    expect(usage).toMatchObject({ estimated: true, ...billed });
     expect(usage?.charged).toBe(BigInt(usage?.promptTokens ?? 0) + 2n * BigInt(usage?.completionTokens ?? 0));
+  });
+
+  test("just before the usage: all of it, as the upstream bills it", async () => {
+    const customer = await shop.customer(1_000_000n);
+    const stream = shop.upstream.stream();
+    const call = leaving(customer, chat(prompt, { stream: true }), "stop");
+    await stream.arrived;
+    await stream.delta("Once upon a time there was a lighthouse.");
+    await stream.data({ choices: [{ index: 0, delta: {}, finish_reason: "stop" }] });
+    await call.arrived;
+    call.leave();
+    const { billed } = await shop.upstream.waitAborted();
+    const books = await settled(customer);
+    const [usage] = await shop.usageOf(customer.account);
+    expect(usage).toMatchObject({ estimated: true, ...billed });
+    const charged = BigInt(billed.promptTokens) + 2n * BigInt(billed.completionTokens);
+    expect(usage?.charged).toBe(charged);
+    expect(books.balance).toBe(1_000_000n - charged);
   });
 });
 
@@ -154,6 +177,22 @@ describe("case 9: usage in every form", () => {
     ["a stream", answers.chat("Hello there!", usage), { stream: true }, 7n],
     ["gzip", answers.gzip("Hello there!"), {}, 7n],
     ["a gzip stream", answers.gzip("Hello there!"), { stream: true }, 7n],
+    [
+      "split across chunks",
+      inPieces(events(said("Hello"), STOP, { choices: [], usage }), 5),
+      { stream: true },
+      7n,
+    ],
+    [
+      "running, in every chunk",
+      answers.raw(
+        200,
+        SSE,
+        events(said("Hello", { usage: { ...usage, completion_tokens: 1 } }), said("!", { usage }), STOP),
+      ),
+      { stream: true },
+      7n,
+    ],
   ] as const)("%s", async (_, behaviour, more, charged) => {
     const customer = await shop.customer(1_000_000n);
     shop.upstream.next(behaviour);
@@ -182,6 +221,18 @@ describe("case 9: usage in every form", () => {
     expect((await settled(customer)).balance).toBe(1_000_000n);
     const records = await shop.usageOf(customer.account);
     expect(records.map(({ notCharged }) => notCharged)).toEqual(["handler_failed", "handler_failed"]);
+  });
+
+  test("an error frame in the middle of a stream costs nothing", async () => {
+    const customer = await shop.customer(1_000_000n);
+    const stream = shop.upstream.stream();
+    const answering = post(customer, chat("Hi", { stream: true }));
+    await stream.delta("Hello");
+    const answer = await answering;
+    await stream.errorFrame();
+    await stream.finish(usage);
+    await answer.text().catch(() => "broken off");
+    expect((await settled(customer)).balance).toBe(1_000_000n);
   });
 });
 

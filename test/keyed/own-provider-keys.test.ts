@@ -28,19 +28,22 @@ function ask(stream: boolean): Promise<Response> {
   });
 }
 
-test.each([false, true])("the call goes out on the customer's key (stream: %s)", async (stream) => {
-  const { balance } = await shop.books(customer.account);
-  const before = shop.upstream.calls.length;
-  const answer = await ask(stream);
-  expect(answer.status).toBe(200);
-  expect(await answer.text()).not.toContain(OWN_KEY);
-  expect(shop.upstream.calls[before]?.headers.authorization).toBe(`Bearer ${OWN_KEY}`);
-  await expect.poll(async () => (await shop.books(customer.account)).held).toBe(0n);
-  const [usage] = await shop.usageOf(customer.account);
-  // A tenth of 7, rounded up.
-  expect(usage).toMatchObject({ charged: 1n, upstreamCost: 7n });
-  expect((await shop.books(customer.account)).balance).toBe(balance - 1n);
-});
+test.each([false, true])(
+  "case 18: the call goes out on the customer's key, for the fee (stream: %s)",
+  async (stream) => {
+    const { balance } = await shop.books(customer.account);
+    const before = shop.upstream.calls.length;
+    const answer = await ask(stream);
+    expect(answer.status).toBe(200);
+    expect(await answer.text()).not.toContain(OWN_KEY);
+    expect(shop.upstream.calls[before]?.headers.authorization).toBe(`Bearer ${OWN_KEY}`);
+    await expect.poll(async () => (await shop.books(customer.account)).held).toBe(0n);
+    const [usage] = await shop.usageOf(customer.account);
+    // A tenth of 7, rounded up.
+    expect(usage).toMatchObject({ charged: 1n, upstreamCost: 7n });
+    expect((await shop.books(customer.account)).balance).toBe(balance - 1n);
+  },
+);
 
 test("a small balance that could not pay the model itself is enough, and caps nothing", async () => {
   const poor = await shop.customer(400n);

@@ -280,7 +280,7 @@ export function captureContract(world: World): void {
       expect(await world.ledger.balance(buyer.account)).toBe(87n);
     });
 
-    test("a call in flight over the turn counts in the new period", async () => {
+    test("a call in flight over the turn counts in the new period (billing case 5)", async () => {
       passToMidnight();
       const buyer = await customer(world.ledger, 1_000n, { limit: 100n, limitReset: "daily" });
       await spend(world.ledger, buyer, 60n);
