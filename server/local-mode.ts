@@ -1,11 +1,9 @@
-import { randomBytes } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Localnet } from "../localnet/index.ts";
 import type { Config } from "./config.ts";
-import { type MasterKey, masterKeys } from "./config-key-values.ts";
 import { DEFAULT_UPSTREAM, withUpstream } from "./config-models.ts";
 import { prepareDataDirectory } from "./data-directory.ts";
+import { localSecret, orLocalKey } from "./local-secrets.ts";
 import { openOrClose } from "./open-or-close.ts";
 import { detectModels } from "./proxy/detect-models.ts";
 import { detectOllama, OLLAMA_URL } from "./proxy/detect-ollama.ts";
@@ -51,12 +49,12 @@ async function complete(config: Config, localnet: Localnet): Promise<Config> {
     facilitators: [{ url: localnet.facilitatorUrl }],
     memoSecrets:
       config.memoSecrets.length > 0 ? config.memoSecrets : [localSecret(config.dataDir, "memo-secret")],
-    sessionKeys: orLocal(config.sessionKeys, config.dataDir, "session-key"),
+    sessionKeys: orLocalKey(config.sessionKeys, config.dataDir, "session-key"),
     ownKeys: {
       ...config.ownKeys,
-      masterKeys: orLocal(config.ownKeys.masterKeys, config.dataDir, "master-key"),
+      masterKeys: orLocalKey(config.ownKeys.masterKeys, config.dataDir, "master-key"),
     },
-    receipts: { ...config.receipts, keys: orLocal(config.receipts.keys, config.dataDir, "receipt-key") },
+    receipts: { ...config.receipts, keys: orLocalKey(config.receipts.keys, config.dataDir, "receipt-key") },
   };
 }
 
@@ -88,21 +86,6 @@ export async function withWhateverRuns(
   const found = await detectOllama(ollama.url, ollama.timeoutMs);
   const model = found?.models[0];
   return model === undefined ? config : withUpstream(config, `${ollama.url}/v1`, model);
-}
-
-/** The keys that a variable names, or one of our own: sessions go on, and receipts stay good, over a restart. */
-function orLocal(keys: readonly MasterKey[], dataDir: string, name: string): readonly MasterKey[] {
-  return keys.length > 0 ? keys : masterKeys().parse(localSecret(dataDir, name));
-}
-
-/** Made once: challenges stay valid over a restart. */
-function localSecret(dataDir: string, name: string): string {
-  const path = join(dataDir, name);
-  if (existsSync(path)) return readFileSync(path, "utf8").trim();
-  mkdirSync(dataDir, { recursive: true });
-  const secret = randomBytes(32).toString("hex");
-  writeFileSync(path, `${secret}\n`, { mode: 0o600 });
-  return secret;
 }
 
 /** What `pay` must be told of a chain that is not at its usual ports. */

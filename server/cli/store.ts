@@ -6,6 +6,7 @@ import type { Problem } from "../config-problems.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import { openLedger } from "../ledger/open-ledger.ts";
 import { loadConfig } from "../load-config.ts";
+import { orLocalKey } from "../local-secrets.ts";
 import type { Invocation } from "./command.ts";
 import { fail, printJson, refuse, USAGE_ERROR } from "./output.ts";
 
@@ -50,10 +51,16 @@ export async function withActions(
   if (config === undefined) return USAGE_ERROR;
   const ledger = await openStore(config);
   try {
-    return await run(openActions(config, ledger), config);
+    return await run(openActions({ ...config, ownKeys: ownKeysOf(config) }, ledger), config);
   } catch (error) {
     return refuse(name, error, invocation.json);
   } finally {
     await ledger.close();
   }
+}
+
+/** In local mode the gateway makes a master key of its own; what is sealed here it must be able to open. */
+function ownKeysOf({ network, ownKeys, dataDir }: Config): Config["ownKeys"] {
+  if (network !== "local") return ownKeys;
+  return { ...ownKeys, masterKeys: orLocalKey(ownKeys.masterKeys, dataDir, "master-key") };
 }

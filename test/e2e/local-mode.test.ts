@@ -5,7 +5,9 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { jsonOf, runFarebox } from "../admin/run-farebox.ts";
 import { built } from "../support/built.ts";
+import { startModelUpstream } from "../support/model-upstream.ts";
 import { freePort } from "../support/shop.ts";
 import { type Child, startChild } from "./child-gateway.ts";
 
@@ -116,6 +118,35 @@ function killGroup(leader: number | undefined): void {
     // It ended as it should.
   }
 }
+
+test("what the command line seals, without a master key in the environment, the gateway opens", async () => {
+  const upstream = await startModelUpstream();
+  try {
+    const both = { ...env, UPSTREAM_URL: `${upstream.url}/v1`, UPSTREAM_API_KEY: "sk-operator" };
+    const farebox = async (args: readonly string[], stdin = "") =>
+      jsonOf(await runFarebox([...args, "--json"], { cwd: directory, env: both, stdin }));
+    // Before the gateway was ever started, and beside it.
+    for (const account of ["early", "late"]) {
+      if (account === "late") await start(both).says('"listening"');
+      await farebox(["accounts", "create", "--id", account]);
+      await farebox(["credit", account, "1.00", "--reference", "r"]);
+      await farebox(["provider-keys", "set", account, "default"], `sk-own-key-of-${account}`);
+    }
+    for (const account of ["early", "late"]) {
+      const { key } = await farebox(["keys", "create", "--account", account]);
+      const answer = await fetch(`http://127.0.0.1:${env["PORT"]}/v1/chat/completions`, {
+        method: "POST",
+        headers: { authorization: `Bearer ${String(key)}`, "content-type": "application/json" },
+        body: JSON.stringify({ model: "gpt-oss:20b", messages: [{ role: "user", content: "Hello" }] }),
+      });
+      expect(answer.status).toBe(200);
+      await answer.text();
+      expect(upstream.calls.at(-1)?.headers.authorization).toBe(`Bearer sk-own-key-of-${account}`);
+    }
+  } finally {
+    await upstream.close();
+  }
+});
 
 /** Asks the embedded chain's RPC who received USDC in the transaction that `pay` printed. */
 async function transferOf(output: string): Promise<{ receivedBy: string | undefined }> {
