@@ -3,6 +3,7 @@ import type { IncomingMessage } from "node:http";
 import { GatewayError } from "../errors.ts";
 import type { CallPayer } from "../ledger/call-ledger.ts";
 import { hashSecret, parseKey } from "../ledger/keys.ts";
+import { rateHeaders, wholeSeconds } from "../payment/rate-headers.ts";
 import { createKeyFinder, isBearer, readBearer } from "./credential.ts";
 import type { FloodGuard } from "./flood.ts";
 import type { JwtVerifier } from "./jwt.ts";
@@ -62,7 +63,10 @@ export function createAuthenticator(parts: AuthenticatorParts): Authenticator {
 
   async function tooMany(blockedMs: number): Promise<GatewayError> {
     await flood.holdBack();
-    return new GatewayError("too_many_failed_logins", { retryAfterSeconds: Math.ceil(blockedMs / 1_000) });
+    return new GatewayError("too_many_failed_logins", {
+      headers: Object.fromEntries(rateHeaders({ limit: flood.limit, remaining: 0, resetsInMs: blockedMs })),
+      retryAfterSeconds: wholeSeconds(blockedMs),
+    });
   }
 
   function authenticateKey(req: IncomingMessage, token: string): Authentication | Promise<GatewayError> {

@@ -5,6 +5,8 @@ import { createRefusalCount } from "./refusal-count.ts";
 
 /** Counts refused credentials by client address; IPv6 by its /64, which is what one customer of a network has. */
 export interface FloodGuard {
+  /** Refused credentials of one address in a minute; then it is blocked. */
+  readonly limit: number;
   /** 0: this address is heard. Otherwise milliseconds until it is again. */
   blockedForMs(address: string): number;
   /** One refused credential came from this address. */
@@ -21,6 +23,7 @@ export function createFloodGuard(
   const refusals = createRefusalCount(config.badCredentialsPerMinute, maxNewAddresses);
   const turns = createHeldBackTurns();
   return {
+    limit: config.badCredentialsPerMinute,
     blockedForMs: (address) => refusals.blockedForMs(networkOf(address)),
     punish: (address) => void refusals.count(networkOf(address)),
     holdBack: () =>

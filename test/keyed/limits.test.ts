@@ -132,16 +132,22 @@ test("bad credentials are heard so often a minute; a good key from the same addr
   const good = await shop.customer(1_000_000n);
   expect((await post(good, chat("Hi"))).status).toBe(200);
   const statuses: number[] = [];
+  let last = new Headers();
   for (let index = 0; index < 8; index += 1) {
     const answer = await fetch(`${shop.url}/v1/chat/completions`, {
       method: "POST",
       headers: { authorization: "Bearer sk_farebox_nonsense" },
     });
     statuses.push(answer.status);
+    last = answer.headers;
     await answer.text();
   }
   expect(statuses).toContain(401);
   expect(statuses.at(-1)).toBe(429);
+  expect(last.get("ratelimit-limit")).toBe("5");
+  expect(last.get("ratelimit-remaining")).toBe("0");
+  expect(last.get("ratelimit-reset")).toBe(last.get("retry-after"));
+  expect(Number(last.get("retry-after"))).toBeGreaterThan(0);
   expect((await post(good, chat("Hi"))).status).toBe(200);
 });
 
