@@ -51,5 +51,5 @@ completion = ask(
 print(completion["choices"][0]["message"]["content"])
 
 key = ask("/v1/key")
-remaining = key["limit_remaining"] if key["limit_remaining"] is not None else key["balance"]
+remaining = min(amount for amount in (key["balance"], key["limit_remaining"]) if amount is not None)
 print(f"remaining: ${remaining}")

@@ -18,7 +18,7 @@ const response = await fetch(`${url}/v1/key`, {
 });
 if (!response.ok) throw new Error(`GET /v1/key answered ${response.status}: ${await response.text()}`);
 const key: { limit_remaining: number | null; balance: number } = await response.json();
-console.log(`remaining: $${key.limit_remaining ?? key.balance}`);
+console.log(`remaining: $${Math.min(key.balance, key.limit_remaining ?? key.balance)}`);
 
 /** A missing key is noticed at the start, not at the first request. */
 function required(name: string): string {

@@ -29,7 +29,8 @@ async function run(command: string, args: readonly string[], env: Readonly<Recor
 }
 
 test.each(EXAMPLES)("the %s example makes a call and says what is left", async (_, command, args) => {
-  const customer = await shop.customer(1_000_000n);
+  // The limit allows more than the account has.
+  const customer = await shop.customer(1_000_000n, { limit: 5_000_000n });
   const { code, output } = await run(command, args, {
     FAREBOX_URL: shop.url,
     FAREBOX_API_KEY: customer.secret,
