@@ -179,7 +179,13 @@ export type Spend = z.infer<typeof spendSchema>;
 export type ProviderKey = z.infer<typeof providerKeySchema>;
 export type Alerts = z.infer<typeof alertsSchema>;
 
-/** What a person calls a key: its label or, where it has none, what is known of its secret. */
+/** What a person calls a key: its label or, where that shows nothing, what is known of its secret. No label turns the text around it. */
 export function nameOf({ label, prefix, last4 }: Key): string {
-  return label.trim() === "" ? `${prefix}…${last4}` : label.trim();
+  return asTyped(label) === "" ? `${prefix}…${last4}` : label.replace(/\p{Bidi_Control}/gu, "").trim();
+}
+
+/** What can be seen of a text, and typed: labels may hold characters that show nothing, and pages show several blanks as one. */
+export function asTyped(text: string): string {
+  const seen = text.normalize("NFKC").replace(/\p{Default_Ignorable_Code_Point}/gu, "");
+  return seen.replace(/\s+/g, " ").trim();
 }

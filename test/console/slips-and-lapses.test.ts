@@ -56,6 +56,30 @@ test("a key without chat is shown with a command that it may run", async () => {
   await visitor.close();
 });
 
+test.each([
+  ["blanks that a page shows as one, and what turns text around", "night  shift\u202e", "night shift"],
+  ["characters that show nothing", "night\u200b\u00ad shift", "night shift"],
+  ["a non-breaking blank", "night\u00a0shift", "night shift"],
+  ["nothing that shows", "\u200b \u3164", "sk_farebox_...LAST"],
+])("a key whose label has %s can be revoked by whoever types what is seen", async (_, label, typed) => {
+  const visitor = await signedIn();
+  const { page, address } = visitor;
+  const account = `wallet:${address}`;
+  await shop.gateway.ledger.createAccount(account, "");
+  const { secret, keyId } = await shop.keyFor(account, { label });
+  await visitor.go("Keys");
+  await page.getByRole("button", { name: "Revoke" }).click();
+  const confirmation = page.getByLabel("to confirm");
+  const button = page.getByRole("button", { name: "Revoke for ever" });
+  await confirmation.fill(typed.slice(0, -1).replace("LAS", secret.slice(-4, -1)));
+  expect(await button.isDisabled()).toBe(true);
+  await confirmation.fill(typed.replace("LAST", secret.slice(-4)));
+  await button.click();
+  await page.getByText("No key works any more.").waitFor();
+  expect(await shop.gateway.ledger.key(keyId)).toMatchObject({ status: "revoked" });
+  await visitor.close();
+});
+
 test("a connection that drops while the session is refreshed does not sign anybody out", async () => {
   const visitor = await signedIn();
   const { page } = visitor;

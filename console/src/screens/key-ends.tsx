@@ -1,5 +1,5 @@
 import { useMemo, useState } from "preact/hooks";
-import { type Key, keySchema, type NewKey, nameOf, newKeySchema } from "../answers.ts";
+import { asTyped, type Key, keySchema, type NewKey, nameOf, newKeySchema } from "../answers.ts";
 import { DialogForm } from "../parts/dialog-form.tsx";
 import { Field } from "../parts/parts.tsx";
 import { useAction } from "../parts/use-answer.ts";
@@ -70,7 +70,7 @@ export function RevokeDialog(props: {
       title={`Revoke ${name}`}
       action="Revoke for ever"
       isDanger
-      isReady={typed.trim() === name}
+      isReady={asTyped(typed) === asTyped(name)}
       doing={doing}
       onClose={onClose}
       onSubmit={() => {

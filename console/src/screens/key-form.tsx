@@ -24,6 +24,8 @@ const PERMISSIONS: Readonly<Record<string, string>> = {
   "models:list": "List models",
   "agent:run": "Run the agent",
 };
+/** What the service takes. */
+const MOST_A_MINUTE = 1_000_000;
 const RESETS = [
   ["never", "Never"],
   ["daily", "Daily"],
@@ -239,8 +241,8 @@ function problemsOf({ label, limit, permissions, rpm }: Draft): Readonly<Record<
   if (limit.trim() !== "" && parseDollars(limit) === undefined)
     problems["limit"] = "Write dollars, such as 5.00.";
   if (permissions.length === 0) problems["permissions"] = "A key needs one at least.";
-  if (rpm.trim() !== "" && !/^[1-9]\d{0,5}$/.test(rpm.trim()))
-    problems["rpm"] = "Write a whole number of 1 or more.";
+  if (rpm.trim() !== "" && !(/^[1-9]\d*$/.test(rpm.trim()) && Number(rpm) <= MOST_A_MINUTE))
+    problems["rpm"] = `Write a whole number from 1 to ${MOST_A_MINUTE}.`;
   return problems;
 }
 
