@@ -26,6 +26,14 @@ const JSON_FACTOR = 2;
 /** Fields beside the messages that are put before the model. */
 const PROMPT_FIELDS = ["tools", "functions", "tool_choice", "function_call", "response_format"] as const;
 
+/** UTF-16 units that are normalised at a time. */
+const PIECE = 128;
+/** How far before its end a piece looks for a place to end: Unicode's own limit for the marks of a letter in a stream is 30 (UAX #15). */
+const NEAR = 32;
+/** What a letter may gain when its marks, which another piece has, come between it and those that it was written with. Bytes. */
+const TORN = 16;
+const JOINS = /^[\p{M}\u1160-\u11ff]/u;
+
 /** What a chat puts before its model. `sent` is the request as the upstream gets it. */
 export function chatPrompt(messages: ChatRequest["messages"], sent: JsonObject): Prompt {
   const texts: string[] = [];
@@ -81,9 +89,47 @@ export function promptBound(prompt: Prompt, imageTokens: number): number {
   return bound + parts * PART_FRAME + images * imageTokens + tokenIds;
 }
 
-/** Some tokenizers normalise first, which makes a few characters longer (U+FDFA: from 3 bytes to 33). */
+/**
+ * Some tokenizers normalise first, which makes a few characters longer (U+FDFA: from 3 bytes to 33). Normalising puts the marks of a
+ * letter in order, in a time that grows with the square of their number, so it is done in short pieces.
+ */
 function mostBytes(text: string): number {
   const bytes = Buffer.byteLength(text);
   if (bytes === text.length) return bytes;
-  return Math.max(bytes, Buffer.byteLength(text.normalize("NFC")), Buffer.byteLength(text.normalize("NFKC")));
+  let nfc = 0;
+  let nfkc = 0;
+  for (let start = 0; start < text.length; ) {
+    const { end, isClean } = pieceFrom(text, start);
+    const piece = text.slice(start, end);
+    nfc += Buffer.byteLength(piece.normalize("NFC"));
+    nfkc += Buffer.byteLength(piece.normalize("NFKC"));
+    if (!isClean) {
+      nfc += TORN;
+      nfkc += TORN;
+    }
+    start = end;
+  }
+  return Math.max(bytes, nfc, nfkc);
+}
+
+/** Ends where normalising cannot join what stands on both sides, if such a place is near. */
+function pieceFrom(text: string, start: number): { readonly end: number; readonly isClean: boolean } {
+  const last = start + PIECE;
+  if (last >= text.length) return { end: text.length, isClean: true };
+  for (let end = last; end > last - NEAR; end--) {
+    if (beginsAnew(text, end)) return { end, isClean: true };
+  }
+  return { end: isLowSurrogate(text.charCodeAt(last)) ? last - 1 : last, isClean: false };
+}
+
+/** Neither a mark, nor the second or third part of a Hangul syllable, nor what becomes one. */
+function beginsAnew(text: string, at: number): boolean {
+  const code = text.charCodeAt(at);
+  if (code < 0x80) return true;
+  if (isLowSurrogate(code)) return false;
+  return !JOINS.test(String.fromCodePoint(text.codePointAt(at) ?? code).normalize("NFKD"));
+}
+
+function isLowSurrogate(code: number): boolean {
+  return (code & 0xfc00) === 0xdc00;
 }

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { GatewayError } from "../errors.ts";
-import type { JsonObject } from "./request-json.ts";
+import { listOf, plainListOf } from "./list-of.ts";
+import { isJsonObject, type JsonObject } from "./request-json.ts";
 import type { ModelBackend } from "./upstream.ts";
 
 /** One call is priced for one answer. */
@@ -30,14 +31,14 @@ const functionCall = z.object({ name: z.string(), arguments: z.string() });
 
 const message = z.object({
   role: z.enum(["system", "developer", "user", "assistant", "tool", "function"]),
-  content: z.union([z.string(), z.array(contentPart), z.null()]).optional(),
+  content: z.union([z.string(), listOf(contentPart), z.null()]).optional(),
   name: optionalText,
   refusal: optionalText,
   reasoning_content: optionalText,
   tool_call_id: optionalText,
-  tool_calls: z
-    .array(z.object({ id: z.string(), type: z.literal("function"), function: functionCall }))
-    .nullish(),
+  tool_calls: listOf(
+    z.object({ id: z.string(), type: z.literal("function"), function: functionCall }),
+  ).nullish(),
   function_call: functionCall.nullish(),
 });
 
@@ -50,7 +51,7 @@ const message = z.object({
  */
 const CHAT_FIELDS = {
   model: z.string().min(1),
-  messages: z.array(message).min(1),
+  messages: listOf(message, { min: 1 }),
   stream: optionalFlag,
   stream_options: z.object({ include_usage: optionalFlag }).nullish(),
   // Cost: clamped below.
@@ -60,7 +61,7 @@ const CHAT_FIELDS = {
   // Cost: within the output limit, which includes reasoning. Anything else is left to the model's default.
   reasoning_effort: z.enum(["none", "minimal", "low", "medium", "high"]).nullish().catch(undefined),
   // Cost: only functions, which the caller runs itself.
-  tools: z.array(z.looseObject({ type: z.string() })).nullish(),
+  tools: listOf(z.looseObject({ type: z.string() })).nullish(),
   tool_choice: z.unknown().optional(),
   parallel_tool_calls: optionalFlag,
   functions: z.array(z.unknown()).nullish(),
@@ -73,11 +74,11 @@ const CHAT_FIELDS = {
   frequency_penalty: optionalNumber,
   presence_penalty: optionalNumber,
   repetition_penalty: optionalNumber,
-  logit_bias: z.record(z.string(), z.number()).nullish(),
+  logit_bias: z.custom<Readonly<Record<string, number>>>(isBias).nullish(),
   logprobs: optionalFlag,
   top_logprobs: z.int().min(0).max(20).nullish(),
   seed: z.int().nullish(),
-  stop: z.union([z.string(), z.array(z.string())]).nullish(),
+  stop: z.union([z.string(), plainListOf(isText)]).nullish(),
   response_format: z.unknown().optional(),
   verbosity: z.enum(["low", "medium", "high"]).nullish(),
   user: optionalText,
@@ -85,9 +86,9 @@ const CHAT_FIELDS = {
 
 const embeddingInput = z.union([
   z.string().min(1),
-  z.array(z.string()).min(1).max(MAX_INPUTS),
-  z.array(z.int()).min(1),
-  z.array(z.array(z.int()).min(1)).min(1).max(MAX_INPUTS),
+  plainListOf(isText, { min: 1, max: MAX_INPUTS }),
+  z.custom<number[]>(isTokenIds),
+  plainListOf(isTokenIds, { min: 1, max: MAX_INPUTS }),
 ]);
 
 /** The same for embeddings. */
@@ -188,6 +189,18 @@ function withoutNulls(fields: JsonObject): JsonObject {
   return Object.fromEntries(
     Object.entries(fields).filter(([, value]) => value !== undefined && value !== null),
   );
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === "string";
+}
+
+function isTokenIds(value: unknown): value is number[] {
+  return Array.isArray(value) && value.length > 0 && value.every((id) => Number.isSafeInteger(id));
+}
+
+function isBias(value: unknown): boolean {
+  return isJsonObject(value) && Object.values(value).every((bias) => typeof bias === "number");
 }
 
 function parse<Output>(schema: z.ZodType<Output>, body: JsonObject): GatewayError | Output {

@@ -202,7 +202,7 @@ describe("refused before anything is claimed", () => {
     ["a wrong type", chatWith({ temperature: "hot" }), 400, "invalid_request", "`temperature`"],
     ["a limit of zero", chatWith({ max_tokens: 0 }), 400, "invalid_request", "`max_tokens`"],
     ["a fraction", chatWith({ n: 1.5 }), 400, "invalid_request", "`n`"],
-    ["audio", partsOf({ type: "input_audio" }), 400, "invalid_request", "`messages.0.content`"],
+    ["audio", partsOf({ type: "input_audio" }), 400, "invalid_request", "`messages.0.content.0.type`"],
     ["17 images", partsOf(...Array(17).fill(IMAGE)), 400, "invalid_request", "images"],
     [
       "an image to be fetched",
