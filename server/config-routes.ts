@@ -49,6 +49,7 @@ const FREE_PATHS = [
   "/openapi.json",
   "/llms.txt",
   "/robots.txt",
+  "/favicon.svg",
   "/.well-known/x402",
   "/.well-known/x402.json",
   "/.well-known/api-catalog",

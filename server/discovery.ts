@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { type NextFunction, type Request, type Response, Router } from "express";
 import type { SessionCookies } from "../well-known/account-operations.ts";
 import { API_CATALOG_PATH, API_CATALOG_TYPE, apiCatalog } from "../well-known/api-catalog.ts";
+import { faviconSvg } from "../well-known/favicon.ts";
 import { llmsTxt } from "../well-known/llms-txt.ts";
 import { openApiDocument } from "../well-known/openapi.ts";
 import { urlOf } from "../well-known/resource.ts";
@@ -72,6 +73,7 @@ const PATHS = [
   "/openapi.json",
   "/llms.txt",
   "/robots.txt",
+  "/favicon.svg",
 ] as const;
 
 /** A route of the table together with the terms it is sold at. */
@@ -202,6 +204,7 @@ function render(
     "/openapi.json": json(openApiDocument(service, routes, freeRoutes, account)),
     "/llms.txt": document("text/plain; charset=utf-8", llmsTxt(service, routes, freeRoutes)),
     "/robots.txt": document("text/plain; charset=utf-8", robotsTxt()),
+    "/favicon.svg": document("image/svg+xml", faviconSvg()),
   };
 }
 

@@ -7,6 +7,7 @@ import {
   getL3,
   getOpenAPI,
   getProbe,
+  getWarningsForFavicon,
   getWarningsForL2,
   getWarningsForL3,
   getWarningsForL4,
@@ -66,6 +67,10 @@ describe("@agentcash/discovery", () => {
     for (const route of PUBLISHED.filter((entry) => entry.path !== "/motd")) {
       expect(getWarningsForL3(getL3(source, [], bracePath(route.path), route.method as "GET"))).toEqual([]);
     }
+  });
+
+  it("finds an icon to show", async () => {
+    expect((await getWarningsForFavicon(stand.url))._unsafeUnwrap()).toEqual([]);
   });
 
   it("takes our x-payment-info by its strict schema", async () => {

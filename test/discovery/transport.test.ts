@@ -12,6 +12,7 @@ const DOCUMENTS = [
   ["/.well-known/api-catalog", 'application/linkset+json; profile="https://www.rfc-editor.org/info/rfc9727"'],
   ["/llms.txt", "text/plain; charset=utf-8"],
   ["/robots.txt", "text/plain; charset=utf-8"],
+  ["/favicon.svg", "image/svg+xml"],
 ] as const;
 
 interface X402Document {
