@@ -31,10 +31,24 @@ async function serveUntilStopped(config: Config, log: Logger, banner: string | u
     process.once("SIGTERM", resolve);
     process.once("SIGINT", resolve);
   });
-  log.info({ signal, drainMs: config.drainMs }, "draining; a second signal stops at once");
-  process.once("SIGTERM", () => process.exit(1));
-  process.once("SIGINT", () => process.exit(1));
+  log.info({ signal, drainMs: config.drainMs }, "draining; one more signal stops at once");
+  stopAtNextSignal(log);
   await gateway.close();
+}
+
+/**
+ * npm hands signals on to what it runs. A terminal, or a supervisor that tells a whole group, has told us already, so under npm
+ * one more signal says nothing new.
+ */
+function stopAtNextSignal(log: Logger): void {
+  let handedOn = process.env["npm_lifecycle_event"] === undefined;
+  const stop = (signal: string) => {
+    if (handedOn) process.exit(1);
+    handedOn = true;
+    log.info({ signal }, "signal again, as npm hands it on; one more stops at once");
+  };
+  process.on("SIGTERM", stop);
+  process.on("SIGINT", stop);
 }
 
 async function startLocally(config: Config) {

@@ -1,6 +1,7 @@
-import { spawn } from "node:child_process";
-import { on, once } from "node:events";
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
@@ -89,25 +90,61 @@ test("without configuration: a banner that says no real money moves, a wallet pa
   expect(await again.exit).toBe(0);
 });
 
-test("npm start ends when npm is told to, and with it the server, with 0", async () => {
-  // As an operator's supervisor sees it: it knows the process of npm alone.
-  const npm = spawn("npm", ["start", "--ignore-scripts"], {
-    cwd: dirname(built("")),
-    env: { PATH: process.env["PATH"], ...env, FAREBOX_DATA_DIR: directory },
-    stdio: ["ignore", "pipe", "ignore"],
-    detached: true,
+describe("npm start", () => {
+  let npm: ChildProcess;
+  let lines: AsyncIterator<string>;
+  beforeEach(() => {
+    // As an operator's supervisor sees it: it knows the process of npm alone.
+    const child = spawn("npm", ["start", "--ignore-scripts"], {
+      cwd: dirname(built("")),
+      env: { PATH: process.env["PATH"], ...env, FAREBOX_DATA_DIR: directory },
+      stdio: ["ignore", "pipe", "ignore"],
+      detached: true,
+    });
+    npm = child;
+    lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   });
-  try {
-    for await (const [line] of on(createInterface({ input: npm.stdout }), "line", { close: ["close"] })) {
-      if (String(line).includes('"listening"')) break;
+  afterEach(() => killGroup(npm.pid));
+
+  async function says(text: string): Promise<void> {
+    for (;;) {
+      const { value = "", done } = await lines.next();
+      if (done === true) throw new Error(`ended without saying ${text}`);
+      if (value.includes(text)) return;
     }
+  }
+
+  test("ends when npm is told to, and with it the server, with 0", async () => {
+    await says('"listening"');
     const exit = once(npm, "exit");
     npm.kill("SIGTERM");
     expect(await exit).toEqual([0, null]);
     await expect(fetch(`http://127.0.0.1:${env["PORT"]}/healthz`)).rejects.toThrow();
-  } finally {
-    killGroup(npm.pid);
-  }
+  });
+
+  test("goes on draining when the signal comes twice, as from a terminal and from npm", async () => {
+    await says('"listening"');
+    const unfinished = request({
+      port: env["PORT"],
+      // Its price is in the body, so it is answered after that.
+      path: "/topup",
+      method: "POST",
+      headers: { expect: "100-continue", "content-length": 2 },
+    });
+    const answered = once(unfinished, "response");
+    unfinished.flushHeaders();
+    await once(unfinished, "continue");
+    const exit = once(npm, "exit");
+    npm.kill("SIGINT");
+    await says('"draining');
+    npm.kill("SIGINT");
+    await says('"signal again');
+    unfinished.end("{}");
+    const [answer] = await answered;
+    answer.resume();
+    expect(answer.statusCode).toBe(402);
+    expect(await exit).toEqual([0, null]);
+  });
 });
 
 /** Whoever of the group is left, which should be nobody. */
