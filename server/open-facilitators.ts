@@ -2,7 +2,7 @@ import { type BreakerState, guardFacilitator } from "../facilitator-client/break
 import { type Clock, systemClock } from "../facilitator-client/clock.ts";
 import { createCoinbaseFacilitator } from "../facilitator-client/coinbase.ts";
 import { createHttpFacilitator } from "../facilitator-client/http-facilitator.ts";
-import { createSupportedCache } from "../facilitator-client/supported-cache.ts";
+import { createSupportedCache, type SupportedCache } from "../facilitator-client/supported-cache.ts";
 import type { Facilitator } from "../facilitator-client/types.ts";
 import type { Config, FacilitatorConfig } from "./config.ts";
 import type { Logger } from "./log.ts";
@@ -29,13 +29,14 @@ export interface OpenFacilitatorsOptions {
 /** How one facilitator is, for `/readyz`. */
 export interface FacilitatorHealth {
   readonly name: string;
-  readonly state: BreakerState;
+  /** Of its breaker; a single one, which has none, is `failing` or, without an answer in time, `silent`. */
+  readonly state: BreakerState | "failing" | "silent";
 }
 
 export interface OpenedFacilitators {
   readonly facilitators: Facilitators;
-  /** Empty if there is only one: then there is nobody to turn to, and no breaker. */
-  health(): readonly FacilitatorHealth[];
+  /** Of several, each. Of a single one nothing while it answers `/supported`; it is asked now, unless it was just asked. */
+  health(): Promise<readonly FacilitatorHealth[]>;
   /** Stops asking `/supported`. */
   stop(): void;
   close(): Promise<void>;
@@ -43,6 +44,8 @@ export interface OpenedFacilitators {
 
 const SUPPORTED_MAX_AGE_MS = 300_000;
 const SUPPORTED_COOLDOWN_MS = 3_000;
+/** How long `/readyz` waits for it. */
+const SUPPORTED_ANSWER_MS = 1_000;
 
 /**
  * With several, each is asked this often whether it lives, and twice before it counts as dead: so new 402s name another
@@ -69,7 +72,7 @@ export async function openFacilitators(options: OpenFacilitatorsOptions): Promis
       now: Date.now,
       memoryMs,
     }),
-    health: () => opened.flatMap(({ health }) => health?.() ?? []),
+    health: async () => (await Promise.all(opened.map(({ health }) => health()))).flat(),
     stop() {
       for (const { stop } of opened) stop();
     },
@@ -81,13 +84,32 @@ export async function openFacilitators(options: OpenFacilitatorsOptions): Promis
 
 interface OpenedMember {
   readonly member: FacilitatorMember;
-  readonly health?: () => FacilitatorHealth;
+  readonly health: () => Promise<readonly FacilitatorHealth[]>;
   stop(): void;
 }
 
 function openSingle(facilitator: Facilitator, options: OpenFacilitatorsOptions): OpenedMember {
   const times = { maxAgeMs: SUPPORTED_MAX_AGE_MS, cooldownMs: SUPPORTED_COOLDOWN_MS };
-  return openMember(facilitator, options, times, () => true);
+  const { supported, ...opened } = openMember(facilitator, options, times, () => true);
+  const { name } = facilitator;
+  return {
+    ...opened,
+    // Between two of its questions, five minutes apart, only a payment would notice that it is down.
+    async health() {
+      const result = await within(SUPPORTED_ANSWER_MS, supported.refresh(), options.clock ?? systemClock);
+      if (result === undefined) return [{ name, state: "silent" }];
+      return result.outcome === "ok" ? [] : [{ name, state: "failing" }];
+    },
+  };
+}
+
+/** Undefined: it took longer. */
+function within<Value>(ms: number, promise: Promise<Value>, clock: Clock): Promise<Value | undefined> {
+  let cancel = () => {};
+  const late = new Promise<undefined>((resolve) => {
+    cancel = clock.after(ms, () => resolve(undefined));
+  });
+  return Promise.race([promise, late]).finally(cancel);
 }
 
 function openGuarded(client: Facilitator, options: OpenFacilitatorsOptions): OpenedMember {
@@ -101,8 +123,8 @@ function openGuarded(client: Facilitator, options: OpenFacilitatorsOptions): Ope
     onChange: createBreakerReport(name, log, metrics),
   });
   const times = { maxAgeMs: HEALTH_EVERY_MS, cooldownMs: HEALTH_EVERY_MS };
-  const opened = openMember(guarded, options, times, () => guarded.state === "closed");
-  return { ...opened, health: () => ({ name, state: guarded.state }) };
+  const { supported: _, ...opened } = openMember(guarded, options, times, () => guarded.state === "closed");
+  return { ...opened, health: async () => [{ name, state: guarded.state }] };
 }
 
 /** One line when it stops working and one when it works again, however often it was tried in between. */
@@ -128,7 +150,7 @@ function openMember(
   { merchant, memoryMs, log, clock = systemClock }: OpenFacilitatorsOptions,
   times: { readonly maxAgeMs: number; readonly cooldownMs: number },
   isHealthy: () => boolean,
-): OpenedMember {
+): Omit<OpenedMember, "health"> & { readonly supported: SupportedCache } {
   const supported = createSupportedCache({ facilitator, ...times, clock });
   const offer = createOfferedTerms({ merchant, kinds: () => supported.get(), now: Date.now, memoryMs });
   supported.onChange(() => {
@@ -143,7 +165,7 @@ function openMember(
     hasAnswered: () => supported.get() !== undefined,
     refresh: () => void supported.refresh(),
   };
-  return { member, stop: () => supported.close() };
+  return { member, supported, stop: () => supported.close() };
 }
 
 function createClients(

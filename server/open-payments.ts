@@ -6,7 +6,7 @@ import { openLedger } from "./ledger/open-ledger.ts";
 import type { Logger } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
 import { observeLedger, observeNodes, observePayments } from "./observe-payments.ts";
-import { type FacilitatorHealth, openFacilitators } from "./open-facilitators.ts";
+import { type OpenedFacilitators, openFacilitators } from "./open-facilitators.ts";
 import { openNodes } from "./open-nodes.ts";
 import { openOrClose } from "./open-or-close.ts";
 import type { Facilitators } from "./payment/facilitators.ts";
@@ -53,7 +53,7 @@ export interface OpenedPayments {
   /** Undefined: none is configured. */
   readonly nodes: NodePool | undefined;
   /** How each facilitator is; empty if there is only one. */
-  readonly facilitatorHealth: () => readonly FacilitatorHealth[];
+  readonly facilitatorHealth: OpenedFacilitators["health"];
   close(): Promise<void>;
 }
 

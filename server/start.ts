@@ -162,18 +162,15 @@ async function readiness(
     () => true,
     () => false,
   );
-  const upstreams = Object.entries(await proxy.ready());
+  const [upstreams, health] = await Promise.all([proxy.ready(), facilitatorHealth()]);
   return {
     ledger: { ok: await Promise.race([answered, late]) },
-    facilitator: {
-      ok: payments.terms.current() !== undefined,
-      ...describeFacilitators(facilitatorHealth()),
-    },
-    ...Object.fromEntries(upstreams.map(([name, ok]) => [`upstream:${name}`, { ok }])),
+    facilitator: { ok: payments.terms.current() !== undefined, ...describeFacilitators(health) },
+    ...Object.fromEntries(Object.entries(upstreams).map(([name, ok]) => [`upstream:${name}`, { ok }])),
   };
 }
 
-/** One that is down is no reason to send callers away: the others sell. */
+/** One that is down is no reason to send callers away: the others sell, and keys do not need it. */
 function describeFacilitators(health: readonly FacilitatorHealth[]): { readonly detail?: string } {
   if (health.length === 0) return {};
   return { detail: health.map(({ name, state }) => `${name} ${state}`).join(", ") };
