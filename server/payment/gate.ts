@@ -8,6 +8,7 @@ import type { Charge, StoredResponse } from "./charge.ts";
 import { createEventProbe, type EventProbe } from "./event-probe.ts";
 import { acknowledge, HeldAnswer } from "./held-answer.ts";
 import { endSoon } from "./last-step.ts";
+import { watchSources } from "./piped-source.ts";
 import { byteLength, toBytes } from "./response-head.ts";
 import { type Done, type Interception, interceptResponse, type ResponseSink } from "./response-methods.ts";
 import { closedByUs, holdConnection, lingerOn } from "./who-broke-it.ts";
@@ -67,8 +68,10 @@ export class Gate implements ResponseSink, Placed {
   #sawEvent = false;
   /** What was piped into the response stopped: nothing more will come. */
   #unpiped = false;
-  /** The client does not read what flows. */
-  #stalled = false;
+  /** What was piped into the response broke off, and nothing has been written since. */
+  #sourceBroke = false;
+  /** Since when the client has not read what flows. */
+  #stalledSince: number | undefined;
   #clientGone = false;
   /** The handler, or the server that stops, gave up the connection while an answer was on its way. */
   #givenUp = false;
@@ -82,16 +85,15 @@ export class Gate implements ResponseSink, Placed {
     this.#head = new AnswerHead(res);
     res.once("close", () => this.#onClose());
     res.once("finish", () => this.#onFinish());
-    res.on("drain", () => {
-      this.#stalled = false;
-    });
+    res.on("drain", () => this.#flows(true));
+    watchSources(res, () => this.#onSourceBroken());
     res.on("unpipe", () => {
       this.#unpiped = true;
       this.#park();
     });
     if (Number.isFinite(charge.settleBy)) {
       const wait = Math.max(0, charge.settleBy - options.now());
-      this.#deadline = setTimeout(() => void this.settle(), wait).unref();
+      this.#deadline = setTimeout(() => this.#onSettleBy(), wait).unref();
     }
     this.#response = interceptResponse(res, this);
     this.#releaseConnection = holdConnection(req, () => this.#keepConnection());
@@ -243,7 +245,8 @@ export class Gate implements ResponseSink, Placed {
   }
 
   passed(chunk: unknown, encoding: unknown, flowing: boolean): void {
-    this.#stalled = !flowing;
+    this.#flows(flowing);
+    this.#sourceBroke = false;
     if (typeof chunk !== "string" && !(chunk instanceof Uint8Array)) return;
     this.#bytes += byteLength(chunk, encoding);
     if (!this.#copy.overflowed) this.#copy.add(toBytes(chunk, encoding));
@@ -259,6 +262,7 @@ export class Gate implements ResponseSink, Placed {
 
   #hold(chunk: Buffer): void {
     if (chunk.length === 0) return;
+    this.#sourceBroke = false;
     this.#bytes += chunk.length;
     this.#held.add(chunk);
     this.#copy.add(chunk);
@@ -385,7 +389,7 @@ export class Gate implements ResponseSink, Placed {
   #send(res: ServerResponse): void {
     for (const [name, value] of Object.entries(this.#proof)) res.setHeader(name, value);
     res.setHeader("Cache-Control", "private, no-store");
-    this.#stalled = !this.#held.send(res, this.#ended);
+    this.#flows(this.#held.send(res, this.#ended));
   }
 
   /** Also when the line broke after the handler had ended: then the retry finds the whole answer. */
@@ -401,11 +405,30 @@ export class Gate implements ResponseSink, Placed {
     this.#releaseConnection();
   }
 
+  #flows(flowing: boolean): void {
+    if (flowing) this.#stalledSince = undefined;
+    else this.#stalledSince ??= this.#options.now();
+  }
+
+  /** By the client's leaving, or since it has not read for long, is the client's doing. */
+  #onSourceBroken(): void {
+    if (this.#res.writableEnded || !closedByUs(this.#req)) return;
+    const { now } = this.#options;
+    this.#sourceBroke = this.#stalledSince === undefined || now() - this.#stalledSince < LAST_BYTES_MS;
+  }
+
+  /** Nothing is worth settling for where nothing more comes. */
+  #onSettleBy(): void {
+    if (this.#phase === "waiting" && this.#sourceBroke) {
+      void this.#fail(new GatewayError("upstream_failed"), "source_broke_off");
+    } else void this.settle();
+  }
+
   #onClose(): void {
     if (this.#phase === "done" || this.#res.writableFinished) return;
     this.#clientGone = true;
     this.#releaseConnection();
-    const byUs = this.#localBreak || closedByUs(this.#req);
+    const byUs = this.#localBreak || this.#sourceBroke || closedByUs(this.#req);
     if (this.#phase !== "open" && this.#charge.settling) this.#charge.orphan();
     if (this.#phase === "open") {
       this.#breakOff(byUs);
@@ -421,7 +444,7 @@ export class Gate implements ResponseSink, Placed {
 
   /** Broken after the first byte: the client's doing is delivery; ours or the upstream's is owed, unless nobody was reading. */
   #breakOff(byUs: boolean): void {
-    if (byUs && !this.#stalled) {
+    if (byUs && this.#stalledSince === undefined) {
       void this.#charge.release({ reason: "broken_mid_stream", by: "server", worked: true });
     } else {
       void this.#charge.capture({ delivered: true, response: undefined });

@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { Readable } from "node:stream";
+import { PassThrough, Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { describe, expect, test } from "vitest";
 import { proofOf } from "../support/buyer.ts";
@@ -122,6 +122,72 @@ describe.each(["express", "node"] as const)("settled, and then the handler in %s
     const payment = await stand().sign(sold.url);
     expect((await whole(rawCall(sold.url, payment))).body).toHaveLength(350_000);
     await stand().reaches(payment, "delivered");
+  });
+
+  describe("by a pipe whose source breaks off, which does not end the answer", () => {
+    /** Pipes one event, and gives the source up when told. */
+    async function startPiping() {
+      const told = deferred();
+      const broken = deferred();
+      const sold = stand().sell((req, res) => {
+        const source = new PassThrough();
+        source.once("close", broken.resolve);
+        res.writeHead(200, SSE);
+        source.pipe(res);
+        source.write("data: 1\n\n");
+        // As whoever forwards a request gives its own up with it.
+        req.once("aborted", () => source.destroy());
+        req.socket.once("end", () => source.destroy());
+        void told.promise.then(() => source.destroy());
+      });
+      const payment = await stand().sign(sold.url);
+      const call = rawCall(sold.url, payment);
+      const response = await call.response;
+      expect(await nextText(response)).toBe("data: 1\n\n");
+      return { payment, call, response, told, broken };
+    }
+
+    test("and the client leaves, which waited for the rest: the payer is credited once", async () => {
+      const { payment, response, told, broken } = await startPiping();
+      told.resolve();
+      await broken.promise;
+      response.destroy();
+      await expectOwedOnce(payment);
+    });
+
+    test.each(["leaves", "says that it sends no more"])(
+      "because its client %s: delivered, nothing owed",
+      async (how) => {
+        const { payment, call, response, broken } = await startPiping();
+        if (how === "leaves") response.destroy();
+        else call.request.socket?.end();
+        await broken.promise;
+        await stand().reaches(payment, "delivered");
+        expect(stand().credits(payment)).toEqual([]);
+      },
+    );
+
+    test("and the handler goes on: delivered", async () => {
+      const sold = stand().sell(async (_req, res) => {
+        res.writeHead(200, SSE);
+        for (const text of ["data: 1\n\n", "data: 2\n\n"]) {
+          const source = new PassThrough();
+          source.pipe(res);
+          source.write(text);
+          if (text.includes("1")) await once(res, "drain");
+          source.destroy();
+          await once(source, "close");
+        }
+        await written(res, "data: 3\n\n");
+        await closed(res);
+      });
+      const payment = await stand().sign(sold.url);
+      const response = await rawCall(sold.url, payment).response;
+      for (let text = ""; !text.includes("3"); ) text += await nextText(response);
+      response.destroy();
+      await stand().reaches(payment, "delivered");
+      expect(stand().credits(payment)).toEqual([]);
+    });
   });
 
   const UPFRONT_FAILURES: Readonly<Record<string, { fail: Handler; status: number }>> = {

@@ -1,3 +1,4 @@
+import { PassThrough } from "node:stream";
 import type { RequestHandler } from "express";
 import { describe, expect, test } from "vitest";
 import { proofOf } from "../support/buyer.ts";
@@ -196,5 +197,19 @@ describe("the settle-by deadline", () => {
     while (again.status === 409) again = await whole(rawCall(left.url, paidLeft));
     expect(again).toMatchObject({ status: 200, body: "for the retry" });
     for (const payment of [paidGood, paidBad, paidLeft]) expect(stand().calls("settle", payment)).toBe(1);
+  });
+
+  test("settles nothing for an answer whose piped source broke off: 502, and the payment is good again", async () => {
+    const sold = stand().sell((_req, res) => {
+      const source = new PassThrough();
+      res.setHeader("Content-Type", "application/json");
+      source.pipe(res);
+      source.write('{"a":');
+      setImmediate(() => source.destroy());
+    });
+    const payment = await stand().sign(sold.url);
+    expect((await whole(rawCall(sold.url, payment))).status).toBe(502);
+    await stand().reaches(payment, "released");
+    expect(stand().calls("settle", payment)).toBe(0);
   });
 });
