@@ -1,3 +1,4 @@
+import { errorMonitor } from "node:events";
 import type { ServerResponse } from "node:http";
 import type { Readable } from "node:stream";
 
@@ -7,16 +8,17 @@ import type { Readable } from "node:stream";
  */
 export function watchSources(res: ServerResponse, onBroken: () => void): void {
   res.on("pipe", (source: Readable) => {
-    const onClose = (): void => {
+    const onEnd = (): void => {
       // Streams of the oldest kind do not tell whether they have ended.
       if (source.readableEnded === false) onBroken();
     };
     const onUnpipe = (from: Readable): void => {
       if (from !== source) return;
-      source.off("close", onClose);
+      source.off("close", onEnd).off(errorMonitor, onEnd);
       res.off("unpipe", onUnpipe);
     };
-    source.once("close", onClose);
+    // An error that nobody listens for is thrown, and then there is no 'close'.
+    source.once("close", onEnd).once(errorMonitor, onEnd);
     res.on("unpipe", onUnpipe);
   });
 }

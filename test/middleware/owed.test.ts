@@ -126,19 +126,20 @@ describe.each(["express", "node"] as const)("settled, and then the handler in %s
 
   describe("by a pipe whose source breaks off, which does not end the answer", () => {
     /** Pipes one event, and gives the source up when told. */
-    async function startPiping() {
+    async function startPiping(error?: Error) {
       const told = deferred();
       const broken = deferred();
       const sold = stand().sell((req, res) => {
-        const source = new PassThrough();
-        source.once("close", broken.resolve);
+        // As one whose error nobody handles, which is thrown before its 'close'.
+        const source = new PassThrough({ emitClose: error === undefined });
+        source.once("close", broken.resolve).once("error", broken.resolve);
         res.writeHead(200, SSE);
         source.pipe(res);
         source.write("data: 1\n\n");
         // As whoever forwards a request gives its own up with it.
         req.once("aborted", () => source.destroy());
         req.socket.once("end", () => source.destroy());
-        void told.promise.then(() => source.destroy());
+        void told.promise.then(() => source.destroy(error));
       });
       const payment = await stand().sign(sold.url);
       const call = rawCall(sold.url, payment);
@@ -147,13 +148,19 @@ describe.each(["express", "node"] as const)("settled, and then the handler in %s
       return { payment, call, response, told, broken };
     }
 
-    test("and the client leaves, which waited for the rest: the payer is credited once", async () => {
-      const { payment, response, told, broken } = await startPiping();
-      told.resolve();
-      await broken.promise;
-      response.destroy();
-      await expectOwedOnce(payment);
-    });
+    test.each([
+      ["closes", undefined],
+      ["fails", new Error("source")],
+    ])(
+      "and %s, and the client leaves, which waited for the rest: the payer is credited once",
+      async (_how, error) => {
+        const { payment, response, told, broken } = await startPiping(error);
+        told.resolve();
+        await broken.promise;
+        response.destroy();
+        await expectOwedOnce(payment);
+      },
+    );
 
     test.each(["leaves", "says that it sends no more"])(
       "because its client %s: delivered, nothing owed",
