@@ -120,3 +120,19 @@ test("a payer that abandons a call settles its next one before the upstream is a
   settlingOther.release();
   expect((await served).status).toBe(200);
 });
+
+test("a call that failed through no fault of its payer does not make it pay upfront", async () => {
+  const buyer = await createBuyer(shop);
+  const url = `${shop.url}/agent`;
+  const payment = await buyer.sign(url, post({ prompt: "fails" }));
+  shop.upstream.next(answers.failure());
+  expect((await buyer.send(url, post({ prompt: "fails" }), payment)).status).toBe(502);
+  await reaches(shop, payment, "released");
+  const before = tally(shop);
+  const settling = shop.facilitator.hold("settle");
+  const next = buyer.fetch(url, post({ prompt: "next" }));
+  await settling.arrived;
+  expect(since(shop, before).upstreamCalls).toBe(1);
+  settling.release();
+  expect((await next).status).toBe(200);
+});

@@ -144,7 +144,7 @@ describe("a lease is let go of", () => {
     const claimed = await ledger.claim(claim);
     if (claimed.outcome !== "claimed") throw new Error(claimed.outcome);
     const leases = createLeaseKeeper(ledger, claim.leaseMs, () => {});
-    const settle = async () => outcomes[outcome];
+    const settle = vi.fn(async () => outcomes[outcome]);
     const ignore = () => {};
     const onEnd = vi.fn();
     const charge = createX402Charge(
@@ -152,7 +152,7 @@ describe("a lease is let go of", () => {
         ledger,
         leases,
         leaseMs: claim.leaseMs,
-        strikeMs: 0,
+        strikeMs: 60_000,
         storeTtlMs: 1_000,
         proof: async () => ({}),
         onUnknown: ignore,
@@ -176,7 +176,7 @@ describe("a lease is let go of", () => {
         onRefused: () => {},
       },
     );
-    return { charge, leases, onEnd, account: `wallet:${claim.payer}` };
+    return { charge, leases, settle, onEnd, claim, account: `wallet:${claim.payer}` };
   }
 
   test("delivered, and the ledger's answer is lost: the usage is recorded once", async () => {
@@ -211,6 +211,17 @@ describe("a lease is let go of", () => {
     // Kept alive, it would keep the record from the reconciler for as long as the process runs.
     expect(leases.size).toBe(0);
     leases.close();
+  });
+
+  test("its client left while the settlement was being written down: nothing is sent, and the payer pays upfront next", async () => {
+    const { ledger } = shop.gateway;
+    const { charge, leases, settle, claim } = await openCharge("ok");
+    expect(await charge.settle(() => true)).toMatchObject({ outcome: "failed" });
+    expect(settle).not.toHaveBeenCalled();
+    expect(await ledger.payment(claim.id)).toMatchObject({ state: "released", reason: "client_left" });
+    expect(leases.size).toBe(0);
+    expect(await ledger.claim(claim)).toMatchObject({ outcome: "claimed", upfront: true });
+    await ledger.release(claim.id, 2, { reason: "client_left", watched: false, strikeMs: 0 });
   });
 
   test("a call that ends late does not let go of its successor's", async () => {
