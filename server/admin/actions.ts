@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { GatewayError } from "../errors.ts";
+import type { UsageFilter, UsageRecord } from "../ledger/call-ledger.ts";
 import { type ActionParts, type Answer, checkRepeatKey, sha256 } from "./action-parts.ts";
 import { accountInput, creditInput, parse, parseUsageQuery, providerKeyInput } from "./inputs.ts";
 import { keyActions } from "./key-actions.ts";
@@ -71,19 +72,36 @@ function usageActions({ ledger, clock }: ActionParts) {
     return { account, keyId: key, model, since, before, limit };
   }
 
+  /** Nothing was spent, or nobody is called so: whoever looks for what a leaked key spent must not take the one for the other. */
+  async function read(filter: UsageFilter): Promise<readonly UsageRecord[]> {
+    const { account, keyId } = filter;
+    const records = await ledger.usage(filter);
+    if (records.length > 0) return records;
+    const key = keyId === undefined ? undefined : await ledger.key(keyId);
+    const isOthers = account !== undefined && key?.account !== account;
+    if (keyId !== undefined && (key === undefined || isOthers)) throw new GatewayError("key_not_found");
+    // A wallet need not have an account to pay.
+    if (account === undefined || account.startsWith("wallet:")) return records;
+    if ((await ledger.account(account)) === undefined) throw new GatewayError("account_not_found");
+    return records;
+  }
+
   return {
-    /** A page, newest first; `next_before` is the `before` of the next one, null at the end. */
+    /**
+     * A page, newest first; `next_before` is the `before` of the next one, null at the end. `key_not_found`, `account_not_found`: nobody
+     * of this id, or not on this account.
+     */
     async usage(input: unknown): Promise<Answer> {
       const filter = filterOf(input);
       const limit = filter.limit ?? DEFAULT_PAGE;
-      const records = await ledger.usage({ ...filter, limit });
+      const records = await read({ ...filter, limit });
       const next = records.length < limit ? null : (records.at(-1)?.id ?? null);
       return { usage: records.map(usageView), next_before: next };
     },
 
     /** The same as CSV, all of it unless a limit is given. */
     usageCsv(input: unknown): AsyncGenerator<string> {
-      return usageCsv((filter) => ledger.usage(filter), filterOf(input));
+      return usageCsv(read, filterOf(input));
     },
 
     /** Recomputes balances, holds and key usage from the journal. */

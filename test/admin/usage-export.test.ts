@@ -37,6 +37,28 @@ test("usage comes newest first, by account and key, in exact amounts", async () 
   expect(one.json["usage"]).toEqual([expect.objectContaining({ key_id: "key_3", charged_usd: "0.000003" })]);
 });
 
+test("nothing spent and nobody of this id are two answers, as JSON and as CSV", async () => {
+  const { ledger } = world;
+  await ledger.createAccount("fresh", "Fresh");
+  const made = await world.call("POST", "/admin/keys", { account: "fresh" });
+  const key = String(made.json["id"]);
+  for (const [query, status, code] of [
+    [`key=${key}`, 200, undefined],
+    [`key=${key}&account=fresh`, 200, undefined],
+    ["account=fresh", 200, undefined],
+    ["account=wallet:somebody", 200, undefined],
+    ["key=key_typo", 404, "key_not_found"],
+    [`key=${key}&account=acme`, 404, "key_not_found"],
+    ["account=acct_typo", 404, "account_not_found"],
+  ] as const) {
+    for (const format of ["json", "csv"]) {
+      const answer = await world.call("GET", `/admin/usage?${query}&format=${format}`);
+      expect([query, format, answer.status]).toEqual([query, format, status]);
+      if (code !== undefined) expect(answer.json).toMatchObject({ error: { code } });
+    }
+  }
+});
+
 test("pages follow one another without gap or overlap", async () => {
   const seen: unknown[] = [];
   let before: unknown = null;
