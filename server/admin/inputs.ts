@@ -21,8 +21,8 @@ const MAX_PAGE = 1_000;
 const line = (max: number) =>
   z
     .string()
-    .min(1)
-    .max(max)
+    .min(1, { error: "must not be empty" })
+    .max(max, { error: `must have at most ${max} characters` })
     .refine((value) => !/[\p{Cc}\p{Cs}]/u.test(value), {
       error: "must be one line of whole characters, without control characters",
     });
@@ -42,7 +42,10 @@ function amount(least: MicroUsd) {
 }
 
 function listOf<Item extends z.ZodType>(item: Item) {
-  return z.array(item).min(1).max(100);
+  return z
+    .array(item)
+    .min(1, { error: "must name at least one" })
+    .max(100, { error: "must name at most 100" });
 }
 
 /** A moment as an ISO date or time, or as the time from now (`30d`); the other direction for the past. */

@@ -68,6 +68,9 @@ export const accountCommands: Readonly<Record<string, Command>> = {
     csv: true,
     run: (invocation) =>
       withActions("usage", invocation, async (actions) => {
+        if (invocation.csv && invocation.json) {
+          throw new GatewayError("invalid_request", { message: "write --csv or --json, not both" });
+        }
         const query = defined(invocation.flags);
         if (invocation.csv) return printChunks(actions.usageCsv(query));
         const answer = await actions.usage(query);

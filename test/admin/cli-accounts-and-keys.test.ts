@@ -169,6 +169,14 @@ test.each([
   ],
   [["keys", "list", "--colour", "red"], 2, "farebox keys list: Unknown option '--colour'"],
   [["usage", "--since", "yesterday"], 2, "farebox usage: since: write a date or time"],
+  [
+    ["usage", "--csv", "--json"],
+    2,
+    '{"error":{"code":"invalid_request","message":"write --csv or --json, not both"}}',
+  ],
+  [["usage", "--key", "key_typo"], 1, "farebox usage: There is no such key."],
+  [["usage", "--key", "key_typo", "--csv"], 1, "farebox usage: There is no such key."],
+  [["credit", "a", "1", "--reference", ""], 2, "farebox credit: reference: must not be empty"],
 ])("%j exits %i and says why", async (args, code, message) => {
   const result = await farebox(...args);
   expect(result).toMatchObject({ code, stdout: "" });
