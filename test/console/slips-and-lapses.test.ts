@@ -41,6 +41,24 @@ test("Escape, however often, does not take a secret away that is shown once", as
   await visitor.close();
 });
 
+test("a dialog that was opened by key takes what is typed, blanks included, into its first field", async () => {
+  const visitor = await signedIn();
+  const { page } = visitor;
+  await visitor.go("Keys");
+  await page.getByRole("button", { name: "Create a key" }).press("Enter");
+  await page.getByRole("dialog", { name: "Create a key" }).waitFor();
+  await page.keyboard.type("made by keyboard");
+  await page.keyboard.press("Enter");
+  await page.getByRole("button", { name: "I have copied it" }).press("Enter");
+  await page.getByRole("rowheader", { name: "made by keyboard" }).waitFor();
+  await page.getByRole("button", { name: "Revoke" }).press("Enter");
+  await page.getByRole("dialog", { name: "Revoke made by keyboard" }).waitFor();
+  await page.keyboard.type("made by keyboard");
+  await page.keyboard.press("Enter");
+  await page.getByText("No key works any more.").waitFor();
+  await visitor.close();
+});
+
 test("a key without chat is shown with a command that it may run", async () => {
   const visitor = await signedIn();
   const { page } = visitor;

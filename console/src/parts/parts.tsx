@@ -150,6 +150,8 @@ export function Dialog(props: {
     const dialog = box.current;
     const before = document.activeElement;
     dialog?.showModal();
+    // Not on what closes it: whoever opens it by key types on.
+    dialog?.querySelector<HTMLElement>("input, select")?.focus();
     return () => {
       isGone.current = true;
       // While it is open, nothing else takes the focus.

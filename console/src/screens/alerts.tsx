@@ -52,7 +52,7 @@ function Settings({ settings, onSaved }: { readonly settings: AlertSettings; rea
   const [told, setTold] = useState("");
   const change = (part: Partial<Draft>) => setDraft((before) => ({ ...before, ...part }));
   const { webhook } = settings;
-  const isBalanceWrong = draft.balance.trim() !== "" && parseDollars(draft.balance) === undefined;
+  const isBalanceWrong = draft.balance.trim() !== "" && (parseDollars(draft.balance) ?? 0n) === 0n;
 
   /** A secret is shown before the screen is asked for anew. */
   function keep(saved: AlertSettings): void {
