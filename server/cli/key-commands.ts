@@ -21,7 +21,7 @@ const SETTINGS_USAGE =
 const SETTINGS_HELP = [
   "--limit        dollars the key may spend; none: no limit",
   "--reset        when spending starts again at zero: never, daily, weekly, monthly",
-  "--permissions  of chat:read, embeddings:read, models:list, agent:run; all unless given",
+  "--permissions  of chat:read, embeddings:read, models:list, agent:run; all: each of them",
   "--models       public model names; all: no restriction",
   "--providers    names of upstreams; all: no restriction",
   "--rpm          requests a minute; none: no limit",
@@ -36,6 +36,7 @@ export const keyCommands: Readonly<Record<string, Command>> = {
     details: [
       ...SETTINGS_HELP,
       "--prefix       one of keys.prefixes; the first one unless given",
+      "What is not given is not restricted.",
       "A repeat under the same idempotency key makes no second key and does not show the first one again.",
     ],
     arity: [0, 0],
@@ -101,7 +102,7 @@ export const keyCommands: Readonly<Record<string, Command>> = {
   "keys limit": {
     usage: `keys limit ID ${SETTINGS_USAGE}`,
     summary: "Change what a key may spend and do.",
-    details: SETTINGS_HELP,
+    details: [...SETTINGS_HELP, "What is not given stays as it is."],
     arity: [1, 1],
     flags: SETTINGS,
     run: (invocation) =>
@@ -119,8 +120,8 @@ function settingsOf({ flags }: Invocation): Record<string, unknown> {
     limit: lifted(limit, "none"),
     limit_reset: reset,
     permissions: permissions === "all" ? PERMISSIONS : list(permissions),
-    models: list(lifted(models, "all")),
-    providers: list(lifted(providers, "all")),
+    models: names("models", models),
+    providers: names("providers", providers),
     rpm: lifted(rpm, "none"),
     concurrency: lifted(concurrency, "none"),
     expires_at: lifted(expires, "never"),
@@ -130,6 +131,14 @@ function settingsOf({ flags }: Invocation): Record<string, unknown> {
 /** Null where the word stands that takes this restriction away; no word does so for another one. */
 function lifted(value: string | undefined, word: "none" | "all" | "never"): string | null | undefined {
   return value === word ? null : value;
+}
+
+/** Names of their own; the words that lift other restrictions are none, or a key would be bound to a model that nobody has. */
+function names(flag: string, value: string | undefined): readonly string[] | null | undefined {
+  if (value === "none" || value === "never") {
+    throw new GatewayError("invalid_request", { message: `--${flag}: all takes the restriction away` });
+  }
+  return list(lifted(value, "all"));
 }
 
 function list(value: string | null | undefined): readonly string[] | null | undefined {

@@ -157,6 +157,16 @@ test.each([
   [["keys", "show"], 2, "farebox keys show: an argument is missing"],
   [["keys", "show", "a", "b"], 2, "farebox keys show: too many arguments"],
   [["keys"], 2, "farebox keys: say what to do"],
+  [
+    ["keys", "create", "--account", "a", "--models", "none"],
+    2,
+    "farebox keys create: --models: all takes the restriction away",
+  ],
+  [
+    ["keys", "limit", "key_m", "--providers", "never"],
+    2,
+    "farebox keys limit: --providers: all takes the restriction away",
+  ],
   [["keys", "burn"], 2, "farebox keys: say what to do"],
   [["credit", "acct", "1.0000001", "--reference", "r"], 2, "farebox credit: amount: write dollars"],
   [["credit", "acct", "5"], 2, "farebox credit: --reference is missing\n"],
