@@ -14,7 +14,7 @@ export const check: Command = {
   summary: "Read the configuration, say what is wrong with it or what it sells, and check the ledger's sums.",
   details: [
     "With --config the ledger is not looked at and nothing is started: a dry run of the file.",
-    "Without it, and with a ledger in the data directory, every balance, hold and key's usage is computed",
+    "Without it, and with a ledger (in the data directory, or where LEDGER_URL says), every balance, hold and key's usage is computed",
     "anew from the journal; what differs is printed, and the exit code is 1.",
     "",
     "--chain compares every payment with the chain instead, and every transfer to payTo that carries a memo of ours with",

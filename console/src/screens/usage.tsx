@@ -1,5 +1,5 @@
 import { useEffect, useState } from "preact/hooks";
-import { type Key, keysSchema, type UsageRecord, usageSchema } from "../answers.ts";
+import { type Key, keysSchema, nameOf, type UsageRecord, usageSchema } from "../answers.ts";
 import { wordsOfNotCharged } from "../not-charged.ts";
 import { Empty, ErrorNote, Field, Loading, Money, TableBox, Time, Transaction } from "../parts/parts.tsx";
 import { useAction, useAnswer } from "../parts/use-answer.ts";
@@ -99,7 +99,7 @@ export function UsageScreen() {
 }
 
 function KeyOption({ of: key }: { readonly of: Key }) {
-  return <option value={key.id}>{`${key.label} (…${key.last4})`}</option>;
+  return <option value={key.id}>{`${nameOf(key)} (…${key.last4})`}</option>;
 }
 
 /** The records page by page; a new filter starts anew. */
