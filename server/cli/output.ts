@@ -24,8 +24,9 @@ export function fail(text: string): number {
 }
 
 /** What a command did not expect, on stderr; exit code 1. */
-export function failed(error: unknown): number {
-  fail(`farebox: ${error instanceof Error ? error.message : String(error)}`);
+export function failed(error: unknown, json = false): number {
+  const message = error instanceof Error ? error.message : String(error);
+  fail(json ? JSON.stringify({ error: { code: "internal_error", message } }) : `farebox: ${message}`);
   return REFUSED;
 }
 

@@ -16,6 +16,6 @@ export async function runCommand(name: string, command: Command, argv: readonly 
   try {
     return await command.run(invocation);
   } catch (error) {
-    return failed(error);
+    return failed(error, invocation.json);
   }
 }

@@ -199,6 +199,15 @@ test("with --json a refusal is JSON too", async () => {
   expect(JSON.parse(stderr)).toEqual({ error: { code: "key_not_found", message: "There is no such key." } });
 });
 
+test("with --json a fault is JSON too", async () => {
+  const away = { ...adminEnv(world.dataDir), LEDGER_URL: "redis://127.0.0.1:1" };
+  const { code, stderr } = await runFarebox(["keys", "list", "--json"], { cwd: world.dataDir, env: away });
+  expect(code).toBe(1);
+  expect(JSON.parse(stderr)).toMatchObject({
+    error: { code: "internal_error", message: expect.stringContaining("cannot be reached") },
+  });
+});
+
 test.each([
   [["keys", "create", "--help"], "Usage: farebox keys create --account A"],
   [["keys", "--help"], "Usage: farebox keys COMMAND"],
