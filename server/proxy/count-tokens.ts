@@ -3,8 +3,15 @@ const PIECE = 512;
 /** Others get their turn after so many pieces, or so much time. */
 const TURN_PIECES = 16;
 const TURN_MS = 2;
+/**
+ * The tokenizer keeps what it has counted, up to 100,000 words. Once full it looks for the oldest at each word, which takes a hundred times
+ * as long as to count it anew: so it forgets all of them before, after so many pieces.
+ */
+const REMEMBERED_PIECES = 128;
 /** Special tokens that a caller writes are text. */
 const AS_TEXT = { disallowedSpecial: new Set<string>() };
+
+let remembered = 0;
 
 /**
  * Tokens of `o200k_base`, exact for texts of up to 512 characters each; longer ones may come out a little higher. The first call in
@@ -18,6 +25,11 @@ export async function countTokensHere(texts: readonly string[]): Promise<number>
   for (const text of texts) {
     for (let start = 0; start < text.length; ) {
       const end = pieceEnd(text, start);
+      if (remembered === REMEMBERED_PIECES) {
+        tokenizer.clearMergeCache();
+        remembered = 0;
+      }
+      remembered++;
       tokens += tokenizer.countTokens(text.slice(start, end), AS_TEXT);
       start = end;
       pieces++;

@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it, test, vi } from "vitest";
 import { GatewayError } from "../../server/errors.ts";
+import { countTokensHere } from "../../server/proxy/count-tokens.ts";
 import { embeddingsPrompt, promptBound } from "../../server/proxy/prompt-bound.ts";
 import { readChatRequest, readEmbeddingsRequest } from "../../server/proxy/request-fields.ts";
 
@@ -86,4 +87,15 @@ describe("text is normalised in short pieces, for the order of marks takes a tim
       }
     }
   });
+});
+
+/** The tokenizer remembers 100,000 words, and looks through those that it has forgotten for each word after that. */
+test("the words of one call do not make the counting of all others slow for ever", async () => {
+  const ofTwo = Array.from({ length: 110_000 }, (_, index) =>
+    String.fromCodePoint(0x4e00 + Math.floor(index / 330), 0xac00 + (index % 330)),
+  );
+  const looks = vi.spyOn(Map.prototype, "keys");
+  await countTokensHere([ofTwo.join("!")]);
+  await countTokensHere(["'s".repeat(100)]);
+  expect(looks.mock.contexts.filter((map) => map instanceof Map && map.size > 50_000)).toHaveLength(0);
 });
