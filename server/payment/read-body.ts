@@ -24,8 +24,7 @@ export async function readBody(req: IncomingMessage, limitBytes: number): Promis
   // Of what was told its encoding in front the chunks are texts, and must be texts again.
   const encoding = req.readableEncoding;
   return new Promise((resolve) => {
-    const chunks: Buffer[] = [];
-    let size = 0;
+    const bytes = createBytes();
     const finish = (result: Buffer | GatewayError): void => {
       req.off("readable", onReadable).off("end", onEnd).off("close", onClose).off("error", onClose);
       resolve(result);
@@ -35,21 +34,49 @@ export async function readBody(req: IncomingMessage, limitBytes: number): Promis
         const read: unknown = req.read();
         const chunk = typeof read === "string" ? Buffer.from(read, encoding ?? "utf8") : read;
         if (!Buffer.isBuffer(chunk)) break;
-        size += chunk.length;
-        if (size <= limitBytes) chunks.push(chunk);
+        if (bytes.size + chunk.length > limitBytes) {
+          finish(new GatewayError("body_too_large"));
+          return;
+        }
+        bytes.add(chunk);
       }
-      if (size > limitBytes) finish(new GatewayError("body_too_large"));
-      if (size > limitBytes || !req.complete) return;
-      const body = Buffer.concat(chunks, size);
+      if (!req.complete) return;
+      const body = bytes.whole();
       // Allowed until 'end' has been emitted, which waits for the buffer to be empty again.
-      if (size > 0 && encoding === null) req.unshift(body);
-      else if (size > 0) req.unshift(body.toString(encoding ?? "utf8"), encoding ?? "utf8");
+      if (body.length > 0 && encoding === null) req.unshift(body);
+      else if (body.length > 0) req.unshift(body.toString(encoding ?? "utf8"), encoding ?? "utf8");
       finish(body);
     };
-    const onEnd = (): void => finish(Buffer.concat(chunks, size));
+    const onEnd = (): void => finish(bytes.whole());
     const onClose = (): void => finish(new GatewayError("body_incomplete"));
     req.on("readable", onReadable).on("end", onEnd).on("close", onClose).on("error", onClose);
   });
+}
+
+/** Bytes that come in pieces. None of them is kept by itself: pieces of one byte, as anybody may send them, take 250 each. */
+function createBytes() {
+  let held: Buffer = Buffer.alloc(0);
+  let size = 0;
+  return {
+    get size() {
+      return size;
+    },
+    add(piece: Buffer): void {
+      const end = size + piece.length;
+      if (size === 0) {
+        held = piece;
+      } else if (end > held.length) {
+        const larger = Buffer.allocUnsafe(Math.max(end, 2 * held.length));
+        held.copy(larger, 0, 0, size);
+        piece.copy(larger, size);
+        held = larger;
+      } else {
+        piece.copy(held, size);
+      }
+      size = end;
+    },
+    whole: () => held.subarray(0, size),
+  };
 }
 
 const LOST = {
