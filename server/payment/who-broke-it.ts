@@ -1,17 +1,37 @@
+import { EventEmitter } from "node:events";
 import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
 
 /**
  * Whether a connection that closed early was closed from our side. It is the peer's doing unless it is plainly ours: a
  * handler that destroys the socket does so without an error, or with one of its own. What the peer can bring about shows as
- * its FIN (the readable side ended) or as an error with a code: a reset, bytes that are not HTTP, a request that never ends.
+ * its FIN (the readable side ended), as an error with a code (a reset, bytes that are not HTTP, a request that never ends), or as a
+ * CONNECT.
  */
 export function closedByUs(req: IncomingMessage): boolean {
   return !peerLeft(req.socket);
 }
 
-function peerLeft({ readableEnded, errored }: Socket): boolean {
-  return readableEnded || (errored !== null && "code" in errored);
+function peerLeft(socket: Socket): boolean {
+  const { readableEnded, errored } = socket;
+  return readableEnded || (errored !== null && "code" in errored) || connected.has(socket);
+}
+
+/** Connections that their client asked to have for something else, in the midst of an answer or after it. */
+const connected = new WeakSet<Duplex>();
+const watched = new WeakSet<EventEmitter>();
+
+/** A CONNECT that nobody listens for ends the connection, and Node says of that no more than of a handler's doing. */
+function watchForConnect(socket: Socket): void {
+  const server: unknown = "server" in socket ? socket.server : undefined;
+  if (!(server instanceof EventEmitter) || watched.has(server)) return;
+  watched.add(server);
+  server.prependListener("connect", (_req: IncomingMessage, asking: Duplex) => {
+    connected.add(asking);
+    // As without this listener.
+    if (server.listenerCount("connect") === 1) asking.destroy();
+  });
 }
 
 /** Who holds a connection now. The wrapped method stays on it: deleting it again would slow the socket down for good. */
@@ -25,6 +45,7 @@ const nobody = (): boolean => false;
  */
 export function holdConnection({ socket }: IncomingMessage, onDestroy: () => boolean): () => void {
   if (!holders.has(socket)) {
+    watchForConnect(socket);
     const { destroy } = socket;
     socket.destroy = (error?: Error): Socket => {
       const taken = error === undefined && !peerLeft(socket) && holders.get(socket)?.() === true;

@@ -35,6 +35,10 @@ afterAll(async () => {
 const NOISE = [
   ["bytes that are not HTTP", "\0\r\n\r\n"],
   ["headers beyond the limit", `GET / HTTP/1.1\r\nhost: shop.test\r\nx: ${"a".repeat(40_000)}\r\n\r\n`],
+  [
+    "a CONNECT, which Node answers with nothing but the end",
+    "CONNECT a:1 HTTP/1.1\r\nhost: shop.test\r\n\r\n",
+  ],
 ] as const;
 
 describe("the payer breaks its own connection", () => {
