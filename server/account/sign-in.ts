@@ -81,7 +81,7 @@ export function createSignIn(parts: SignInParts) {
     /** Stores nothing. `address` is a Solana address. */
     challenge(address: string): Challenge {
       const issuedAt = clock();
-      const nonce = newNonce(keys, issuedAt);
+      const nonce = newNonce(keys, issuedAt, address);
       const info = expected.fieldsOf(nonce, issuedAt);
       const message = library.createSIWxMessage(info, address);
       return { info, message, nonce, expiresAt: issuedAt + CHALLENGE_MS };
@@ -135,7 +135,7 @@ function createExpectation({ publicUrl, chainId, keys, clock }: SignInParts) {
       if (proof.domain !== fixed.domain) return "wrong_domain";
       if (proof.uri !== fixed.uri) return "wrong_uri";
       if (proof.chainId !== fixed.chainId || proof.type !== fixed.type) return "wrong_chain";
-      const issuedAt = issueTimeOf(keys, proof.nonce);
+      const issuedAt = issueTimeOf(keys, proof.nonce, proof.address);
       if (issuedAt === undefined) return "foreign_nonce";
       const fields = fieldsOf(proof.nonce, issuedAt);
       const isAsIssued =

@@ -100,6 +100,13 @@ test.each([
   expect(reply.headers.getSetCookie()).toEqual([]);
 });
 
+test("a challenge is for one wallet: any number of new ones would sign in on it", async () => {
+  const { info } = await world.gate.challenge(wallet);
+  const proof = await signed(info, await newWallet());
+  expect(refusal(await verify(world.gate, proof))).toEqual(refused("foreign_nonce"));
+  expect((await verify(world.gate, await signed(info))).status).toBe(200);
+});
+
 test("an Ethereum wallet's proof is refused", async () => {
   const { info } = await world.gate.challenge(wallet);
   const proof = {
@@ -118,7 +125,7 @@ test("another wallet's signature, and one's own under another's name, are refuse
   const [thief, victim] = [await newWallet(), await newWallet()];
   const proof = await world.gate.proof(thief);
   expect(refusal(await verify(world.gate, { ...proof, address: victim.address }))).toEqual(
-    refused("wrong_signature"),
+    refused("foreign_nonce"),
   );
   const { signature } = await world.gate.proof(thief);
   expect(refusal(await verify(world.gate, { ...(await world.gate.proof(victim)), signature }))).toEqual(
@@ -140,11 +147,12 @@ test.each([
 });
 
 test("a key of small order, for which a signature fits everything, is refused", async () => {
-  const proof = await world.gate.proof(wallet);
   // A and R the neutral element, s = 0: then sB = R + hA whatever the message.
   const neutral = (length: number) => encodeBase58(Uint8Array.from({ length }, (__, at) => Number(at === 0)));
   const identity = { address: neutral(32), signature: neutral(64) };
-  expect(refusal(await verify(world.gate, { ...proof, ...identity }))).toEqual(refused("wrong_signature"));
+  const { json } = await world.gate.call("POST", "/auth/challenge", { body: { address: identity.address } });
+  const proof = { ...Object(json["info"]), ...identity };
+  expect(refusal(await verify(world.gate, proof))).toEqual(refused("wrong_signature"));
 });
 
 test.each([
