@@ -54,12 +54,12 @@ function csvLine(record: UsageRecord): string {
   return `${COLUMNS.map((column) => csvCell(view[column])).join(",")}\r\n`;
 }
 
-/** A cell (RFC 4180) of text that somebody may have chosen; null is empty. */
+/** A cell (RFC 4180) of text that somebody may have chosen; null is empty. Some spreadsheets read the wide signs of East Asia as the plain ones. */
 export function csvCell(value: unknown): string {
   if (value === null || value === undefined) return "";
   const text = String(value);
-  const begins = /^\s*[=+\-@\t\r]/.test(text) ? `'${text}` : text;
+  const begins = /^\s*[=+\-@＝＋－＠\t\r]/.test(text) ? `'${text}` : text;
   // A spreadsheet may begin a cell at these as well, whatever stands around it.
-  const safe = begins.replace(/[;|\t]\s*(?=[=+\-@])/g, "$&'");
+  const safe = begins.replace(/[;|\t]\s*(?=[=+\-@＝＋－＠])/g, "$&'");
   return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }
