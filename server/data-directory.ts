@@ -1,9 +1,9 @@
 import { accessSync, constants, mkdirSync } from "node:fs";
 
-/** Makes the data directory if there is none. Throws an Error that names it, and the setting, if nothing can be written there. */
+/** Makes the data directory, for its owner alone, if there is none. Throws an Error that names it, and the setting, if nothing can be written there. */
 export function prepareDataDirectory(path: string): void {
   try {
-    mkdirSync(path, { recursive: true });
+    mkdirSync(path, { recursive: true, mode: 0o700 });
     accessSync(path, constants.W_OK | constants.X_OK);
   } catch (cause) {
     const code = cause instanceof Error && "code" in cause ? String(cause.code) : "unknown";
