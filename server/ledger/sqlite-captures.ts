@@ -5,6 +5,7 @@ import { createAccountAlertWriter } from "./sqlite-account-alerts.ts";
 import { createAlertWriter } from "./sqlite-alerts.ts";
 import { createFreeing, createHoldRemoval } from "./sqlite-holds.ts";
 import { createIdempotency } from "./sqlite-idempotency.ts";
+import { createLimitAlerts } from "./sqlite-limit-alerts.ts";
 import type { Handlers } from "./sqlite-messages.ts";
 import { createUsageReader, createUsageWriter } from "./sqlite-usage.ts";
 import { type StoredKey, spentNow } from "./stored-key.ts";
@@ -100,6 +101,7 @@ function createDebit(
 ): (now: number, request: CaptureRequest, amount: bigint, held: bigint | undefined) => void {
   const alert = createAlertWriter(db);
   const own = createAccountAlertWriter(db);
+  const tellReached = createLimitAlerts(db);
   // Not with RETURNING: SQLite makes a table for what it returns, at several times the cost of the update.
   const take = db.prepare<[bigint, bigint, string]>(
     "UPDATE account SET held = held - ?, balance = balance - ? WHERE id = ?",
@@ -126,18 +128,15 @@ function createDebit(
     if (fellBelow(wishes?.lowBalance)) own.write({ ...low, threshold: wishes.lowBalance });
     const key = keyId === undefined ? undefined : spend(now, keyId, amount, held);
     if (key?.limit === undefined) return;
-    const { label, limit, spent } = key;
+    const { keyId: ofLimit, label, limit, spent, period } = key;
     const crossed = (percent: bigint) =>
       (spent - amount) * 100n < limit * percent && spent * 100n >= limit * percent;
-    const ofKey = { ...facts, keyId, keyLabel: label, amount: spent, threshold: limit };
+    const ofKey = { ...facts, keyId: ofLimit, keyLabel: label, amount: spent, threshold: limit };
     if (crossed(80n)) {
       alert({ ...ofKey, kind: "key_limit_80" });
       if (wishes?.keyLimit80 === true) own.write({ ...ofKey, kind: "key_limit_80" });
     }
-    if (crossed(100n)) {
-      alert({ ...ofKey, kind: "key_limit_100" });
-      if (wishes?.keyLimit100 === true) own.write({ ...ofKey, kind: "key_limit_100" });
-    }
+    if (crossed(100n)) tellReached({ ...ofKey, period });
   };
 }
 
@@ -160,6 +159,7 @@ function createSpending(db: Database.Database) {
     const spent = spentNow(row, now) + amount;
     const period = limitPeriod(row.limit_reset, now).start;
     spend.run(held ?? 0n, held === undefined ? 0 : 1, amount, spent, period, id);
-    return { label: row.label, limit: row.spend_limit === null ? undefined : BigInt(row.spend_limit), spent };
+    const limit = row.spend_limit === null ? undefined : BigInt(row.spend_limit);
+    return { keyId: id, label: row.label, limit, spent, period };
   };
 }

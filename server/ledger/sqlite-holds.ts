@@ -2,6 +2,7 @@ import type Database from "better-sqlite3";
 import type { Hold, HoldOutcome, HoldRange, HoldRequest, RateState } from "./call-ledger.ts";
 import { limitPeriod } from "./limit-period.ts";
 import { createForgetting, createIdempotency } from "./sqlite-idempotency.ts";
+import { createLimitAlerts } from "./sqlite-limit-alerts.ts";
 import type { Handlers } from "./sqlite-messages.ts";
 import { createPayerLookup, type Payer, type PayingKey } from "./sqlite-payers.ts";
 import { readNames, spentNow, statusOf } from "./stored-key.ts";
@@ -15,6 +16,7 @@ export function createHolds(db: Database.Database): Pick<Handlers, "hold" | "ren
   const findPayer = createPayerLookup(db);
   const free = createFreeing(db);
   const calls = createIdempotency(db);
+  const tellReached = createLimitAlerts(db);
   const lapsed = db
     .prepare<[string, number, number], string>(
       "SELECT id FROM hold WHERE account = ? AND lease_until <= ? LIMIT ?",
@@ -53,7 +55,10 @@ export function createHolds(db: Database.Database): Pick<Handlers, "hold" | "ren
     const own = ownKeyOf(account, request);
     const range = own === undefined ? request.range : (request.ownKeyRange ?? request.range);
     const amount = affordable(range, payer, now);
-    if (typeof amount !== "bigint") return amount;
+    if (typeof amount !== "bigint") {
+      if (amount.outcome === "key_limit_reached" && key !== undefined) tellOfLimit(account, key, now);
+      return amount;
+    }
     const row = idempotency === undefined ? null : calls.begin(account, idempotency, request.id, now);
     insert.run(request.id, account, key?.id ?? null, amount, now + request.leaseMs, row);
     take.run(amount, account);
@@ -62,6 +67,14 @@ export function createHolds(db: Database.Database): Pick<Handlers, "hold" | "ren
       takeOfKey.run(amount, now, window.start, window.count + 1, key.id);
     }
     return { outcome: "held", hold: holdOf(request.id, payer, amount, rate, own) };
+  }
+
+  /** Not of a key that has calls under way: they may leave more of its limit than is free now. Nor of one whose call is too much by far. */
+  function tellOfLimit(account: string, key: PayingKey, at: number): void {
+    const [spent, limit] = [spentNow(key, at), BigInt(key.spend_limit ?? 0)];
+    if (key.running > 0 || spent * 100n < limit * 80n) return;
+    const period = limitPeriod(key.limit_reset, at).start;
+    tellReached({ account, keyId: key.id, keyLabel: key.label, amount: spent, threshold: limit, at, period });
   }
 
   function ownKeyOf(account: string, { provider, ownKeyRange }: HoldRequest): Hold["providerKey"] {

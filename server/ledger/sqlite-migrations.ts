@@ -343,4 +343,12 @@ export const MIGRATIONS: readonly string[] = [
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX stand_in_payment ON stand_in (payment);
   `,
+  // Keys whose holders know that a limit is used up: which limit, and of which period.
+  `
+  CREATE TABLE limit_told (
+    key TEXT PRIMARY KEY,
+    period INTEGER NOT NULL,
+    spend_limit INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  `,
 ];

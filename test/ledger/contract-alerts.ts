@@ -1,6 +1,18 @@
 import { describe, expect, test } from "vitest";
 import type { Alert } from "../../server/ledger/account-ledger.ts";
-import { account, anotherKey, captures, customer, held, purse, secret, spend, usageOf } from "./customers.ts";
+import {
+  account,
+  anotherKey,
+  asks,
+  type Customer,
+  captures,
+  customer,
+  held,
+  purse,
+  secret,
+  spend,
+  usageOf,
+} from "./customers.ts";
 import { ALL, LEASE_MS, type World } from "./world.ts";
 
 const DAY_MS = 86_400_000;
@@ -61,6 +73,91 @@ export function alertContract(world: World): void {
       expect(await told(buyer.account)).toMatchObject([
         { kind: "key_limit_80", amount: 160n, threshold: 200n },
       ]);
+    });
+
+    describe("a call that is refused because too little of the key's limit is left", () => {
+      const refused = async (buyer: Customer, amount: bigint) =>
+        expect((await world.ledger.hold(asks(buyer, amount))).outcome).toBe("key_limit_reached");
+
+      test("tells that the limit is used up, once for each limit", async () => {
+        const buyer = await customer(world.ledger, 10_000n, { label: "prod", limit: 100n });
+        await spend(world.ledger, buyer, 90n);
+        expect(await kinds(buyer.account)).toEqual(["key_limit_80"]);
+        await refused(buyer, 11n);
+        const { account: of, keyId } = buyer;
+        const facts = { account: of, keyId, keyLabel: "prod", at: world.now() };
+        expect(await told(of)).toMatchObject([
+          { ...facts, kind: "key_limit_100", amount: 90n, threshold: 100n },
+        ]);
+        await refused(buyer, 11n);
+        await spend(world.ledger, buyer, 10n);
+        await refused(buyer, 1n);
+        expect(await told(of)).toEqual([]);
+        await world.ledger.changeKey(buyer.keyId, { limit: 110n });
+        await refused(buyer, 11n);
+        expect(await told(of)).toMatchObject([{ kind: "key_limit_100", amount: 100n, threshold: 110n }]);
+      });
+
+      test("tells nothing that is told: all of it was spent", async () => {
+        const buyer = await customer(world.ledger, 10_000n, { limit: 100n });
+        await spend(world.ledger, buyer, 100n);
+        expect(await kinds(buyer.account)).toEqual(["key_limit_80", "key_limit_100"]);
+        await refused(buyer, 1n);
+        expect(await told(buyer.account)).toEqual([]);
+      });
+
+      test("tells again when the limit has started again", async () => {
+        const buyer = await customer(world.ledger, 10_000n, { limit: 100n, limitReset: "daily" });
+        for (let day = 0; day < 2; day += 1) {
+          await spend(world.ledger, buyer, 95n);
+          await refused(buyer, 6n);
+          await refused(buyer, 6n);
+          expect(await kinds(buyer.account)).toEqual(["key_limit_80", "key_limit_100"]);
+          world.pass(DAY_MS);
+        }
+      });
+
+      test("tells nothing below four fifths, nor while a call of the key may leave some of what it holds", async () => {
+        const buyer = await customer(world.ledger, 10_000n, { limit: 100n });
+        await spend(world.ledger, buyer, 79n);
+        await refused(buyer, 22n);
+        expect(await told(buyer.account)).toEqual([]);
+        await spend(world.ledger, buyer, 1n);
+        expect(await kinds(buyer.account)).toEqual(["key_limit_80"]);
+        const running = await held(world.ledger, buyer, 15n);
+        await refused(buyer, 6n);
+        expect(await told(buyer.account)).toEqual([]);
+        await world.ledger.capture(captures(running, 14n));
+        await spend(world.ledger, buyer, 6n);
+        expect(await kinds(buyer.account)).toEqual(["key_limit_100"]);
+      });
+
+      test("is no crossing where the account's balance is what is too little", async () => {
+        const buyer = await customer(world.ledger, 90n, { limit: 100n });
+        await spend(world.ledger, buyer, 85n);
+        expect(await kinds(buyer.account)).toEqual(["key_limit_80"]);
+        expect((await world.ledger.hold(asks(buyer, 6n))).outcome).toBe("insufficient_credits");
+        expect(await told(buyer.account)).toEqual([]);
+      });
+
+      test("tells an account that wishes it", async () => {
+        for (const [keyLimit100, expected] of [
+          [true, ["key_limit_100"]],
+          [false, []],
+        ] as const) {
+          const buyer = await customer(world.ledger, 10_000n, { limit: 100n });
+          await world.ledger.setAlertSettings(
+            buyer.account,
+            { lowBalance: undefined, keyLimit80: false, keyLimit100 },
+            "none",
+          );
+          await spend(world.ledger, buyer, 95n);
+          await refused(buyer, 6n);
+          await refused(buyer, 6n);
+          const recorded = await world.ledger.accountAlerts(buyer.account);
+          expect(recorded.map(({ kind }) => kind)).toEqual(expected);
+        }
+      });
     });
 
     test("a limit of nothing, and a limit taken away, cross nothing", async () => {

@@ -1,4 +1,4 @@
--- @include lib money responses account key hold-row idempotency usage alert account-alert
+-- @include lib money responses account key hold-row idempotency usage alert account-alert limit-alert
 -- @flags allow-oom
 -- See CallLedger.capture. Returns outcome, charged, shortfall.
 local id, account, key_id, cost, held_amount, facts, sealed, ttl, budget, low_balance, call_hash, fingerprint = unpack(ARGV, 2)
@@ -17,12 +17,13 @@ local function spend(key_id_, amount, held, wishes)
   local function crossed(threshold)
     return is_below(earlier, threshold) and not is_below(spent, threshold)
   end
-  local function tell(kind, wished)
-    write_alert(kind, key.account, key_id_, key.label, spent, key.spend_limit)
-    if wished == "1" then write_account_alert(wishes, kind, key.account, key_id_, key.label, spent, key.spend_limit) end
+  if crossed(key.limit_80) then
+    write_alert("key_limit_80", key.account, key_id_, key.label, spent, key.spend_limit)
+    if wishes and wishes.key_80 == "1" then
+      write_account_alert(wishes, "key_limit_80", key.account, key_id_, key.label, spent, key.spend_limit)
+    end
   end
-  if crossed(key.limit_80) then tell("key_limit_80", wishes and wishes.key_80) end
-  if crossed(key.spend_limit) then tell("key_limit_100", wishes and wishes.key_100) end
+  if crossed(key.spend_limit) then tell_limit_reached(key, spent) end
 end
 
 -- Takes money from the account, and with it what was held for it (nil: nothing is any more).

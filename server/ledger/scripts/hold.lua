@@ -1,4 +1,4 @@
--- @include lib money responses account key hold-row idempotency
+-- @include lib money responses account key hold-row idempotency alert account-alert limit-alert
 -- See CallLedger.hold. Returns outcome, then what belongs to it.
 local id, payer_kind, payer, permission, model, provider, most, least_amount, own_most, own_least, lease_ms, call_hash,
   fingerprint = unpack(ARGV, 2)
@@ -76,6 +76,12 @@ local function affordable(found, upper, lower)
   return nil, { "key_limit_reached", lower, amount, key.spend_limit, key.limit_reset, NOW_TEXT }
 end
 
+-- Not of a key that has calls under way: they may leave more of its limit than is free now. Nor of one whose call is too much by far.
+local function tell_of_limit(key)
+  local spent = spent_now(key)
+  if tonumber(key.running) == 0 and not is_below(spent, key.limit_80) then tell_limit_reached(key, spent) end
+end
+
 local function held(found, amount, rate, own)
   local key = found.key
   return { "held", found.account, key and key.id or "", key and key.label or "", amount, rate, own }
@@ -97,7 +103,10 @@ local function admit(found)
   end
   local own = own_key(account)
   local amount, short = affordable(found, own and own_most or most, own and own_least or least_amount)
-  if not amount then return short end
+  if not amount then
+    if short[1] == "key_limit_reached" then tell_of_limit(key) end
+    return short
+  end
   local call = call_hash ~= "" and call_id(account, call_hash) or ""
   if call ~= "" then begin_call(call, fingerprint, id, "0") end
   redis.call("HSET", hold_key(id), "account", account, "key", key and key.id or "", "amount", amount, "idempotency", call)
