@@ -9,6 +9,7 @@ import { createDiscovery, type DiscoveryOptions } from "./discovery.ts";
 import { errorBody, GatewayError } from "./errors.ts";
 import { createKeyStatus, createPermissionCheck, type KeyStatusParts } from "./key-status.ts";
 import { LedgerFault } from "./ledger/ledger.ts";
+import { type ModelList, modelNotFound } from "./proxy/model-catalog.ts";
 import { createRouteTable, pathOf } from "./route-table.ts";
 import { dialectOf, type Route } from "./routes.ts";
 
@@ -28,7 +29,7 @@ export interface AppParts {
   /** The console for people; undefined: off. */
   readonly console: RequestHandler | undefined;
   /** The body of `GET /v1/models`. */
-  readonly models: () => unknown;
+  readonly models: () => ModelList;
   /** Asked by `/readyz`; each with its own time limit. */
   readonly readiness: () => Promise<Readonly<Record<string, Readiness>>>;
   readonly onFault: (error: unknown) => void;
@@ -36,6 +37,11 @@ export interface AppParts {
 
 const MODEL_PATHS = ["/v1/models", "/ai/models", "/api/v1/models"];
 const KEY_PATHS = ["/v1/key", "/ai/key", "/api/v1/key"];
+
+/** The pattern of one model. Its name may have slashes, which clients write as they are or encoded. */
+function oneOf(path: string): `${string}/*name` {
+  return `${path}/*name`;
+}
 
 /** The Express app behind the priced routes: where its comfort matters and its price does not. */
 export function createApp(parts: AppParts): Express {
@@ -48,14 +54,19 @@ export function createApp(parts: AppParts): Express {
   if (parts.console !== undefined) app.use(parts.console);
   if (parts.keys !== undefined) {
     app.get(KEY_PATHS, createKeyStatus(parts.keys));
-    app.get(MODEL_PATHS, createPermissionCheck(parts.keys, "models:list"));
+    app.get([...MODEL_PATHS, ...MODEL_PATHS.map(oneOf)], createPermissionCheck(parts.keys, "models:list"));
   }
-  app.get(MODEL_PATHS, (_req, res) => {
-    res
-      .set("Access-Control-Allow-Origin", "*")
-      .set("Cache-Control", "public, max-age=60")
-      .json(parts.models());
-  });
+  const publish = (res: Response, body: unknown): void =>
+    void res.set("Access-Control-Allow-Origin", "*").set("Cache-Control", "public, max-age=60").json(body);
+  app.get(MODEL_PATHS, (_req, res) => publish(res, parts.models()));
+  for (const path of MODEL_PATHS) {
+    app.get(oneOf(path), (req, res) => {
+      const name = req.params.name.join("/");
+      const found = parts.models().data.find(({ id }) => id === name);
+      if (found === undefined) throw modelNotFound();
+      publish(res, found);
+    });
+  }
   app.get("/healthz", (_req, res) => void res.set("Cache-Control", "no-store").json({ status: "ok" }));
   app.get("/readyz", async (_req, res) => {
     const checks = await parts.readiness();

@@ -23,7 +23,8 @@ const line = (max: number) =>
     .string()
     .min(1, { error: "must not be empty" })
     .max(max, { error: `must have at most ${max} characters` })
-    .refine((value) => !/[\p{Cc}\p{Cs}]/u.test(value), {
+    // Marks that turn the writing direction could turn a whole line of a table around.
+    .refine((value) => !/[\p{Cc}\p{Cs}\p{Bidi_Control}]/u.test(value), {
       error: "must be one line of whole characters, without control characters",
     });
 

@@ -43,6 +43,14 @@ export interface ModelCatalog {
   list(prices: CallPrices): ModelList;
 }
 
+/** A name that is not offered. */
+export function modelNotFound(): GatewayError {
+  return new GatewayError("model_not_found", {
+    message: "The model does not exist or is not offered here. GET /v1/models lists those that are.",
+    details: { field: "model" },
+  });
+}
+
 /** The models on offer. Throws if one names an upstream that is not there. */
 export function createModelCatalog(
   models: readonly ModelConfig[],
@@ -59,13 +67,7 @@ export function createModelCatalog(
   }
   return {
     find(name) {
-      return (
-        offered.get(name ?? defaultModel) ??
-        new GatewayError("model_not_found", {
-          message: "The model does not exist or is not offered here. GET /v1/models lists those that are.",
-          details: { field: "model" },
-        })
-      );
+      return offered.get(name ?? defaultModel) ?? modelNotFound();
     },
     list(prices) {
       return {

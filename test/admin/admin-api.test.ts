@@ -216,6 +216,11 @@ test.each([
   ],
   [
     "/admin/accounts",
+    { name: "a\u202eb" },
+    "name: must be one line of whole characters, without control characters",
+  ],
+  [
+    "/admin/accounts",
     { name: "a\ud800" },
     "name: must be one line of whole characters, without control characters",
   ],

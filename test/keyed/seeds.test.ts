@@ -62,6 +62,8 @@ describe("what the pages ask", () => {
     expect(text).toBe("Hello there!");
     const listed = await client.models.list();
     expect(listed.data.map(({ id }) => id)).toContain(model);
+    expect(await client.models.retrieve(model)).toEqual(listed.data.find(({ id }) => id === model));
+    await expect(client.models.retrieve("openai/none")).rejects.toBeInstanceOf(OpenAI.NotFoundError);
   });
 
   test("solrouter.com: curl at /agent", async () => {
