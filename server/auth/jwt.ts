@@ -55,6 +55,7 @@ export function createJwtVerifier(config: JwtConfig, deps: JwtVerifierDeps = {})
   });
   const claims = claimsOf(config);
   const typ = mediaType(config.typ);
+  let told: unknown;
 
   async function check(token: string): Promise<VerifiedToken> {
     if (!isOurs(token, typ)) return INVALID;
@@ -89,7 +90,9 @@ export function createJwtVerifier(config: JwtConfig, deps: JwtVerifierDeps = {})
           if (!(error instanceof errors.JOSEError)) onFault?.(error);
           return INVALID;
         }
-        onFault?.(error);
+        // A failure stands for a while, and is met by every token meanwhile.
+        if (error.cause !== told) onFault?.(error);
+        told = error.cause;
         return { kind: "unavailable" };
       }
     },
