@@ -70,9 +70,10 @@ function sell(proxy: UpstreamProxy, route: Route, prepared: Prepared): Sale {
   };
 }
 
-function saleReading({ begun, usage, estimated, cost }: Reading): SaleReading {
+function saleReading({ begun, upstreamStatus, usage, estimated, cost }: Reading): SaleReading {
   return {
     begun,
+    upstreamStatus,
     estimated,
     cost,
     promptTokens: usage?.promptTokens,

@@ -22,6 +22,7 @@ export async function walletUsage(visit: Visit, notCharged: string | undefined):
     held: 0n,
     upstreamCost: undefined,
     status: res.statusCode,
+    upstreamStatus: reading?.upstreamStatus,
     ms: Math.round(performance.now() - started),
     transaction: charge?.receipt.transaction,
     notCharged,

@@ -124,6 +124,7 @@ export const ACCOUNT_SCHEMAS = {
     ...money("held", "charged"),
     ...moneyOrNull("upstream_cost"),
     status: { type: ["integer", "null"] },
+    upstream_status: { type: ["integer", "null"] },
     ms: { type: "number" },
     transaction: orNull(text),
     not_charged: orNull(text),

@@ -19,6 +19,7 @@ const COLUMNS = [
   "charged_usd",
   "upstream_cost_usd",
   "status",
+  "upstream_status",
   "ms",
   "transaction",
   "not_charged",

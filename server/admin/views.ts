@@ -75,6 +75,7 @@ export function usageView(record: UsageRecord): View {
     ...money("charged", record.charged),
     ...money("upstream_cost", record.upstreamCost),
     status: record.status ?? null,
+    upstream_status: record.upstreamStatus ?? null,
     ms: record.ms,
     transaction: record.transaction ?? null,
     not_charged: record.notCharged ?? null,

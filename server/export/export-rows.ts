@@ -42,7 +42,8 @@ const COLUMNS: Readonly<Record<ExportKind, readonly string[]>> = {
       "provider",
     ],
     ...["prompt_tokens", "completion_tokens", "estimated", "held_usd", "held_micro_usd", "charged_usd"],
-    ...["charged_micro_usd", "upstream_cost_usd", "upstream_cost_micro_usd", "status", "ms", "transaction"],
+    ...["charged_micro_usd", "upstream_cost_usd", "upstream_cost_micro_usd", "status"],
+    ...["upstream_status", "ms", "transaction"],
     "not_charged",
   ],
 };

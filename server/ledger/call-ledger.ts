@@ -95,8 +95,10 @@ export interface UsageFacts {
   readonly held: MicroUsd;
   /** What the tokens cost at the upstream's price, where the account's own key paid for them. */
   readonly upstreamCost: MicroUsd | undefined;
-  /** The status of the answer. */
+  /** The status of our answer. */
   readonly status: number | undefined;
+  /** The status of the upstream's. Undefined: it gave none, or a handler of an Express app is what was sold. */
+  readonly upstreamStatus: number | undefined;
   readonly ms: number;
   readonly transaction: string | undefined;
   /** Why nothing was charged. */

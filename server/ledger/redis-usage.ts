@@ -19,6 +19,7 @@ const facts = z.object({
   held: money,
   upstreamCost: money.optional(),
   status: z.number().optional(),
+  upstreamStatus: z.number().optional(),
   ms: z.number(),
   transaction: z.string().optional(),
   notCharged: z.string().optional(),
@@ -95,6 +96,7 @@ function readFacts(text: string): UsageFacts {
     completionTokens: read.completionTokens,
     upstreamCost: read.upstreamCost,
     status: read.status,
+    upstreamStatus: read.upstreamStatus,
     transaction: read.transaction,
     notCharged: read.notCharged,
   };

@@ -351,4 +351,6 @@ export const MIGRATIONS: readonly string[] = [
     spend_limit INTEGER NOT NULL
   ) STRICT, WITHOUT ROWID;
   `,
+  // What the upstream answered, beside our answer.
+  "ALTER TABLE usage ADD COLUMN upstream_status INTEGER;",
 ];

@@ -6,8 +6,8 @@ import type { Handlers } from "./sqlite-messages.ts";
 export function createUsageWriter(db: Database.Database) {
   const insert = db.prepare(
     `INSERT INTO usage (hold, at, tier, account, key, key_label, payer, route, model, provider, prompt_tokens,
-       completion_tokens, estimated, held, charged, shortfall, upstream_cost, status, ms, tx, not_charged)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+       completion_tokens, estimated, held, charged, shortfall, upstream_cost, status, upstream_status, ms, tx, not_charged)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
      ON CONFLICT (hold) WHERE hold IS NOT NULL DO NOTHING`,
   );
   return (
@@ -36,6 +36,7 @@ export function createUsageWriter(db: Database.Database) {
       shortfall,
       usage.upstreamCost ?? null,
       usage.status ?? null,
+      usage.upstreamStatus ?? null,
       Math.round(usage.ms),
       usage.transaction ?? null,
       usage.notCharged ?? null,
@@ -62,6 +63,7 @@ export interface UsageRow {
   readonly charged: string;
   readonly upstream_cost: string | null;
   readonly status: number | null;
+  readonly upstream_status: number | null;
   readonly ms: number;
   readonly tx: string | null;
   readonly not_charged: string | null;
@@ -70,7 +72,7 @@ export interface UsageRow {
 /** The columns of a {@link UsageRow}, for SELECT. */
 export const USAGE_COLUMNS = `id, at, tier, account, key, key_label, payer, route, model, provider, prompt_tokens,
   completion_tokens, estimated, CAST(held AS TEXT) AS held, CAST(charged AS TEXT) AS charged,
-  CAST(upstream_cost AS TEXT) AS upstream_cost, status, ms, tx, not_charged`;
+  CAST(upstream_cost AS TEXT) AS upstream_cost, status, upstream_status, ms, tx, not_charged`;
 
 /** Usage records, newest first. */
 export function createUsageReader(db: Database.Database): Handlers["usage"] {
@@ -120,6 +122,7 @@ export function toUsageRecord(row: UsageRow): UsageRecord {
     charged: BigInt(row.charged),
     upstreamCost: row.upstream_cost === null ? undefined : BigInt(row.upstream_cost),
     status: row.status ?? undefined,
+    upstreamStatus: row.upstream_status ?? undefined,
     ms: row.ms,
     transaction: row.tx ?? undefined,
     notCharged: row.not_charged ?? undefined,

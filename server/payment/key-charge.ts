@@ -150,7 +150,7 @@ class KeyCharge implements Charge {
       return await this.#call.sale.read();
     } catch (error) {
       this.#parts.onFault(error, this.#call.hold?.id);
-      const unknown = { promptTokens: undefined, completionTokens: undefined };
+      const unknown = { upstreamStatus: undefined, promptTokens: undefined, completionTokens: undefined };
       return { ...unknown, begun: true, estimated: true, cost: this.#call.sale.range.most };
     }
   }
@@ -241,6 +241,7 @@ class KeyCharge implements Charge {
       held: this.amount,
       upstreamCost: hold?.providerKey === undefined ? undefined : reading.cost,
       status,
+      upstreamStatus: reading.upstreamStatus,
       ms: Math.round(ms),
       transaction: undefined,
       notCharged: notCharged ?? (hold === undefined ? "not_billed" : undefined),

@@ -22,6 +22,8 @@ export interface PaidCall {
 export interface SaleReading {
   /** The seller was at work: an abandoned call costs what it says. */
   readonly begun: boolean;
+  /** Of the upstream's answer; undefined: there is none. */
+  readonly upstreamStatus: number | undefined;
   readonly promptTokens: number | undefined;
   readonly completionTokens: number | undefined;
   readonly estimated: boolean;
@@ -53,6 +55,7 @@ export function flatSale(price: MicroUsd, run: (call: PaidCall) => void | Promis
   let begun = false;
   const reported = (): SaleReading => ({
     begun,
+    upstreamStatus: undefined,
     promptTokens: undefined,
     completionTokens: undefined,
     estimated: false,

@@ -22,6 +22,7 @@ export async function askModel(
     apiKey: upstreamKey,
     onSending: () => signal.aborted || meter.begun(),
   });
+  meter.answered(answer.status);
   try {
     if (answer.status === 200) await read(answer);
     else await answerRefusal(call, answer, backend);

@@ -33,6 +33,7 @@ export function prepareForward(
     quote: quoteFlat(price),
     async execute(call) {
       const answer = await forward(upstream, method, path, call);
+      call.meter.answered(answer.status);
       try {
         refuseFailure(answer, call);
         if (!call.signal.aborted) await passOn(call, answer, upstream, streamingTypes);

@@ -15,6 +15,7 @@ export function createMeter(
   costOf: (usage: TokenUsage | undefined) => MicroUsd,
 ): ReadableMeter {
   let begun = false;
+  let upstreamStatus: number | undefined;
   let promptTokens = 0;
   let completionTokens = 0;
   /** Since the last report of what was written. */
@@ -23,16 +24,19 @@ export function createMeter(
   let estimate: Promise<TokenUsage> | undefined;
 
   function reported(): Reading {
-    if (!begun) return { begun, usage: undefined, estimated: false, cost: 0n };
+    if (!begun) return { begun, upstreamStatus, usage: undefined, estimated: false, cost: 0n };
     const totalTokens = promptTokens + completionTokens;
     const usage = totalTokens > 0 ? { promptTokens, completionTokens, totalTokens } : undefined;
-    return { begun, usage, estimated: false, cost: costOf(usage) };
+    return { begun, upstreamStatus, usage, estimated: false, cost: costOf(usage) };
   }
 
   return {
     reported,
     begun() {
       begun = true;
+    },
+    answered(status) {
+      upstreamStatus = status;
     },
     usage(usage) {
       // No call reads nothing, and none that produced something wrote nothing: a 0 says that nobody counted.
@@ -53,7 +57,7 @@ export function createMeter(
       if (!begun || prompt === undefined || !estimated) return reported();
       estimate ??= complete(prompt, promptTokens, completionTokens, texts.join(""));
       const usage = await estimate;
-      return { begun, usage, estimated, cost: costOf(usage) };
+      return { begun, upstreamStatus, usage, estimated, cost: costOf(usage) };
     },
   };
 }

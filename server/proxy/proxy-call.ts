@@ -56,6 +56,8 @@ export interface ProxyCall {
 export interface Meter {
   /** The request left for the upstream: from here on a call that is abandoned costs something. */
   begun(): void;
+  /** The upstream's own status, of which its caller may get another. */
+  answered(status: number): void;
   /** As the upstream reports it; the last report counts, and a 0 is none. */
   usage(usage: TokenUsage): void;
   /** Text that the upstream produced (content, reasoning, tool arguments), for the estimate if it reports no usage. */
@@ -73,6 +75,8 @@ export interface ReadableMeter extends Meter {
 export interface Reading {
   readonly begun: boolean;
   readonly usage: TokenUsage | undefined;
+  /** Undefined: it has not answered. */
+  readonly upstreamStatus: number | undefined;
   /** The upstream reported nothing: counted by a tokenizer. */
   readonly estimated: boolean;
   /** At our prices, rounded up. */

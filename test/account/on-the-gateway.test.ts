@@ -31,6 +31,8 @@ test("a wallet that pays by the call finds its receipt, with the transaction, on
         payer: buyer.address,
         transaction,
         charged_micro_usd: "20000",
+        status: 200,
+        upstream_status: 200,
       },
     ]);
 });

@@ -107,6 +107,7 @@ export function usageFacts(facts: Partial<UsageFacts>): UsageFacts {
     held: 10n,
     upstreamCost: undefined,
     status: 200,
+    upstreamStatus: 200,
     ms: 12,
     transaction: undefined,
     notCharged: undefined,

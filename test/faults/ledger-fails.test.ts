@@ -131,6 +131,7 @@ describe("a lease is let go of", () => {
       held: 0n,
       upstreamCost: undefined,
       status: 200,
+      upstreamStatus: 200,
       ms: 1,
       transaction: "tx",
       notCharged: undefined,

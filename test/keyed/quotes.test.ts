@@ -81,6 +81,7 @@ test("the official client pays the quote and is served; the usage is recorded", 
     promptTokens: 3,
     completionTokens: 2,
     status: 200,
+    upstreamStatus: 200,
     notCharged: undefined,
   });
   expect(usage?.transaction).toBeTruthy();

@@ -17,17 +17,20 @@ function halfThenSilence(_: UpstreamCall, res: ServerResponse): void {
   res.writeHead(200, { "Content-Type": "application/json" }).write('{"half":');
 }
 
-test.each<[string, Behaviour, number]>([
-  ["whose body breaks off", answers.halfJson, 502],
-  ["whose body stops coming", halfThenSilence, 504],
-  ["that is refused", answers.json(404, {}), 404],
-  ["that is a server's error", answers.failure(), 502],
-  ["that is good", answers.good, 200],
-])("the record of an answer %s has the status that its caller got", async (_, behaviour, status) => {
-  const { account, headers } = await shop.customer(10_000n);
-  shop.upstream.next(behaviour);
-  const answer = await fetch(`${shop.url}/site`, { headers });
-  await answer.text();
-  expect(answer.status).toBe(status);
-  await expect.poll(() => shop.usageOf(account)).toMatchObject([{ status }]);
-});
+test.each<[string, Behaviour, number, number]>([
+  ["whose body breaks off", answers.halfJson, 502, 200],
+  ["whose body stops coming", halfThenSilence, 504, 200],
+  ["that is refused", answers.json(404, {}), 404, 404],
+  ["that is a server's error", answers.failure(), 502, 500],
+  ["that is good", answers.good, 200, 200],
+])(
+  "the record of an answer %s has the status that its caller got, and the upstream's",
+  async (_, behaviour, status, upstreamStatus) => {
+    const { account, headers } = await shop.customer(10_000n);
+    shop.upstream.next(behaviour);
+    const answer = await fetch(`${shop.url}/site`, { headers });
+    await answer.text();
+    expect(answer.status).toBe(status);
+    await expect.poll(() => shop.usageOf(account)).toMatchObject([{ status, upstreamStatus }]);
+  },
+);

@@ -266,6 +266,7 @@ export function accountContract(world: World): void {
         held: 0n,
         upstreamCost: 9_007_199_254_740_993n,
         status: undefined,
+        upstreamStatus: undefined,
         ms: 3,
         transaction: "tx",
         notCharged: undefined,

@@ -122,6 +122,7 @@ export function stepContract(world: World): void {
         held: 0n,
         upstreamCost: undefined,
         status: 200,
+        upstreamStatus: 418,
         ms: 12,
         transaction: "tx",
         notCharged: undefined,

@@ -116,6 +116,7 @@ export function usageOf(hold: Hold, overrides: Partial<UsageFacts> = {}): UsageF
     held: hold.amount,
     upstreamCost: undefined,
     status: 200,
+    upstreamStatus: 418,
     ms: 12,
     transaction: undefined,
     notCharged: undefined,

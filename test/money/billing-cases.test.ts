@@ -255,6 +255,7 @@ describe("the ledger", () => {
       held: COLD_CALL,
       upstreamCost: undefined,
       status: 200,
+      upstreamStatus: 200,
       ms: 1,
       transaction: undefined,
       notCharged: undefined,

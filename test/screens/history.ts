@@ -153,6 +153,7 @@ function usageOf(facts: {
     held,
     upstreamCost: undefined,
     status: 200,
+    upstreamStatus: 200,
     ms: 400 + ((step * 71) % 1_800),
     transaction: undefined,
     notCharged: undefined,
