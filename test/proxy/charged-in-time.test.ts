@@ -44,6 +44,7 @@ describe("a client that leaves", () => {
     expect(completionTokens).toBe(countTokens("The sea is full of waves"));
     expect(await reading()).toEqual({
       begun: true,
+      upstreamStatus: 200,
       usage: usage(promptTokens, completionTokens),
       estimated: true,
       cost: BigInt(promptTokens + 3 * completionTokens),

@@ -92,7 +92,13 @@ describe("usage that is reported is what counts", () => {
   ])("%s", async (_, body, behaviour) => {
     stand.upstream.next(behaviour);
     expect((await post(stand.url, PATH, body)).status).toBe(200);
-    expect(await reading()).toEqual({ begun: true, usage: usage(11, 5), estimated: false, cost: 26n });
+    expect(await reading()).toEqual({
+      begun: true,
+      upstreamStatus: 200,
+      usage: usage(11, 5),
+      estimated: false,
+      cost: 26n,
+    });
   });
 
   it.each([
@@ -132,6 +138,7 @@ describe("none that makes sense is reported: the documented estimate", () => {
     expect(completionTokens).toBe(5);
     expect(await reading()).toEqual({
       begun: true,
+      upstreamStatus: 200,
       usage: usage(promptTokens, completionTokens),
       estimated: true,
       cost: BigInt(promptTokens + 3 * completionTokens),
@@ -198,6 +205,7 @@ describe("half of it is reported: that half counts, beside an estimate of the ot
     const { promptTokens = 0 } = lastCall()?.billed ?? {};
     expect(await reading()).toEqual({
       begun: true,
+      upstreamStatus: 200,
       usage: usage(promptTokens, wrote),
       estimated: true,
       cost: BigInt(promptTokens + 3 * wrote),
