@@ -110,6 +110,9 @@ test("a payment that is signed after another tab's was sent is not sent, and doe
   const settle = shop.facilitator.hold("settle");
   await pay(page);
   await settle.arrived;
+  // Tabs are processes of their own, which see each other's storage a moment late.
+  const stored = `farebox-unfinished-topup:${signer.address}`;
+  await tab.waitForFunction((name) => Reflect.get(globalThis, "localStorage").getItem(name), stored);
   asks.release();
   await tab.getByRole("alert").getByText("This one was not sent.").waitFor();
   settle.release();
