@@ -126,12 +126,13 @@ function createDebit(
     if (fellBelow(lowBalance)) alert({ ...low, threshold: lowBalance });
     const wishes = amount > 0n && left?.has_wishes === 1 ? own.wishesOf(account) : undefined;
     if (fellBelow(wishes?.lowBalance)) own.write({ ...low, threshold: wishes.lowBalance });
-    const key = keyId === undefined ? undefined : spend(now, keyId, amount, held);
+    if (keyId === undefined) return;
+    const key = spend(now, keyId, amount, held);
     if (key?.limit === undefined) return;
-    const { keyId: ofLimit, label, limit, spent, period } = key;
+    const { label, limit, spent, period } = key;
     const crossed = (percent: bigint) =>
       (spent - amount) * 100n < limit * percent && spent * 100n >= limit * percent;
-    const ofKey = { ...facts, keyId: ofLimit, keyLabel: label, amount: spent, threshold: limit };
+    const ofKey = { ...facts, keyId, keyLabel: label, amount: spent, threshold: limit };
     if (crossed(80n)) {
       alert({ ...ofKey, kind: "key_limit_80" });
       if (wishes?.keyLimit80 === true) own.write({ ...ofKey, kind: "key_limit_80" });
@@ -160,6 +161,6 @@ function createSpending(db: Database.Database) {
     const period = limitPeriod(row.limit_reset, now).start;
     spend.run(held ?? 0n, held === undefined ? 0 : 1, amount, spent, period, id);
     const limit = row.spend_limit === null ? undefined : BigInt(row.spend_limit);
-    return { keyId: id, label: row.label, limit, spent, period };
+    return { label: row.label, limit, spent, period };
   };
 }

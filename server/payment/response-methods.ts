@@ -160,27 +160,16 @@ function passing(res: ServerResponse, sink: ResponseSink, found: Methods): Reado
 }
 
 function methodsOf(res: ServerResponse) {
-  const {
-    writeHead,
-    write,
-    end,
-    flushHeaders,
-    destroy,
-    setHeader,
-    appendHeader,
-    removeHeader,
-    writeEarlyHints,
-  } = res;
   return {
-    writeHead,
-    write,
-    end,
-    flushHeaders,
-    destroy,
-    setHeader,
-    appendHeader,
-    removeHeader,
-    writeEarlyHints,
+    writeHead: res.writeHead,
+    write: res.write,
+    end: res.end,
+    flushHeaders: res.flushHeaders,
+    destroy: res.destroy,
+    setHeader: res.setHeader,
+    appendHeader: res.appendHeader,
+    removeHeader: res.removeHeader,
+    writeEarlyHints: res.writeEarlyHints,
   };
 }
 
