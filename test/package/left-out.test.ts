@@ -125,6 +125,8 @@ describe("the package", () => {
       ".env.example",
       "docs/operations.md",
       "dist/console/index.html",
+      // Of the packages that are built into it.
+      "dist/chunks/LICENSES.md",
       "dist/server/ledger/scripts/hold.lua",
     ])
       expect(shipment.packed).toContain(path);
