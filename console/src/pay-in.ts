@@ -103,9 +103,12 @@ export async function topUp(
 ): Promise<Credited> {
   const wallet = connected.account.address;
   let signed: Unfinished | undefined;
+  let leave = () => {};
   tell({ step: "price" });
   const pay = createPaymentFetch({
-    wallet: createWalletSigner(connected, network),
+    wallet: createWalletSigner(connected, network, async () => {
+      leave = await takeTurn(wallet);
+    }),
     rpcUrl: new URL(RPC_PATH, location.origin).href,
     networks: [network],
     maxPrice: amount,
@@ -119,7 +122,7 @@ export async function topUp(
     },
     onEvent: (event) => {
       if (event.type === "signed") {
-        // Or while the wallet asked.
+        // Or signed and was closed while the wallet asked.
         checkAlone(wallet);
         signed = { wallet, amount: amount.toString(), payment: event.payment };
         localStorage.setItem(storedUnder(wallet), JSON.stringify(signed));
@@ -131,11 +134,27 @@ export async function topUp(
     pay,
     () => pay.ask(...orderOf(amount)),
     () => signed,
-  );
+  ).finally(() => leave());
 }
 
 function checkAlone(wallet: string): void {
   if (unfinishedTopUp(wallet) !== undefined) throw new WalletError(ONE_AT_A_TIME);
+}
+
+/**
+ * From a signature to its end this tab alone pays with the wallet; the result ends that. The storage alone does not tell: tabs are
+ * processes of their own, which see each other's entries a moment late. Rejects with WalletError while another tab pays.
+ */
+function takeTurn(wallet: string): Promise<() => void> {
+  // Only pages from https or this machine have locks.
+  if (!("locks" in navigator)) return Promise.resolve(() => {});
+  return new Promise((resolve, reject) => {
+    const turn = navigator.locks.request(storedUnder(wallet), { ifAvailable: true }, (lock) => {
+      if (lock === null) throw new WalletError(ONE_AT_A_TIME);
+      return new Promise<void>((leave) => resolve(leave));
+    });
+    turn.catch(reject);
+  });
 }
 
 /** Sends a kept payment again. */

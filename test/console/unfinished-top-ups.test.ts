@@ -97,7 +97,8 @@ test("another tab signs no second payment, and its failure does not take the fir
   await visitor.close();
 });
 
-test("a payment that is signed after another tab's was sent is not sent, and does not take that one's place", async () => {
+/** Two tabs have asked the wallet: the visitor's payment is being settled, `tab`'s is not signed yet. */
+async function besideAnotherTab() {
   const visitor = await atTopUp(5_000_000n);
   const { page, signer } = visitor;
   const tab = await page.context().newPage();
@@ -106,19 +107,46 @@ test("a payment that is signed after another tab's was sent is not sent, and doe
   const asks = tabsWallet.hold();
   await pay(tab);
   await asks.arrived;
-
   const settle = shop.facilitator.hold("settle");
   await pay(page);
   await settle.arrived;
-  // Tabs are processes of their own, which see each other's storage a moment late.
-  const stored = `farebox-unfinished-topup:${signer.address}`;
-  await tab.waitForFunction((name) => Reflect.get(globalThis, "localStorage").getItem(name), stored);
+  return { visitor, tab, tabsWallet, asks, settle, stored: `farebox-unfinished-topup:${signer.address}` };
+}
+
+test("a payment that is signed while another tab's is under way is not sent, however late that one's entry is seen", async () => {
+  const { visitor, tab, tabsWallet, asks, settle, stored } = await besideAnotherTab();
+  // Tabs are processes of their own, which see each other's storage a moment late: here as late as can be.
+  await tab.evaluate((name) => {
+    const storage = Reflect.get(globalThis, "localStorage");
+    const read = storage.getItem.bind(storage);
+    Object.getPrototypeOf(storage).getItem = (asked: string) => (asked === name ? null : read(asked));
+  }, stored);
   asks.release();
   await tab.getByRole("alert").getByText("This one was not sent.").waitFor();
   settle.release();
-  await page.getByText("Credited $1.00. Available now: $1.00.").waitFor();
+  await visitor.page.getByText("Credited $1.00. Available now: $1.00.").waitFor();
   expect(signed(tabsWallet)).toBe(1);
-  expect(shop.localnet.tokenBalance(signer.address)).toBe(4_000_000n);
+  expect(shop.localnet.tokenBalance(visitor.signer.address)).toBe(4_000_000n);
+
+  // The other's has ended: this one may pay now.
+  await pay(tab);
+  await tab.getByText("Credited $1.00. Available now: $2.00.").waitFor();
+  expect(shop.localnet.tokenBalance(visitor.signer.address)).toBe(3_000_000n);
+  await visitor.close();
+});
+
+test("a payment that is signed after another tab was closed with its own under way does not take that one's place", async () => {
+  const { visitor, tab, tabsWallet, asks, settle, stored } = await besideAnotherTab();
+  await tab.waitForFunction((name) => Reflect.get(globalThis, "localStorage").getItem(name), stored);
+  await visitor.page.close();
+  asks.release();
+  await tab.getByRole("alert").getByText("This one was not sent.").waitFor();
+  settle.release();
+  await tab.reload();
+  await tab.getByRole("button", { name: "Finish that top-up" }).click();
+  await tab.getByText("Credited $1.00. Available now: $1.00.").waitFor();
+  expect(signed(tabsWallet)).toBe(1);
+  expect(shop.localnet.tokenBalance(visitor.signer.address)).toBe(4_000_000n);
   await visitor.close();
 });
 

@@ -9,9 +9,14 @@ import { type Connected, signTransaction, WalletError } from "./wallets.ts";
 
 /**
  * A wallet of a browser as the signer that the official payment client takes. A wallet may add instructions that guard its owner
- * (x402 allows them); what it made of the payment is what is sent, and the server checks it.
+ * (x402 allows them); what it made of the payment is what is sent, and the server checks it. `whenSigned` is called for each payment
+ * that the wallet has signed; where it rejects, the payment is dropped and never sent.
  */
-export function createWalletSigner(connected: Connected, network: string): TransactionModifyingSigner {
+export function createWalletSigner(
+  connected: Connected,
+  network: string,
+  whenSigned: () => Promise<void>,
+): TransactionModifyingSigner {
   const encoder = getTransactionEncoder();
   const decoder = getTransactionDecoder();
   return {
@@ -25,6 +30,7 @@ export function createWalletSigner(connected: Connected, network: string): Trans
         const bytes = await signTransaction(connected, network, Uint8Array.from(encoder.encode(asked)));
         const signed = { ...decoder.decode(bytes), lifetimeConstraint: asked.lifetimeConstraint };
         assertIsTransactionWithinSizeLimit(signed);
+        await whenSigned();
         all.push(Object.freeze(signed));
       }
       return Object.freeze(all);
