@@ -2,23 +2,19 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { Cancellation, type CancelSignal } from "../../facilitator-client/cancellation.ts";
 import { GatewayError } from "../errors.ts";
 import type { Placed } from "../roster.ts";
-import { AnswerCopy } from "./answer-copy.ts";
+import { AnswerBody, type BodyOptions } from "./answer-body.ts";
+import { AnswerFlow } from "./answer-flow.ts";
 import { AnswerHead } from "./answer-head.ts";
 import type { Charge, StoredResponse } from "./charge.ts";
-import { createEventProbe, type EventProbe } from "./event-probe.ts";
 import { acknowledge, HeldAnswer } from "./held-answer.ts";
 import { endSoon } from "./last-step.ts";
-import { watchSources } from "./piped-source.ts";
 import { byteLength, toBytes } from "./response-head.ts";
 import { type Done, type Interception, interceptResponse, type ResponseSink } from "./response-methods.ts";
 import { closedByUs, holdConnection, lingerOn } from "./who-broke-it.ts";
 
-export interface GateOptions {
-  readonly streamingTypes: readonly string[];
+export interface GateOptions extends BodyOptions {
   /** Bytes that may wait before the gate must open. */
   readonly gateBytes: number;
-  /** Largest answer kept for a retry; 0 keeps none. */
-  readonly keepBytes: number;
   readonly now: () => number;
   /** Writes an error in the handler's place, by the response's own methods. */
   readonly answer: (error: GatewayError) => void;
@@ -51,27 +47,17 @@ export class Gate implements ResponseSink, Placed {
   readonly #unwanted = new Cancellation();
   readonly #response: Interception;
   readonly #releaseConnection: () => void;
-  readonly #copy: AnswerCopy;
   readonly #held = new HeldAnswer();
   readonly #head: AnswerHead;
+  readonly #body: AnswerBody;
+  readonly #flow: AnswerFlow;
   #deadline: NodeJS.Timeout | undefined;
   #phase: Phase = "waiting";
-  #probe: EventProbe | undefined | "unmade" = "unmade";
   #proof: Readonly<Record<string, string>> = {};
   #ended = false;
-  /** Of the answer's body, as the handler gave it. */
-  #bytes = 0;
   #localBreak = false;
   /** Of a stream: it has an end of its own, so one that ends before it is none. */
   #endsItself = false;
-  /** Of a stream: something has been said that is worth money. */
-  #sawEvent = false;
-  /** What was piped into the response stopped: nothing more will come. */
-  #unpiped = false;
-  /** What was piped into the response broke off, and nothing has been written since. */
-  #sourceBroke = false;
-  /** Since when the client has not read what flows. */
-  #stalledSince: number | undefined;
   #clientGone = false;
   /** The handler, or the server that stops, gave up the connection while an answer was on its way. */
   #givenUp = false;
@@ -81,16 +67,11 @@ export class Gate implements ResponseSink, Placed {
     this.#res = res;
     this.#charge = charge;
     this.#options = options;
-    this.#copy = new AnswerCopy(options.keepBytes);
     this.#head = new AnswerHead(res);
+    this.#body = new AnswerBody(res, this.#head, options);
     res.once("close", () => this.#onClose());
     res.once("finish", () => this.#onFinish());
-    res.on("drain", () => this.#flows(true));
-    watchSources(res, () => this.#onSourceBroken());
-    res.on("unpipe", () => {
-      this.#unpiped = true;
-      this.#park();
-    });
+    this.#flow = new AnswerFlow(req, res, { now: options.now, onUnpipe: () => this.#park() });
     if (Number.isFinite(charge.settleBy)) {
       const wait = Math.max(0, charge.settleBy - options.now());
       this.#deadline = setTimeout(() => this.#onSettleBy(), wait).unref();
@@ -198,9 +179,8 @@ export class Gate implements ResponseSink, Placed {
 
   /** An endless stream may end anywhere. Any other answer that is cut is broken, by us; neither is a copy to keep. */
   #cutStream(mayEnd: boolean): void {
-    this.#copy.discard();
-    if (mayEnd && this.#streamProbe() !== undefined && !this.#res.hasHeader("content-length"))
-      this.#res.end();
+    this.#body.discard();
+    if (mayEnd && this.#body.isStream && !this.#res.hasHeader("content-length")) this.#res.end();
     else this.#res.destroy();
     this.#unwanted.abort();
   }
@@ -213,7 +193,7 @@ export class Gate implements ResponseSink, Placed {
     if (this.#ended) return acknowledge(() => done(new Error("write after end")));
     this.#hold(chunk);
     if (this.#phase === "detached") {
-      if (this.#copy.overflowed) this.#park();
+      if (this.#body.overflowed) this.#park();
       return acknowledge(done);
     }
     this.#evaluate();
@@ -245,11 +225,10 @@ export class Gate implements ResponseSink, Placed {
   }
 
   passed(chunk: unknown, encoding: unknown, flowing: boolean): void {
-    this.#flows(flowing);
-    this.#sourceBroke = false;
+    this.#flow.sent(flowing);
+    this.#flow.written();
     if (typeof chunk !== "string" && !(chunk instanceof Uint8Array)) return;
-    this.#bytes += byteLength(chunk, encoding);
-    if (!this.#copy.overflowed) this.#copy.add(toBytes(chunk, encoding));
+    this.#body.passed(byteLength(chunk, encoding), () => toBytes(chunk, encoding));
   }
 
   /** Until the first byte a connection that the handler gives up carries our answer, and closes after it. */
@@ -262,29 +241,18 @@ export class Gate implements ResponseSink, Placed {
 
   #hold(chunk: Buffer): void {
     if (chunk.length === 0) return;
-    this.#sourceBroke = false;
-    this.#bytes += chunk.length;
+    this.#flow.written();
     this.#held.add(chunk);
-    this.#copy.add(chunk);
-    this.#sawEvent = this.#streamProbe()?.feed(chunk) ?? false;
+    this.#body.hold(chunk);
   }
 
   /** The one place that decides whether what is held may go: as it is, for money, or not yet. */
   #evaluate(): void {
     if (this.#phase !== "waiting") return;
-    const failure = this.#failure();
+    const failure = this.#body.failure(this.#ended);
     if (failure !== undefined) void this.#passUncharged(failure);
-    else if (this.#sawEvent) void this.#open();
+    else if (this.#body.sawEvent) void this.#open();
     else if (this.#ended || this.#held.bytes > this.#options.gateBytes) void this.#open();
-  }
-
-  #streamProbe(): EventProbe | undefined {
-    if (this.#probe === "unmade") {
-      const type = String(this.#res.getHeader("content-type") ?? "");
-      const encoding = String(this.#res.getHeader("content-encoding") ?? "identity");
-      this.#probe = createEventProbe(type, encoding, this.#options.streamingTypes);
-    }
-    return this.#probe;
   }
 
   async #open(): Promise<void> {
@@ -315,8 +283,8 @@ export class Gate implements ResponseSink, Placed {
   /** What a retry is given; undefined while the answer is not whole. */
   #wholeAnswer(): StoredResponse | undefined {
     if (!this.#ended) return undefined;
-    this.#copy.head(this.#head.asItWas());
-    return this.#copy.take();
+    this.#body.keepHead();
+    return this.#body.whole();
   }
 
   /** The handler failed: its answer goes out as it is. Unsettled money never moves; settled money is owed. */
@@ -375,7 +343,7 @@ export class Gate implements ResponseSink, Placed {
   /** Sends what was held. A middleware before us may throw when it leaves: then it is as if the handler had failed. */
   #flush(): void {
     clearTimeout(this.#deadline);
-    this.#copy.head(this.#head.asItWas());
+    this.#body.keepHead();
     try {
       this.#response.bypass(() => this.#send(this.#res));
     } catch (cause) {
@@ -389,37 +357,25 @@ export class Gate implements ResponseSink, Placed {
   #send(res: ServerResponse): void {
     for (const [name, value] of Object.entries(this.#proof)) res.setHeader(name, value);
     res.setHeader("Cache-Control", "private, no-store");
-    this.#flows(this.#held.send(res, this.#ended));
+    this.#flow.sent(this.#held.send(res, this.#ended));
   }
 
   /** Also when the line broke after the handler had ended: then the retry finds the whole answer. */
   #onFinish(): void {
-    if (this.#phase === "open" && this.#head.isShort(this.#bytes)) {
+    if (this.#phase === "open" && this.#body.isShort) {
       void this.#charge.release({ reason: "wrong_content_length", by: "server", worked: true });
       // Its client would wait for the rest.
       this.#req.socket.destroy();
     } else if (this.#phase === "open") {
-      void this.#charge.capture({ delivered: true, response: this.#copy.take() });
+      void this.#charge.capture({ delivered: true, response: this.#body.whole() });
     }
     if (this.#phase !== "dismissed") this.#finish("done");
     this.#releaseConnection();
   }
 
-  #flows(flowing: boolean): void {
-    if (flowing) this.#stalledSince = undefined;
-    else this.#stalledSince ??= this.#options.now();
-  }
-
-  /** By the client's leaving, or since it has not read for long, is the client's doing. */
-  #onSourceBroken(): void {
-    if (this.#res.writableEnded || !closedByUs(this.#req)) return;
-    const { now } = this.#options;
-    this.#sourceBroke = this.#stalledSince === undefined || now() - this.#stalledSince < LAST_BYTES_MS;
-  }
-
   /** Nothing is worth settling for where nothing more comes. */
   #onSettleBy(): void {
-    if (this.#phase === "waiting" && this.#sourceBroke) {
+    if (this.#phase === "waiting" && this.#flow.brokeOff) {
       void this.#fail(new GatewayError("upstream_failed"), "source_broke_off");
     } else void this.settle();
   }
@@ -428,7 +384,7 @@ export class Gate implements ResponseSink, Placed {
     if (this.#phase === "done" || this.#res.writableFinished) return;
     this.#clientGone = true;
     this.#releaseConnection();
-    const byUs = this.#localBreak || this.#sourceBroke || closedByUs(this.#req);
+    const byUs = this.#localBreak || this.#flow.brokeOff || closedByUs(this.#req);
     if (this.#phase !== "open" && this.#charge.settling) this.#charge.orphan();
     if (this.#phase === "open") {
       this.#breakOff(byUs);
@@ -444,7 +400,7 @@ export class Gate implements ResponseSink, Placed {
 
   /** Broken after the first byte: the client's doing is delivery; ours or the upstream's is owed, unless nobody was reading. */
   #breakOff(byUs: boolean): void {
-    if (byUs && this.#stalledSince === undefined) {
+    if (byUs && !this.#flow.stalled) {
       void this.#charge.release({ reason: "broken_mid_stream", by: "server", worked: true });
     } else {
       void this.#charge.capture({ delivered: true, response: undefined });
@@ -457,22 +413,14 @@ export class Gate implements ResponseSink, Placed {
     this.#phase = "detached";
     this.#held.drop(this.#res);
     clearTimeout(this.#deadline);
-    if (this.#ended || this.#localBreak || this.#unpiped || this.#copy.overflowed) this.#park();
+    if (this.#ended || this.#localBreak || this.#flow.unpiped || this.#body.overflowed) this.#park();
     else this.#deadline = setTimeout(() => this.#park(), DETACHED_MS).unref();
-  }
-
-  /** Why what the handler gave is no answer. */
-  #failure(): string | undefined {
-    if (this.#head.isError) return "handler_failed";
-    if (!this.#ended) return undefined;
-    if (this.#streamProbe()?.end() === false) return "stream_without_event";
-    return this.#head.fits(this.#bytes) ? undefined : "wrong_content_length";
   }
 
   /** Settled and not delivered: it waits in the ledger for its retry, with the answer if that is whole. */
   #park(): void {
     if (this.#phase !== "detached") return;
-    const failure = this.#ended ? this.#failure() : undefined;
+    const failure = this.#ended ? this.#body.failure(true) : undefined;
     if (failure !== undefined) {
       void this.#charge.release({ reason: failure, by: "server", worked: true });
     } else {
