@@ -3,28 +3,23 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Readable } from "node:stream";
 import { closedByUs } from "./who-broke-it.ts";
 
-/** A client that has not read for so long has brought about what breaks off then. */
-const STALLED_MS = 5_000;
-
-export interface FlowOptions {
-  readonly now: () => number;
-  /** What was piped into the response stopped. */
-  readonly onUnpipe: () => void;
-}
+/** A client that has not read for so long may have brought about whatever breaks off then, or later: sources have time limits. */
+const HELD_UP_MS = 10_000;
 
 /** Whether an answer still comes from where the handler takes it, and whether its client reads it. */
 export class AnswerFlow {
   readonly #req: IncomingMessage;
   readonly #res: ServerResponse;
-  readonly #now: () => number;
   #unpiped = false;
   #brokeOff = false;
+  /** Monotonic. */
   #stalledSince: number | undefined;
+  #heldUp = false;
 
-  constructor(req: IncomingMessage, res: ServerResponse, { now, onUnpipe }: FlowOptions) {
+  /** `onUnpipe`: what was piped into the response stopped. */
+  constructor(req: IncomingMessage, res: ServerResponse, onUnpipe: () => void) {
     this.#req = req;
     this.#res = res;
-    this.#now = now;
     res.on("drain", () => this.sent(true));
     watchSources(res, () => this.#onBroken());
     res.on("unpipe", () => {
@@ -43,9 +38,9 @@ export class AnswerFlow {
     return this.#brokeOff;
   }
 
-  /** The client does not read what was sent. */
-  get stalled(): boolean {
-    return this.#stalledSince !== undefined;
+  /** The client does not read what was sent, or did not for so long that a break may be its doing. */
+  get heldUp(): boolean {
+    return this.#heldUp || this.#stalledSince !== undefined;
   }
 
   /** The handler has written. */
@@ -55,14 +50,23 @@ export class AnswerFlow {
 
   /** Bytes were given to the connection; `flowing`: it takes more. */
   sent(flowing: boolean): void {
-    if (flowing) this.#stalledSince = undefined;
-    else this.#stalledSince ??= this.#now();
+    if (!flowing) {
+      this.#stalledSince ??= performance.now();
+      return;
+    }
+    this.#heldUp ||= this.#hasStalled();
+    this.#stalledSince = undefined;
   }
 
   /** By the client's leaving, or since it has not read for long, is the client's doing. */
   #onBroken(): void {
     if (this.#res.writableEnded || !closedByUs(this.#req)) return;
-    this.#brokeOff = this.#stalledSince === undefined || this.#now() - this.#stalledSince < STALLED_MS;
+    this.#brokeOff = !this.#heldUp && !this.#hasStalled();
+  }
+
+  /** For so long. */
+  #hasStalled(): boolean {
+    return this.#stalledSince !== undefined && performance.now() - this.#stalledSince >= HELD_UP_MS;
   }
 }
 

@@ -71,7 +71,7 @@ export class Gate implements ResponseSink, Placed {
     this.#body = new AnswerBody(res, this.#head, options);
     res.once("close", () => this.#onClose());
     res.once("finish", () => this.#onFinish());
-    this.#flow = new AnswerFlow(req, res, { now: options.now, onUnpipe: () => this.#park() });
+    this.#flow = new AnswerFlow(req, res, () => this.#park());
     if (Number.isFinite(charge.settleBy)) {
       const wait = Math.max(0, charge.settleBy - options.now());
       this.#deadline = setTimeout(() => this.#onSettleBy(), wait).unref();
@@ -398,9 +398,9 @@ export class Gate implements ResponseSink, Placed {
     }
   }
 
-  /** Broken after the first byte: the client's doing is delivery; ours or the upstream's is owed, unless nobody was reading. */
+  /** Broken after the first byte: the client's doing is delivery; ours or the upstream's is owed, unless nobody was reading, or not for long. */
   #breakOff(byUs: boolean): void {
-    if (byUs && !this.#flow.stalled) {
+    if (byUs && !this.#flow.heldUp) {
       void this.#charge.release({ reason: "broken_mid_stream", by: "server", worked: true });
     } else {
       void this.#charge.capture({ delivered: true, response: undefined });

@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { PassThrough, Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { proofOf } from "../support/buyer.ts";
 import { factsOf, type Handler, type Payment, PRICE, useStand } from "./stand.ts";
 import { closed, deferred, nextText, rawCall, whole, written } from "./wire.ts";
@@ -278,5 +278,33 @@ describe.each(["express", "node"] as const)("settled, and then the handler in %s
     expect(stand().credits(payment)).toEqual([]);
     response.resume();
     await broken;
+  });
+
+  test.each([
+    ["10 s, which may have made it: delivered", 10_000, "delivered"],
+    ["less: the payer is credited", 9_000, "credited"],
+  ])("a break after the client had not read for %s", async (_what, ms, state) => {
+    vi.useFakeTimers({ toFake: ["performance"] });
+    try {
+      const stuck = deferred();
+      const sold = stand().sell(async (_req, res) => {
+        res.setHeader("Content-Type", "application/octet-stream");
+        res.write(Buffer.alloc(64 * 1_048_576));
+        stuck.resolve();
+        await once(res, "drain");
+        res.destroy();
+      });
+      const payment = await stand().sign(sold.url);
+      const response = await rawCall(sold.url, payment).response;
+      const broken = once(response, "error");
+      await stuck.promise;
+      vi.advanceTimersByTime(ms);
+      response.resume();
+      expect(await broken).toMatchObject([{ code: "ECONNRESET" }]);
+      await stand().reaches(payment, state);
+      expect(stand().credits(payment)).toHaveLength(state === "credited" ? 1 : 0);
+    } finally {
+      vi.useRealTimers();
+    }
   });
 });
