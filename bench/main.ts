@@ -33,18 +33,33 @@ const WALLET_WORKS = ["unpaid", "paid", "first-byte", "body", "start", "loop"];
 const WORKS = [...WALLET_WORKS, "keyed", "redis", "abuse"];
 const STARTS = 5;
 
-const { values } = parseArgs({
-  options: {
-    seconds: { type: "string", default: "8" },
-    "warm-up": { type: "string", default: "2" },
-    payments: { type: "string", default: "4000" },
-    lanes: { type: "string", default: LANES.map(({ name }) => name).join(",") },
-    works: { type: "string", default: WORKS.join(",") },
-    only: { type: "string" },
-  },
-});
-const lanes = LANES.filter(({ name }) => values.lanes.split(",").includes(name));
-const works = new Set((values.only ?? values.works).split(","));
+const USAGE = `Usage: npm run bench -- [options]
+
+Measures Farebox beside its peers, one after another, prints tables with the ratios, and writes bench/results.json.
+
+  --only WORKS      only these, comma-separated; the rest of the results stays as it was
+                    ${WORKS.join(", ")}
+  --works WORKS     the same, and forgets the rest (default: all)
+  --lanes LANES     only these servers (default: all)
+                    ${LANES.map(({ name }) => name).join(", ")}
+  --seconds N       of each measurement of throughput (default 8)
+  --warm-up N       seconds before it (default 2)
+  --payments N      signed for the paid work (default 4000)
+  --help            this text
+`;
+
+const { values } = readOptions();
+if (values.help) {
+  process.stdout.write(USAGE);
+  process.exit();
+}
+const lanes = LANES.filter(({ name }) =>
+  listed(
+    values.lanes,
+    LANES.map((lane) => lane.name),
+  ).has(name),
+);
+const works = listed(values.only ?? values.works, WORKS);
 const amounts: Amounts = {
   seconds: Number(values.seconds),
   warmUpSeconds: Number(values["warm-up"]),
@@ -149,4 +164,36 @@ async function medianStart(on: Ground, lane: Lane): Promise<number> {
   for (let count = 0; count < STARTS; count += 1)
     starts.push(await on.run(lane, async ({ startMs }) => startMs));
   return starts.toSorted((one, other) => one - other)[Math.floor(STARTS / 2)] ?? Number.NaN;
+}
+
+function readOptions() {
+  const names = LANES.map(({ name }) => name);
+  try {
+    return parseArgs({
+      options: {
+        seconds: { type: "string", default: "8" },
+        "warm-up": { type: "string", default: "2" },
+        payments: { type: "string", default: "4000" },
+        lanes: { type: "string", default: names.join(",") },
+        works: { type: "string", default: WORKS.join(",") },
+        only: { type: "string" },
+        help: { type: "boolean", default: false },
+      },
+    });
+  } catch (error) {
+    return refuse(error instanceof Error ? error.message : String(error));
+  }
+}
+
+/** The names of a list, each of which must be known. */
+function listed(list: string, known: readonly string[]): ReadonlySet<string> {
+  const names = list.split(",");
+  const unknown = names.filter((name) => !known.includes(name));
+  if (unknown.length > 0) refuse(`unknown: ${unknown.join(", ")}. There are: ${known.join(", ")}`);
+  return new Set(names);
+}
+
+function refuse(message: string): never {
+  process.stderr.write(`${message}\n\n${USAGE}`);
+  process.exit(2);
 }

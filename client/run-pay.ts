@@ -80,6 +80,7 @@ async function pay(args: PayArguments, { env, stdout, stderr }: PayStreams): Pro
     body,
   });
   note(describeAnswer(response));
+  if (wasNotTaken(response, paid)) note("no receipt came with it: by this answer, the payment was not taken");
   try {
     await (args.json ? printJson(response, paid, stdout) : copyBody(response, stdout));
   } catch (cause) {
@@ -88,6 +89,11 @@ async function pay(args: PayArguments, { env, stdout, stderr }: PayStreams): Pro
     throw new Error(`the reply broke off.${hint}`, { cause });
   }
   return response.status < 400 ? 0 : 1;
+}
+
+/** Refused for what was asked; a 409 or a failure of the server may come after a payment. */
+function wasNotTaken({ status }: Response, { payer, receipt }: Paid): boolean {
+  return payer !== undefined && receipt === undefined && status >= 400 && status < 500 && status !== 409;
 }
 
 function fareboxFor(

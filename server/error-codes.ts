@@ -228,17 +228,17 @@ export const ERRORS = {
   upstream_unreachable: entry(
     502,
     "api_error",
-    "The upstream did not answer. This call costs nothing: nothing was settled, or it is credited.",
+    "The upstream did not answer. This call costs nothing: nothing was charged, or it is credited.",
   ),
   upstream_timeout: entry(
     504,
     "api_error",
-    "The upstream took too long. This call costs nothing: nothing was settled, or it is credited.",
+    "The upstream took too long. This call costs nothing: nothing was charged, or it is credited.",
   ),
   upstream_failed: entry(
     502,
     "api_error",
-    "The upstream failed. This call costs nothing: nothing was settled, or it is credited.",
+    "The upstream failed. This call costs nothing: nothing was charged, or it is credited.",
   ),
   upstream_rate_limited: entry(
     429,

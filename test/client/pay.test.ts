@@ -167,7 +167,16 @@ test("a failed call is exit 1, its reply still printed", async () => {
   const { out, err, pay } = await setUp([fail(404, "model_not_found")]);
   expect(await pay([])).toBe(1);
   expect(out.text()).toContain("model_not_found");
-  expect(err.text()).toContain("404 Not Found");
+  expect(err.text()).toContain(
+    "404 Not Found\nno receipt came with it: by this answer, the payment was not taken\n",
+  );
+});
+
+test("of a failure that may have come after the payment nothing is said about it", async () => {
+  const { err, pay } = await setUp([fail(500, "internal_error")]);
+  expect(await pay([])).toBe(1);
+  expect(err.text()).toContain("500 Internal Server Error");
+  expect(err.text()).not.toContain("not taken");
 });
 
 test("an empty wallet is filled by the local faucet, a full one is not", async () => {
