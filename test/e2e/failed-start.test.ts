@@ -53,6 +53,7 @@ test("`serve` in local mode ends with 1 when the ledger's file is no database", 
 test.each([
   ["a file", "taken", "it is a file, or below one"],
   ["below a file", "taken/below", "it is a file, or below one"],
+  ["below a directory that takes nothing", "/proc/none/data", "ENOENT"],
 ])("a data directory that is %s is named, with its setting", async (_what, dataDir, why) => {
   await writeFile(join(directory, "taken"), "");
   const failed = await serve({ FAREBOX_DATA_DIR: dataDir });
