@@ -68,11 +68,11 @@ async function answerWhole(call: ProxyCall, model: OfferedModel, answer: Upstrea
 }
 
 async function answerStream(call: ProxyCall, model: OfferedModel, answer: UpstreamAnswer): Promise<void> {
-  let reply = "";
+  let hasText = false;
 
   /** A short stream can be whole before its first event was settled, and the last one names the transaction. */
   async function end(): Promise<boolean> {
-    if (reply === "") throw new GatewayError("upstream_failed");
+    if (!hasText) throw new GatewayError("upstream_failed");
     if (!(await call.settle())) return false;
     const facts = await factsOf(call, model);
     const last = { done: true, ...facts, billing: call.billing() };
@@ -83,8 +83,8 @@ async function answerStream(call: ProxyCall, model: OfferedModel, answer: Upstre
   await readChatStream(answer, async (events) => {
     meterEvents(call.meter, events);
     const added = events.map(textOf).join("");
-    reply += added;
     if (added !== "") {
+      hasText = true;
       if (!call.res.headersSent) beginEventStream(call);
       if (!(await writeChunk(call, dataEvent({ delta: added })))) return false;
     }

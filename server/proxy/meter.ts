@@ -5,6 +5,18 @@ import type { Prompt } from "./prompt-bound.ts";
 import type { ReadableMeter, Reading } from "./proxy-call.ts";
 import { countTokens } from "./token-counter.ts";
 
+/** So much text is kept to be counted; what a model that does not stop writes beyond it is taken to be like it. Characters. */
+const MOST_TEXT = 4_194_304;
+
+/** What was written since the last report. */
+interface Written {
+  /** Its beginning. */
+  readonly texts: string[];
+  kept: number;
+  /** All of it. */
+  length: number;
+}
+
 /**
  * Follows one call. Usage is what the upstream reported last, of the prompt and of the output each for itself, and a tokenizer's count
  * for what it did not report: so a stream that is cut before its last report is counted to the end of what came.
@@ -18,8 +30,7 @@ export function createMeter(
   let upstreamStatus: number | undefined;
   let promptTokens = 0;
   let completionTokens = 0;
-  /** Since the last report of what was written. */
-  let texts: string[] = [];
+  let written: Written = { texts: [], kept: 0, length: 0 };
   /** Of what has come by now. */
   let estimate: Promise<TokenUsage> | undefined;
 
@@ -43,19 +54,24 @@ export function createMeter(
       if (usage.promptTokens > 0) promptTokens = usage.promptTokens;
       if (usage.completionTokens > 0) {
         completionTokens = usage.completionTokens;
-        texts = [];
+        written = { texts: [], kept: 0, length: 0 };
       }
       estimate = undefined;
     },
     produced(text) {
       if (text === "") return;
-      texts.push(text);
+      const room = MOST_TEXT - written.kept;
+      if (room > 0) {
+        written.texts.push(text.slice(0, room));
+        written.kept += Math.min(text.length, room);
+      }
+      written.length += text.length;
       estimate = undefined;
     },
     async read() {
-      const estimated = promptTokens === 0 || texts.length > 0;
+      const estimated = promptTokens === 0 || written.length > 0;
       if (!begun || prompt === undefined || !estimated) return reported();
-      estimate ??= complete(prompt, promptTokens, completionTokens, texts.join(""));
+      estimate ??= complete(prompt, promptTokens, completionTokens, written);
       const usage = await estimate;
       return { begun, upstreamStatus, usage, estimated, cost: costOf(usage) };
     },
@@ -66,9 +82,10 @@ async function complete(
   prompt: Prompt,
   reportedPrompt: number,
   reportedCompletion: number,
-  text: string,
+  { texts, kept, length }: Written,
 ): Promise<TokenUsage> {
   const promptTokens = reportedPrompt || (await estimatePrompt(prompt));
-  const completionTokens = reportedCompletion + (await countTokens([text]));
+  const counted = kept === 0 ? 0 : (await countTokens([texts.join("")])) * (length / kept);
+  const completionTokens = reportedCompletion + Math.ceil(counted);
   return { promptTokens, completionTokens, totalTokens: promptTokens + completionTokens };
 }
