@@ -64,26 +64,41 @@ export function createFindKey(
   };
 }
 
-/** `jose` asks anew for every token while there is no answer; here a failure stands for a while. */
+/**
+ * `jose` asks anew for every token while there is no answer; here a failure stands for a while. And its set would stay fresh until a clock
+ * that was set back has caught up: a removed key would be accepted, and a new one unknown, for all that time. So its age is told here.
+ */
 function fromUrl(url: string, { now, timeoutMs, cooldownMs, maxAgeMs, retryMs }: JwksOptions): FindKey {
   let failed: { readonly at: number; readonly error: unknown } | undefined;
+  let readAt = Number.NEGATIVE_INFINITY;
   const fetchOnce: FetchImplementation = async (href, init) => {
     if (failed !== undefined && isWithin(retryMs, failed.at, now())) throw failed.error;
     try {
       const answer = await readBounded(await fetch(href, init));
       failed = undefined;
+      readAt = now();
       return answer;
     } catch (error) {
       failed = { at: now(), error };
       throw error;
     }
   };
-  return createRemoteJWKSet(new URL(url), {
+  const keys = createRemoteJWKSet(new URL(url), {
     timeoutDuration: timeoutMs,
-    cooldownDuration: cooldownMs,
-    cacheMaxAge: maxAgeMs,
+    cooldownDuration: Number.POSITIVE_INFINITY,
+    cacheMaxAge: Number.POSITIVE_INFINITY,
     [customFetch]: fetchOnce,
   });
+  return async (header, token) => {
+    if (!isWithin(maxAgeMs, readAt, now())) await keys.reload();
+    try {
+      return await keys(header, token);
+    } catch (error) {
+      if (!(error instanceof errors.JWKSNoMatchingKey) || isWithin(cooldownMs, readAt, now())) throw error;
+      await keys.reload();
+      return keys(header, token);
+    }
+  };
 }
 
 async function readBounded(response: Response): Promise<Response> {

@@ -18,7 +18,10 @@ const MAX_NEW_KEYS = 20_000;
 /** `maxNewKeys` is for tests. */
 export function createRefusalCount(perMinute: number, maxNewKeys = MAX_NEW_KEYS): RefusalCount {
   const limiter = new RateLimiterMemory({ points: perMinute, duration: WINDOW_MS / 1_000 });
-  /** The library answers by promise only, and the check stands in front of every call: what it refused is kept here. */
+  /**
+   * The library answers by promise only, and the check stands in front of every call: what it refused is kept here. By the steady clock:
+   * one that is set back would block for as long as it was set back.
+   */
   const blockedUntil = new Map<string, number>();
   let windowEnds = 0;
   let newKeys = 0;
@@ -33,19 +36,22 @@ export function createRefusalCount(perMinute: number, maxNewKeys = MAX_NEW_KEYS)
     blockedForMs(key) {
       const until = blockedUntil.get(key);
       if (until === undefined) return 0;
-      const left = until - Date.now();
+      const left = until - performance.now();
       if (left > 0) return left;
       blockedUntil.delete(key);
       return 0;
     },
     async count(key) {
-      const now = Date.now();
+      const now = performance.now();
       if (now >= windowEnds) openWindow(now);
       if (newKeys >= maxNewKeys) return;
       const state = await limiter.consume(key).catch((refused: unknown) => refused);
       if (!(state instanceof RateLimiterRes)) return;
       if (state.isFirstInDuration) newKeys += 1;
-      if (state.remainingPoints === 0) blockedUntil.set(key, Date.now() + state.msBeforeNext);
+      if (state.remainingPoints === 0) {
+        // The library's count ends by a timer, but what it says of that end goes by the other clock.
+        blockedUntil.set(key, performance.now() + Math.min(state.msBeforeNext, WINDOW_MS));
+      }
     },
   };
 }

@@ -35,6 +35,31 @@ test("an address is heard for as many refused credentials as the limit says, and
   expect(guard.blockedForMs("192.0.2.1")).toBe(0);
 });
 
+test.each([
+  ["before the last refusal", 2],
+  ["after it", 3],
+])("a clock that is set back by a day %s blocks nobody for longer than a minute", async (_, before) => {
+  const guard = createFloodGuard(LIMIT);
+  await punish(guard, "192.0.2.1", before);
+  vi.setSystemTime(Date.now() - 86_400_000);
+  await punish(guard, "192.0.2.1", 3 - before);
+  expect(guard.blockedForMs("192.0.2.1")).toBe(60_000);
+  vi.advanceTimersByTime(60_000);
+  expect(guard.blockedForMs("192.0.2.1")).toBe(0);
+  await punish(guard, "192.0.2.1", 2);
+  expect(guard.blockedForMs("192.0.2.1")).toBe(0);
+});
+
+test("nor does it keep new addresses from being counted", async () => {
+  const guard = createFloodGuard(LIMIT, 2);
+  await punish(guard, "192.0.2.1");
+  await punish(guard, "192.0.2.3");
+  vi.setSystemTime(Date.now() - 86_400_000);
+  vi.advanceTimersByTime(60_000);
+  await punish(guard, "192.0.2.2", 3);
+  expect(guard.blockedForMs("192.0.2.2")).toBeGreaterThan(0);
+});
+
 test("other addresses are not affected", async () => {
   const guard = createFloodGuard(LIMIT);
   await punish(guard, "192.0.2.1", 3);

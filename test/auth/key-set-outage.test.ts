@@ -66,6 +66,21 @@ test("a key that was taken out is refused once the set is too old", async () => 
   expect(await verifier.verify(token)).toEqual({ kind: "invalid" });
 });
 
+test.each([
+  ["ten minutes later", 600_000],
+  ["when the clock was set back by an hour", -3_600_000],
+])("the set is read again %s: what was taken out is refused, what was added is known", async (_, passed) => {
+  const verifier = remote();
+  expect(await verifier.verify(await sign(first))).toMatchObject({ kind: "ok" });
+  jwks.answer(200, JSON.stringify({ keys: [second.jwk] }));
+  time += passed;
+  const iat = Math.floor(time / 1_000);
+  const times = { iat, exp: iat + 60 };
+  expect(await verifier.verify(await sign(first, times))).toEqual({ kind: "invalid" });
+  expect(await verifier.verify(await sign(second, times))).toMatchObject({ kind: "ok" });
+  expect(jwks.asked()).toBe(2);
+});
+
 test.each<[string, () => Promise<void> | void]>([
   ["refuses connections", () => jwks.close()],
   ["hangs", () => jwks.hang(true)],
