@@ -84,8 +84,10 @@ async function complete(
   reportedCompletion: number,
   { texts, kept, length }: Written,
 ): Promise<TokenUsage> {
+  // As it is now: more may come meanwhile.
+  const text = texts.join("");
   const promptTokens = reportedPrompt || (await estimatePrompt(prompt));
-  const counted = kept === 0 ? 0 : (await countTokens([texts.join("")])) * (length / kept);
+  const counted = kept === 0 ? 0 : (await countTokens([text])) * (length / kept);
   const completionTokens = reportedCompletion + Math.ceil(counted);
   return { promptTokens, completionTokens, totalTokens: promptTokens + completionTokens };
 }
