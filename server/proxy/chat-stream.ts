@@ -13,10 +13,13 @@ export type ChatEvent =
 /** An event longer than this is not one of a chat. Characters. */
 const MAX_EVENT = 1_048_576;
 
+/** So many more pieces are read after the end: whoever is finished is done by then, and who is not would go on for ever. */
+const MOST_AFTER_END = 16;
+
 /**
  * Reads a chat stream and gives its events to `take`; those that arrived together come together. `take` says whether to read on, and
  * nothing is read while it takes its time. `done` comes once, for a stream that is whole: at `[DONE]`, or at the end of a stream whose
- * model said why it stopped. After it the rest is drained in silence, so that the connection can be used again.
+ * model said why it stopped. After it the rest is drained in silence, if it is short, so that the connection can be used again.
  * Throws `upstream_failed` for an error frame, for anything that is no chunk, and for a stream that ends early.
  */
 export async function readChatStream(
@@ -27,8 +30,13 @@ export async function readChatStream(
   const reader = createEventReader();
   const decoder = new TextDecoder();
   let isDone = false;
+  let afterEnd = 0;
   for await (const bytes of answer.body) {
-    if (isDone) continue;
+    if (isDone) {
+      afterEnd += 1;
+      if (afterEnd > MOST_AFTER_END) return;
+      continue;
+    }
     const events = reader.read(decoder.decode(bytes, { stream: true }));
     isDone = events.some(isEnd);
     // Most take no time at all, and waiting for them would.

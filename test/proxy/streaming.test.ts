@@ -176,6 +176,21 @@ describe.each(STREAMS.slice(0, 2))("%s", (_, path, body) => {
     await script.end();
   });
 
+  it("an upstream that goes on talking after [DONE] is not listened to for ever", async () => {
+    const script = stand.upstream.stream();
+    const reply = post(stand.url, path, body);
+    await script.delta("first");
+    await script.raw("data: [DONE]\n\n");
+    expect((await reply).body.toString()).toMatch(/data: \[DONE\]\n\n$/);
+    const { aborted } = await script.arrived;
+    let isOver = false;
+    const over = aborted.then(() => {
+      isOver = true;
+    });
+    while (!isOver) await Promise.race([script.raw(`: ${"x".repeat(65_536)}\n\n`), over]);
+    expect(stand.faults).toEqual([]);
+  });
+
   it("a compressed stream is read all the same", async () => {
     stand.upstream.next(answers.gzip("Hello!"));
     const reply = await post(stand.url, path, body);
