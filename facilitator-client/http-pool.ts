@@ -1,4 +1,4 @@
 import "./native-fetch.ts";
 
 // After the line above, on purpose: see native-fetch.ts. Everything of ours takes undici from here.
-export { Client, type Dispatcher, Pool } from "undici";
+export { Client, type Dispatcher, errors, Pool } from "undici";

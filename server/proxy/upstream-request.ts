@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders } from "node:http";
 import type { CancelSignal } from "../../facilitator-client/cancellation.ts";
-import type { Dispatcher } from "../../facilitator-client/http-pool.ts";
+import { type Dispatcher, errors } from "../../facilitator-client/http-pool.ts";
 import { GatewayError } from "../errors.ts";
 import { oneOfEach } from "./upstream-headers.ts";
 
@@ -41,12 +41,18 @@ const MAX_WAITING_BYTES = 64 * 1024;
 /**
  * Sends a request, and resolves with the head of its answer. Rejects with `upstream_unreachable` (502), `upstream_timeout`
  * (504) or `upstream_failed` (502). It stands on `dispatch`: undici's `request` makes a stream and an asynchronous resource for each call, and
- * does not tell when a request leaves.
+ * does not tell when a request leaves. `headersTimeoutMs` is from there to the answer's head, however often the upstream says meanwhile
+ * that it is at work (1xx), which is where the dispatcher's own limit begins anew.
  */
-export function sendRequest(dispatcher: Dispatcher, request: UpstreamRequest): Promise<UpstreamAnswer> {
+export function sendRequest(
+  dispatcher: Dispatcher,
+  request: UpstreamRequest,
+  headersTimeoutMs: number,
+): Promise<UpstreamAnswer> {
   return new Promise((resolve, reject) => {
     const { method, path, headers, body } = request;
-    dispatcher.dispatch({ method, path, headers, body }, new Receiver(request, resolve, reject));
+    const receiver = new Receiver(request, headersTimeoutMs, resolve, reject);
+    dispatcher.dispatch({ method, path, headers, body, headersTimeout: headersTimeoutMs }, receiver);
   });
 }
 
@@ -59,10 +65,12 @@ interface Reader {
 
 class Receiver implements Dispatcher.DispatchHandler, AsyncIterableIterator<Uint8Array> {
   readonly #request: UpstreamRequest;
+  readonly #headersTimeoutMs: number;
   readonly #resolve: (answer: UpstreamAnswer) => void;
   readonly #reject: (error: GatewayError) => void;
   readonly #onAbort = (): void => this.#giveUp(new Error("nobody takes the answer"));
   #controller: Dispatcher.DispatchController | undefined;
+  #sentAt = 0;
   #waiting: Uint8Array[] = [];
   #waitingBytes = 0;
   #reader: Reader | undefined;
@@ -71,10 +79,12 @@ class Receiver implements Dispatcher.DispatchHandler, AsyncIterableIterator<Uint
 
   constructor(
     request: UpstreamRequest,
+    headersTimeoutMs: number,
     resolve: (answer: UpstreamAnswer) => void,
     reject: (error: GatewayError) => void,
   ) {
     this.#request = request;
+    this.#headersTimeoutMs = headersTimeoutMs;
     this.#resolve = resolve;
     this.#reject = reject;
     if (request.signal.aborted) this.#onAbort();
@@ -88,6 +98,7 @@ class Receiver implements Dispatcher.DispatchHandler, AsyncIterableIterator<Uint
       return;
     }
     this.#controller = controller;
+    this.#sentAt = performance.now();
     this.#request.onSending();
   }
 
@@ -97,7 +108,11 @@ class Receiver implements Dispatcher.DispatchHandler, AsyncIterableIterator<Uint
     headers: Readonly<Record<string, string | string[] | undefined>>,
   ): void {
     // Of what is said before the answer (103 and the like) nothing is passed on.
-    if (status < 200) return;
+    if (status < 200) {
+      const isLate = performance.now() - this.#sentAt >= this.#headersTimeoutMs;
+      if (isLate) this.#giveUp(new errors.HeadersTimeoutError());
+      return;
+    }
     // undici fails when no body comes of the length that a head may name all the same.
     if (isBodiless(status)) this.onResponseEnd();
     this.#resolve({ status, headers: oneOfEach(headers), body: this, discard: () => void this.return() });

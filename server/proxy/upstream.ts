@@ -61,16 +61,17 @@ export function createHttpUpstream(config: UpstreamConfig, url: string): HttpUps
   const operatorsHeaders = modelHeaders(config.apiKey);
   const pool = new Pool(base.origin, {
     connect: { timeout: CONNECT_TIMEOUT_MS },
-    headersTimeout: config.headersTimeoutMs,
     bodyTimeout: config.bodyTimeoutMs,
   });
+
+  const send = (request: UpstreamRequest) => sendRequest(pool, request, config.headersTimeoutMs);
 
   async function generate(
     endpoint: ModelEndpoint,
     payload: Readonly<Record<string, unknown>>,
     { signal, apiKey, onSending }: GenerateOptions,
   ): Promise<UpstreamAnswer> {
-    const answer = await sendRequest(pool, {
+    const answer = await send({
       method: "POST",
       path: `${modelPrefix}${MODEL_PATHS[endpoint]}`,
       headers: apiKey === undefined ? operatorsHeaders : modelHeaders(apiKey),
@@ -87,7 +88,7 @@ export function createHttpUpstream(config: UpstreamConfig, url: string): HttpUps
   async function isAlive(timeoutMs: number): Promise<boolean> {
     try {
       const signal = AbortSignal.timeout(timeoutMs);
-      const answer = await sendRequest(pool, {
+      const answer = await send({
         method: "HEAD",
         path: `${prefix}/`,
         headers: [],
@@ -110,7 +111,7 @@ export function createHttpUpstream(config: UpstreamConfig, url: string): HttpUps
     apiKey: config.apiKey,
     outputLimitField: NEEDS_NEWER_LIMIT.test(base.hostname) ? "max_completion_tokens" : "max_tokens",
     secrets: config.apiKey === undefined ? [base.host] : [config.apiKey, base.host],
-    send: (request) => sendRequest(pool, { ...request, path: `${prefix}${request.path}` }),
+    send: (request) => send({ ...request, path: `${prefix}${request.path}` }),
     generate,
     isAlive,
     close: () => pool.destroy(),

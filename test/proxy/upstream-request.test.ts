@@ -35,11 +35,12 @@ afterEach(async () => {
   server.close();
 });
 
-function send(signal = new AbortController().signal) {
+function send(signal = new AbortController().signal, headersTimeoutMs = 30_000) {
   const onSending = () => {
     sent += 1;
   };
-  return sendRequest(pool, { method: "GET", path: "/", headers: [], body: null, signal, onSending });
+  const request = { path: "/", headers: [], body: null, signal, onSending };
+  return sendRequest(pool, { ...request, method: "GET" }, headersTimeoutMs);
 }
 
 async function readAll(body: AsyncIterable<Uint8Array>): Promise<Buffer> {
@@ -116,6 +117,20 @@ test("a body that stops for too long, or breaks off, is an error, whatever came 
   listener = (_req, res) => void res.write("first", () => res.destroy());
   await expect(readAll((await send()).body)).rejects.toMatchObject({ code: "upstream_failed" });
 });
+
+test.each([
+  ["says nothing", () => {}],
+  ["says again and again that it is at work", (res: ServerResponse) => tellOfWork(res)],
+])("an upstream that %s and does not begin its answer has a time limit", async (_, behave) => {
+  listener = (_req, res) => behave(res);
+  await expect(send(undefined, 300)).rejects.toMatchObject({ code: "upstream_timeout" });
+});
+
+function tellOfWork(res: ServerResponse): void {
+  if (res.destroyed) return;
+  res.writeProcessing();
+  setImmediate(tellOfWork, res);
+}
 
 test("what is said before the answer is passed over", async () => {
   listener = (_req, res) => {
