@@ -8,7 +8,7 @@ import { AnswerHead } from "./answer-head.ts";
 import type { Charge, StoredResponse } from "./charge.ts";
 import { acknowledge, HeldAnswer } from "./held-answer.ts";
 import { endSoon } from "./last-step.ts";
-import { byteLength, toBytes } from "./response-head.ts";
+import { byteLength, forbidStoring, toBytes } from "./response-head.ts";
 import { type Done, type Interception, interceptResponse, type ResponseSink } from "./response-methods.ts";
 import { closedByUs, holdConnection, lingerOn } from "./who-broke-it.ts";
 
@@ -356,7 +356,7 @@ export class Gate implements ResponseSink, Placed {
 
   #send(res: ServerResponse): void {
     for (const [name, value] of Object.entries(this.#proof)) res.setHeader(name, value);
-    res.setHeader("Cache-Control", "private, no-store");
+    forbidStoring(res);
     this.#flow.sent(this.#held.send(res, this.#ended));
   }
 

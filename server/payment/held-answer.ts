@@ -48,6 +48,7 @@ export class HeldAnswer {
       res.flushHeaders();
       acknowledge(done);
     }
+    flushOnward(res);
     if (flowing) this.#drain(res);
     return flowing;
   }
@@ -71,6 +72,11 @@ export class HeldAnswer {
     if (this.#owesDrain) process.nextTick(() => res.emit("drain"));
     this.#owesDrain = false;
   }
+}
+
+/** Whoever compresses before us keeps bytes until the handler calls `res.flush()`; for what was held it has called already. */
+function flushOnward(res: ServerResponse): void {
+  if ("flush" in res && typeof res.flush === "function") res.flush();
 }
 
 /** Node's own list, which it sends also where no header has announced them. */

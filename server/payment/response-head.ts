@@ -28,6 +28,12 @@ export function applyHead(res: ServerResponse, status: unknown, [first, second]:
   }
 }
 
+/** What was paid for is stored nowhere; that nobody may transform it, which compression in front heeds, stays as the handler said. */
+export function forbidStoring(res: ServerResponse): void {
+  const keepsForm = /(?:^|[\s,])no-transform(?:$|[\s,])/i.test(String(res.getHeader("cache-control") ?? ""));
+  res.setHeader("Cache-Control", keepsForm ? "private, no-store, no-transform" : "private, no-store");
+}
+
 /** How many bytes a chunk is. */
 export function byteLength(chunk: string | Uint8Array, encoding: unknown): number {
   if (typeof chunk !== "string") return chunk.byteLength;

@@ -4,6 +4,7 @@ import type { GatewayError } from "../errors.ts";
 import type { Dialect } from "../routes.ts";
 import type { Challenge } from "./challenge.ts";
 import type { StoredResponse } from "./charge.ts";
+import { forbidStoring } from "./response-head.ts";
 
 /** A 402 with its terms. */
 export function writeChallenge(res: ServerResponse, { headers, body }: Challenge): void {
@@ -68,7 +69,7 @@ export function writeStored(
   for (const [name, value] of response.headers) res.setHeader(name, value);
   for (const [name, value] of Object.entries(proof)) res.setHeader(name, value);
   setCorsHeaders(res);
-  res.setHeader("Cache-Control", "private, no-store");
+  forbidStoring(res);
   res.statusCode = response.status;
   res.end(response.body);
 }

@@ -1,6 +1,6 @@
 import { buffer } from "node:stream/consumers";
 import { setTimeout as pause } from "node:timers/promises";
-import { createGzip, gunzipSync } from "node:zlib";
+import { createGunzip, createGzip, gunzipSync } from "node:zlib";
 import express, { type RequestHandler } from "express";
 import { describe, expect, test } from "vitest";
 import { faults } from "../support/faulty-facilitator.ts";
@@ -90,6 +90,81 @@ describe.each([
     const payment = await stand().sign(sold.url);
     expect(await answerOf(sold.url, payment)).toMatchObject({ status: 502 });
     expect(await stand().reaches(payment, "released")).toMatchObject({ tx: null });
+  });
+});
+
+/** As `compression` does it: bytes wait for more of them until the handler calls `res.flush()`; `no-transform` is left alone. */
+const compressInBlocks: RequestHandler = (_req, res, next) => {
+  const { write, end, writeHead } = res;
+  const zip = createGzip();
+  zip.on("data", (chunk) => Reflect.apply(write, res, [chunk]));
+  zip.on("end", () => Reflect.apply(end, res, []));
+  let zips = false;
+  const begin = () => {
+    if (res.headersSent) return;
+    zips = !String(res.getHeader("Cache-Control")).toLowerCase().includes("no-transform");
+    if (zips) res.setHeader("Content-Encoding", "gzip").removeHeader("Content-Length");
+    Reflect.apply(writeHead, res, [res.statusCode]);
+  };
+  res.write = ((...args: unknown[]) => {
+    begin();
+    return zips ? zip.write(args[0]) : Reflect.apply(write, res, args);
+  }) as typeof res.write;
+  res.end = ((...args: unknown[]) => {
+    begin();
+    if (zips) zip.end(args[0]);
+    else Reflect.apply(end, res, args);
+    return res;
+  }) as typeof res.end;
+  Object.assign(res, { flush: () => void (zips && zip.flush()) });
+  next();
+};
+
+describe("compression in front, which keeps bytes until it is told to flush", () => {
+  const SSE = { "Content-Type": "text/event-stream" };
+
+  test("an event that the handler has flushed leaves before the next one is there", async () => {
+    const more = deferred();
+    const sold = stand().sell(
+      async (_req, res) => {
+        res.writeHead(200, SSE);
+        res.write("data: 1\n\n");
+        Reflect.apply(Reflect.get(res, "flush"), res, []);
+        await more.promise;
+        res.end("data: 2\n\n");
+      },
+      {},
+      { before: [compressInBlocks] },
+    );
+    const response = await rawCall(sold.url, await stand().sign(sold.url)).response;
+    const plain = response.pipe(createGunzip());
+    const texts: string[] = [];
+    for await (const chunk of plain) {
+      texts.push(String(chunk));
+      more.resolve();
+    }
+    expect(texts).toEqual(["data: 1\n\n", "data: 2\n\n"]);
+  });
+
+  test("an answer that forbids it is not compressed, nor is its replay", async () => {
+    const sold = stand().sell(
+      (_req, res) => {
+        res.writeHead(200, { ...SSE, "Cache-Control": "no-cache, No-Transform, max-age=0" });
+        res.end("data: 1\n\n");
+      },
+      {},
+      { before: [compressInBlocks] },
+    );
+    const payment = await stand().sign(sold.url);
+    for (const _time of ["first", "again"]) {
+      const answer = await whole(rawCall(sold.url, payment));
+      expect(answer).toMatchObject({
+        body: "data: 1\n\n",
+        headers: { "cache-control": "private, no-store, no-transform" },
+      });
+      expect(answer.headers["content-encoding"]).toBeUndefined();
+      await stand().reaches(payment, "delivered");
+    }
   });
 });
 
