@@ -45,12 +45,22 @@ export async function readBody(req: IncomingMessage, limitBytes: number): Promis
       // Allowed until 'end' has been emitted, which waits for the buffer to be empty again.
       if (body.length > 0 && encoding === null) req.unshift(body);
       else if (body.length > 0) req.unshift(body.toString(encoding ?? "utf8"), encoding ?? "utf8");
+      if (body.length > 0) markUnread(req);
       finish(body);
     };
     const onEnd = (): void => finish(bytes.whole());
     const onClose = (): void => finish(new GatewayError("body_incomplete"));
     req.on("readable", onReadable).on("end", onEnd).on("close", onClose).on("error", onClose);
   });
+}
+
+/**
+ * `readableDidRead` is false again: `new Request(url, { body: req })`, `fetch`, and the servers and frameworks that make a Request of
+ * every call, refuse a stream that somebody has read from. Node has no public way to say it.
+ */
+function markUnread(req: IncomingMessage): void {
+  const state: unknown = "_readableState" in req ? req._readableState : undefined;
+  if (typeof state === "object" && state !== null) Reflect.set(state, "dataEmitted", false);
 }
 
 /** Bytes that come in pieces. None of them is kept by itself: pieces of one byte, as anybody may send them, take 250 each. */
