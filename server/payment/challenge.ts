@@ -62,7 +62,8 @@ interface Template {
 
 /** `","memo":"` brought to a multiple of 3 bytes. */
 const BETWEEN = '","memo":  "';
-const CACHED_PATHS = 1_000;
+/** Of all routes and paths together: both are the caller's, since each quote makes a route of its own, and a path may be 20 KB long. */
+const MAX_TEMPLATES = 1_000;
 
 /**
  * The `PAYMENT-REQUIRED` header is base64 of about 2 KB of JSON of which only token and memo change. All else is encoded
@@ -70,17 +71,25 @@ const CACHED_PATHS = 1_000;
  */
 export function createChallenges(options: ChallengeOptions): Challenges {
   const { terms: source, tokens } = options;
-  const templates = new WeakMap<Route, Map<string, Template>>();
+  let templates = new WeakMap<Route, Map<string, Template>>();
+  let kept = 0;
 
   function template(route: Route, path: string, terms: Terms): Template {
-    const byPath = templates.get(route) ?? new Map<string, Template>();
-    templates.set(route, byPath);
-    const cached = byPath.get(path);
+    const cached = templates.get(route)?.get(path);
     if (cached?.terms === terms) return cached;
     const made = makeTemplate(options, route, path, terms, "payment_required");
-    if (byPath.size >= CACHED_PATHS) byPath.clear();
-    byPath.set(path, made);
+    if (cached === undefined) countOneMore();
+    const byPath = templates.get(route) ?? new Map<string, Template>();
+    templates.set(route, byPath.set(path, made));
     return made;
+  }
+
+  function countOneMore(): void {
+    if (kept >= MAX_TEMPLATES) {
+      templates = new WeakMap();
+      kept = 0;
+    }
+    kept += 1;
   }
 
   return {

@@ -51,11 +51,11 @@ function extensions(route: Route) {
   return { note: { about: route.description, more: ["ä", "\u2028", 1] } };
 }
 
-function challengesOf(v1: boolean) {
+function challengesOf(v1: boolean, tokens: Pick<typeof mint, "issue" | "tokenLength" | "memoLength"> = mint) {
   const terms = { current: () => TERMS, knowsFeePayer: () => true };
   return createChallenges({
     assets: { current: () => [] },
-    ...{ terms, tokens: mint, publicUrl: PUBLIC_URL, resource, extensions, v1 },
+    ...{ terms, tokens, publicUrl: PUBLIC_URL, resource, extensions, v1 },
     headers: ["Access-Control-Allow-Origin", "*"],
   });
 }
@@ -67,6 +67,23 @@ function headerOf(challenge: Challenge | undefined, name: string): string {
 
 function headerText(challenge: Challenge | undefined): string {
   return Buffer.from(headerOf(challenge, "PAYMENT-REQUIRED"), "base64").toString("utf8");
+}
+
+/** The terms are encoded anew unless the mint is asked with the object that it was asked with before. */
+function countKept(calls: readonly (readonly [Route, string])[]): number {
+  const asked: object[] = [];
+  const tokens = {
+    ...mint,
+    issue(binding: Parameters<typeof mint.issue>[0]) {
+      asked.push(binding);
+      return mint.issue(binding);
+    },
+  };
+  const challenges = challengesOf(true, tokens);
+  for (const [route, path] of calls) challenges.make(route, path);
+  const first = new Set(asked.splice(0));
+  for (const [route, path] of calls) challenges.make(route, path);
+  return asked.filter((binding) => first.has(binding)).length;
 }
 
 /** The v2 document as one would write it without any haste. */
@@ -241,4 +258,22 @@ describe("over HTTP", () => {
     const at = line.indexOf(":");
     return [lower.slice(0, at), line.slice(at + 1).trim()];
   }
+});
+
+describe("what is kept of a 402", () => {
+  const routes = Array.from({ length: 40 }, (_, index) => ({
+    ...routeOf("A quote"),
+    price: BigInt(index + 1),
+  }));
+  const paths = (count: number) => Array.from({ length: count }, (_, index) => `/report/${index}`);
+
+  test("the same call is encoded once", () => {
+    const calls = routes.flatMap((route) => paths(20).map((path) => [route, path] as const));
+    expect(countKept(calls)).toBe(calls.length);
+  });
+
+  test("calls of which each has its own price and path are forgotten again", () => {
+    const calls = routes.flatMap((route) => paths(100).map((path) => [route, path] as const));
+    expect(countKept(calls)).toBeLessThanOrEqual(1_000);
+  });
 });
