@@ -71,23 +71,26 @@ export function createMeter(
     async read() {
       const estimated = promptTokens === 0 || written.length > 0;
       if (!begun || prompt === undefined || !estimated) return reported();
-      estimate ??= complete(prompt, promptTokens, completionTokens, written);
+      const text = written.texts.join("");
+      estimate ??= complete(prompt, promptTokens, completionTokens, text, written.length);
       const usage = await estimate;
       return { begun, upstreamStatus, usage, estimated, cost: costOf(usage) };
     },
   };
 }
 
+/** `text` is the beginning of what was written, which is `length` characters long. */
 async function complete(
   prompt: Prompt,
   reportedPrompt: number,
   reportedCompletion: number,
-  { texts, kept, length }: Written,
+  text: string,
+  length: number,
 ): Promise<TokenUsage> {
   // As it is now: more may come meanwhile.
   const text = texts.join("");
   const promptTokens = reportedPrompt || (await estimatePrompt(prompt));
-  const counted = kept === 0 ? 0 : (await countTokens([text])) * (length / kept);
+  const counted = text === "" ? 0 : (await countTokens([text])) * (length / text.length);
   const completionTokens = reportedCompletion + Math.ceil(counted);
   return { promptTokens, completionTokens, totalTokens: promptTokens + completionTokens };
 }
