@@ -155,6 +155,6 @@ function fromFile(path: string, { now, retryMs }: JwksOptions): FindKey {
 }
 
 /** Either way: a clock that is set back must not silence the question for long. */
-function isWithin(ms: number, at: number, now: number): boolean {
+export function isWithin(ms: number, at: number, now: number): boolean {
   return Math.abs(now - at) < ms;
 }

@@ -1,7 +1,7 @@
 import { decodeProtectedHeader, errors, jwtVerify } from "jose";
 import { z } from "zod";
 import type { JwtConfig } from "../config.ts";
-import { createFindKey, JwksUnavailable } from "./jwks.ts";
+import { createFindKey, isWithin, JwksUnavailable } from "./jwks.ts";
 
 /** What a first-party token came to. */
 export type VerifiedToken =
@@ -25,7 +25,7 @@ export interface JwtVerifier {
 export interface JwtVerifierDeps {
   /** Milliseconds since 1970. */
   readonly now?: () => number;
-  /** Why keys could not be read; called for each token that met it. */
+  /** Why keys could not be read: not for each token that met it, for anybody can send any number of them. */
   readonly onFault?: (error: unknown) => void;
   readonly jwksTimeoutMs?: number;
   readonly jwksCooldownMs?: number;
@@ -45,17 +45,17 @@ const accountClaim = z.string().min(1).max(MAX_ACCOUNT_CHARACTERS);
 
 /** Checks first-party tokens: signature, issuer, audience, type, times, and the account they name (RFC 7519, RFC 8725). */
 export function createJwtVerifier(config: JwtConfig, deps: JwtVerifierDeps = {}): JwtVerifier {
-  const { now = Date.now, onFault } = deps;
+  const { now = Date.now, onFault, jwksRetryMs: retryMs = 1_000 } = deps;
   const findKey = createFindKey(config, {
     now,
     timeoutMs: deps.jwksTimeoutMs ?? 5_000,
     cooldownMs: deps.jwksCooldownMs ?? 30_000,
     maxAgeMs: deps.jwksMaxAgeMs ?? 600_000,
-    retryMs: deps.jwksRetryMs ?? 1_000,
+    retryMs,
   });
   const claims = claimsOf(config);
   const typ = mediaType(config.typ);
-  let told: unknown;
+  let toldAt = Number.NEGATIVE_INFINITY;
 
   async function check(token: string): Promise<VerifiedToken> {
     if (!isOurs(token, typ)) return INVALID;
@@ -90,9 +90,11 @@ export function createJwtVerifier(config: JwtConfig, deps: JwtVerifierDeps = {})
           if (!(error instanceof errors.JOSEError)) onFault?.(error);
           return INVALID;
         }
-        // A failure stands for a while, and is met by every token meanwhile.
-        if (error.cause !== told) onFault?.(error);
-        told = error.cause;
+        // A failure to read the set stands for as long, and a key in it that cannot be used is met by every token that names it.
+        if (!isWithin(retryMs, toldAt, now())) {
+          toldAt = now();
+          onFault?.(error);
+        }
         return { kind: "unavailable" };
       }
     },

@@ -71,8 +71,7 @@ export function createMeter(
     async read() {
       const estimated = promptTokens === 0 || written.length > 0;
       if (!begun || prompt === undefined || !estimated) return reported();
-      const text = written.texts.join("");
-      estimate ??= complete(prompt, promptTokens, completionTokens, text, written.length);
+      estimate ??= complete(prompt, promptTokens, completionTokens, written.texts.join(""), written.length);
       const usage = await estimate;
       return { begun, upstreamStatus, usage, estimated, cost: costOf(usage) };
     },

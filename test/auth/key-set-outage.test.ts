@@ -129,6 +129,24 @@ test("during an outage the server is asked once in a while, known keys stay good
   expect(await verifier.verify(unknown)).toMatchObject({ kind: "ok" });
 });
 
+test.each<[string, () => void]>([
+  ["a server that does not answer", () => jwks.hang(true)],
+  [
+    "a key that cannot be used",
+    () => jwks.answer(200, JSON.stringify({ keys: [{ ...first.jwk, x: "AAAA" }] })),
+  ],
+])("%s is told once in a while, however many tokens meet it", async (_, breakIt) => {
+  breakIt();
+  const faults: unknown[] = [];
+  const verifier = remote({ jwksTimeoutMs: 100, onFault: (error) => faults.push(error) });
+  const token = await sign(first);
+  for (const expected of [1, 2]) {
+    for (let i = 0; i < 20; i += 1) expect(await verifier.verify(token)).toEqual({ kind: "unavailable" });
+    expect(faults).toHaveLength(expected);
+    time += 1_000;
+  }
+});
+
 test("a file is read again when it changed, and not before it is due", async () => {
   const path = join(directory, "jwks.json");
   await writeFile(path, JSON.stringify({ keys: [first.jwk] }));
