@@ -61,7 +61,7 @@ export async function startGateway(options: StartOptions): Promise<RunningGatewa
   const proxy = createProxy({
     ...config,
     streamingTypes: config.payment.streamingTypes,
-    onFault: (error) => log.warn({ err: error }, "upstream failed"),
+    onFault: (error, at) => log.warn({ err: error, ...at }, "upstream failed"),
   });
   const settings = { settings: config, keyedTier: config, receipts };
   const opened = await openPayments({ ...settings, log, metrics, onFatal, clock });

@@ -21,7 +21,16 @@ export interface ProxyOptions {
   /** Media types of forwarded answers that stream. */
   readonly streamingTypes?: readonly string[];
   /** Hears why an upstream failed, for the log: the caller is told only that it did. */
-  readonly onFault?: (error: unknown) => void;
+  readonly onFault?: (error: unknown, at: FailedCall) => void;
+}
+
+/** Which call failed, as far as operators need it to mend its upstream. */
+export interface FailedCall {
+  readonly upstream: string;
+  /** The public name; undefined for a plain forward. */
+  readonly model: string | undefined;
+  /** What it answered; undefined for an upstream that did not. */
+  readonly upstreamStatus: number | undefined;
 }
 
 /** What answers the priced routes once they are paid: models, the agent, plain forwards. */
@@ -94,7 +103,10 @@ export function createProxy(options: ProxyOptions): UpstreamProxy {
       try {
         await prepared.execute(call);
       } catch (error) {
-        if (!call.signal.aborted && !call.res.writableEnded) options.onFault?.(error);
+        if (!call.signal.aborted && !call.res.writableEnded) {
+          const { provider: upstream, model } = prepared;
+          options.onFault?.(error, { upstream, model, upstreamStatus: call.meter.reported().upstreamStatus });
+        }
         await answerFailure(call, error);
       }
     },

@@ -82,7 +82,7 @@ export function createHttpUpstream(config: UpstreamConfig, url: string): HttpUps
     const body = decodedBody(answer.body, answer.headers["content-encoding"]);
     if (body !== undefined) return { ...answer, body };
     answer.discard();
-    throw new GatewayError("upstream_failed");
+    throw new GatewayError("upstream_failed", { cause: new Error("an unknown content coding") });
   }
 
   async function isAlive(timeoutMs: number): Promise<boolean> {

@@ -158,15 +158,29 @@ test("no line of the log holds a payment header, a token, a credential, a key, a
   }
 });
 
-test("an upstream that fails is named in the log, since the caller is not told why", async () => {
-  const buyer = await createBuyer(shop);
-  shop.upstream.next(answers.reset);
-  const from = shop.lines.length;
-  expect((await buyer.fetch(`${shop.url}/agent`, ask)).status).toBe(502);
-  await expect
-    .poll(() => shop.lines.slice(from).filter(({ level }) => level === "warn" || level === "error"))
-    .toEqual([expect.objectContaining({ msg: "upstream failed", err: expect.any(Object) })]);
-});
+test.each([
+  ["does not answer", answers.reset, undefined],
+  ["refuses the operator's key", answers.failure(401), 401],
+  ["answers with something else", answers.raw(200, { "Content-Type": "text/html" }, "x"), 200],
+])(
+  "an upstream that %s is named in the log, since the caller is not told why",
+  async (_, behaviour, status) => {
+    const buyer = await createBuyer(shop);
+    shop.upstream.next(behaviour);
+    const from = shop.lines.length;
+    expect((await buyer.fetch(`${shop.url}/agent`, ask)).status).toBe(502);
+    await expect
+      .poll(() => shop.lines.slice(from).filter(({ level }) => level === "warn" || level === "error"))
+      .toEqual([
+        expect.objectContaining({
+          msg: "upstream failed",
+          err: expect.any(Object),
+          upstream: "default",
+          ...(status === undefined ? {} : { upstreamStatus: status }),
+        }),
+      ]);
+  },
+);
 
 test("an upstream that is gone makes the gateway not ready", async () => {
   await shop.upstream.close();
