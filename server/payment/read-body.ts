@@ -36,6 +36,8 @@ export async function readBody(req: IncomingMessage, limitBytes: number): Promis
         if (!Buffer.isBuffer(chunk)) break;
         if (bytes.size + chunk.length > limitBytes) {
           finish(new GatewayError("body_too_large"));
+          // Node reads off what nobody has begun to read, but not this: the connection's next request would wait behind it.
+          req.resume();
           return;
         }
         bytes.add(chunk);

@@ -165,6 +165,24 @@ describe("too large", () => {
     expect((await fetch(`${gateway.url}/agent`, { method: "POST", headers, body: BODY })).status).toBe(200);
   });
 
+  test.each([
+    ["announced", { "Content-Length": String(20 * 0x10000) }, "x".repeat(20 * 0x10000)],
+    [
+      "in chunks",
+      { "Transfer-Encoding": "chunked" },
+      `${`10000\r\n${"x".repeat(0x10000)}\r\n`.repeat(20)}0\r\n\r\n`,
+    ],
+  ])("a paid body far over it, %s: the connection's next request is answered", async (_, more, body) => {
+    const payment = await pay("/agent", BODY);
+    const next = "GET /healthz HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n";
+    const answer = await rawRequest(
+      gateway.port,
+      `${head("/agent", { ...payment, ...more })}\r\n\r\n${body}${next}`,
+    );
+    expect(answer.statuses).toEqual([413, 200]);
+    nothingServed();
+  });
+
   test("chunk extensions without end: 413", async () => {
     const payment = await pay("/agent", BODY);
     const start = `${head("/agent", { ...payment, "Transfer-Encoding": "chunked" })}\r\n\r\n`;
