@@ -13,7 +13,12 @@ const BEYOND_EXPIRY = 400;
 let shop: Shop;
 let agent: string;
 beforeAll(async () => {
-  shop = await openShop({ yaml: "payment: { storeResponseMax: 1KiB }" });
+  shop = await openShop({
+    yaml: `
+payment: { storeResponseMax: 1KiB }
+routes: { "POST /dear": { upstream: default, price: "$0.05", settle: upfront } }
+`,
+  });
   agent = `${shop.url}/agent`;
 });
 afterEach(() => vi.restoreAllMocks());
@@ -93,6 +98,30 @@ describe("the client leaves while its payment settles, and signs a new one", () 
     expect(since(shop, before)).toMatchObject({ transfers: 1, settled: 1, balance: PRICE });
   });
 });
+
+test.each([
+  ["a call that is paid upfront", "/dear", { prompt: "dear" }, "settled"],
+  ["credit", "/topup", { amount: "$1.00" }, "credited"],
+] as const)(
+  "%s: a client that leaves while it settles, and signs anew, does not pay twice",
+  async (_, path, asked, state) => {
+    const url = shop.url + path;
+    const init = post(asked);
+    const buyer = await createBuyer(shop);
+    const [first, second] = [await buyer.sign(url, init), await buyer.sign(url, init)];
+    const before = tally(shop);
+    const orphans = watchOrphans(shop);
+    const settle = shop.facilitator.hold("settle");
+    const call = startCall(url, init, first);
+    await settle.arrived;
+    call.leave();
+    await orphans.seen(1);
+    await expectToWait(await buyer.send(url, init, second));
+    settle.release();
+    await becomes(shop, first, { state, leased: false });
+    expect(since(shop, before)).toMatchObject({ transfers: 1, settled: 1 });
+  },
+);
 
 test("a client that pays once and leaves again and again is credited after a handful of upstream runs", async () => {
   const buyer = await createBuyer(shop);
