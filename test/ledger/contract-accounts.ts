@@ -31,6 +31,8 @@ export function accountContract(world: World): void {
         held: 0n,
         createdAt: world.now(),
       });
+      // What is not listed is not checked either.
+      expect((await world.ledger.accounts()).map((each) => each.id)).toContain(id);
       const buyer = await anotherKey(world.ledger, id);
       await spend(world.ledger, buyer, asked.amount);
       expect(await world.ledger.balance(id)).toBe(0n);

@@ -31,6 +31,13 @@ const ENDS: readonly {
       ledger.creditTransfer({ ...asked, transaction: "late", reason: "found_on_the_chain" }),
     done: "credited",
   },
+  {
+    name: "a transfer found on the chain, of a refused payment",
+    from: "watched",
+    end: (ledger, asked) =>
+      ledger.creditTransfer({ ...asked, transaction: "late", reason: "found_on_the_chain" }),
+    done: "credited",
+  },
 ];
 
 /** Payments whose credit goes to an account that the payer has named. */

@@ -280,6 +280,18 @@ export function captureContract(world: World): void {
       expect(await world.ledger.balance(buyer.account)).toBe(87n);
     });
 
+    test("that is changed after it has started again: what was spent before does not count", async () => {
+      passToMidnight();
+      const buyer = await customer(world.ledger, 1_000n, { limit: 100n, limitReset: "daily" });
+      await spend(world.ledger, buyer, 60n);
+      passToMidnight();
+      expect(await world.ledger.changeKey(buyer.keyId, { limit: 50n })).toMatchObject({
+        spent: 0n,
+        limitRemaining: 50n,
+      });
+      await held(world.ledger, buyer, 50n);
+    });
+
     test("a call in flight over the turn counts in the new period (billing case 5)", async () => {
       passToMidnight();
       const buyer = await customer(world.ledger, 1_000n, { limit: 100n, limitReset: "daily" });

@@ -270,6 +270,20 @@ export function holdContract(world: World): void {
         providerKey: undefined,
       });
     });
+
+    test("the customer's own key: who can pay the fee needs no money for the price", async () => {
+      const buyer = await customer(world.ledger, 7n);
+      const own = { masterKeyId: "m1", sealed: new Uint8Array([1, 2, 3]), last4: "wxyz" };
+      await world.ledger.setProviderKey(buyer.account, "openai", own);
+      const ask = (ownKeyRange: { most: bigint; least: bigint }) =>
+        world.ledger.hold(asks(buyer, 300n, { ownKeyRange }));
+      expect(await ask({ most: 8n, least: 8n })).toMatchObject({
+        outcome: "insufficient_credits",
+        needed: 8n,
+        affordable: 7n,
+      });
+      expect(await ask({ most: 8n, least: 5n })).toMatchObject({ outcome: "held", hold: { amount: 7n } });
+    });
   });
 
   describe("a lease that is over", () => {

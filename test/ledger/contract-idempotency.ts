@@ -78,6 +78,22 @@ export function idempotencyContract(world: World): void {
       expect(said(await world.ledger.hold(repeat))).toBe("of the second");
     });
 
+    test("of a call that was given back, and which another call has by now: the first leaves no answer under it", async () => {
+      const buyer = await customer(world.ledger, 1_000n);
+      const idempotency = first();
+      const hold = await held(world.ledger, buyer, 100n, { idempotency });
+      await world.ledger.capture(captures(hold, 80n));
+      const { id, account, keyId } = hold;
+      await world.ledger.refund({ id, account, keyId, usage: usageOf(hold) });
+      const second = await held(world.ledger, buyer, 100n, { idempotency });
+      await world.ledger.capture(captures(second, 80n));
+      await world.ledger.keepAnswer(hold.id, keep("of the first"));
+      expect(await world.ledger.hold(asks(buyer, 100n, { idempotency }))).toEqual({
+        outcome: "replay",
+        response: undefined,
+      });
+    });
+
     test("belongs to the account: all its keys, nobody else's", async () => {
       const one = await customer(world.ledger, 1_000n);
       const two = await anotherKey(world.ledger, one.account);

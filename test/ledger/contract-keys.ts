@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { Repeatable } from "../../server/ledger/account-ledger.ts";
+import { LedgerFault } from "../../server/ledger/ledger.ts";
 import {
   account,
   anotherKey,
@@ -86,6 +87,16 @@ export function keyContract(world: World): void {
         outcome: "not_found",
       });
       expect(await shown(made.hash)).toBe("unknown");
+    });
+
+    test("are not made in the place of one with the same id", async () => {
+      const buyer = await customer(world.ledger, 10n, { limit: 7n });
+      const before = await world.ledger.key(buyer.keyId);
+      const made = secret();
+      const creation = world.ledger.createKey(buyer.keyId, buyer.account, made, SETTINGS, undefined);
+      await expect(creation).rejects.toBeInstanceOf(LedgerFault);
+      expect(await shown(made.hash)).toBe("unknown");
+      expect(await world.ledger.key(buyer.keyId)).toEqual(before);
     });
 
     test("a wallet's account can have keys", async () => {

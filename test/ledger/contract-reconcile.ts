@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import {
   ALL,
   bring,
+  claimed,
   HEIGHT,
   keep,
   LEASE_MS,
@@ -45,6 +46,21 @@ export function reconcileContract(world: World): void {
         expect(record?.reason).toBe(stand === "settling" ? "lease_expired" : before?.reason);
         expect(await listed()).not.toContain(asked.id);
       }
+    });
+
+    test("one that was refused once, claimed anew and left while it settled, is looked for as that alone", async () => {
+      const { ledger } = world;
+      const asked = request();
+      await bring(ledger, asked, "watched");
+      const fence = await claimed(ledger, asked);
+      await ledger.beginSettle(asked.id, fence, LEASE_MS);
+      world.pass(LEASE_MS);
+      const looked = await taken(ledger, asked.id);
+      expect(await ledger.payment(asked.id)).toMatchObject({ state: "unknown", watched: false });
+      await ledger.decide(asked.id, looked, { verdict: "settled", transaction: "tx" }, 0);
+      // Nobody takes it from who serves it now.
+      expect(await listed()).not.toContain(asked.id);
+      expect(await ledger.takeUndecided(asked.id, HEIGHT, LEASE_MS)).toBe("lost");
     });
 
     test("one of many at a time", async () => {

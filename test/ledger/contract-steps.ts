@@ -5,6 +5,7 @@ import {
   ALL,
   bring,
   claimed,
+  HEIGHT,
   keep,
   LEASE_MS,
   randomId,
@@ -88,6 +89,20 @@ export function stepContract(world: World): void {
       const otherFence = await bring(ledger, other, "settling");
       await ledger.settled(other.id, otherFence, "tx", undefined);
       expect(await ledger.payment(other.id)).toMatchObject({ transaction: "tx", leased: true });
+    });
+
+    test("the lease of a settlement begins with it", async () => {
+      const asked = request();
+      const fence = await claimed(world.ledger, asked);
+      world.pass(LEASE_MS - 1);
+      await world.ledger.beginSettle(asked.id, fence, LEASE_MS);
+      world.pass(LEASE_MS - 1);
+      expect(await world.ledger.payment(asked.id)).toMatchObject({ state: "settling", leased: true });
+      expect(await world.ledger.takeUndecided(asked.id, HEIGHT, LEASE_MS)).toBe("lost");
+      world.pass(1);
+      expect(await world.ledger.takeUndecided(asked.id, HEIGHT, LEASE_MS)).toMatchObject({
+        record: { state: "unknown" },
+      });
     });
 
     test("a lease that ran out stops nobody before it is taken over", async () => {

@@ -11,6 +11,7 @@ import { claimContract } from "./contract-claims.ts";
 import { exportContract } from "./contract-export.ts";
 import { holdContract } from "./contract-holds.ts";
 import { idempotencyContract } from "./contract-idempotency.ts";
+import { identifierContract } from "./contract-identifiers.ts";
 import { keyContract } from "./contract-keys.ts";
 import { modelContract } from "./contract-model.ts";
 import { moneyModelContract } from "./contract-money-model.ts";
@@ -44,6 +45,7 @@ export function ledgerContract(name: string, open: OpenLedger, share = 1): void 
 
     claimContract(world);
     admissionContract(world);
+    identifierContract(world);
     stepContract(world);
     reconcileContract(world);
     transferContract(world);

@@ -53,3 +53,16 @@ test("of many undecided payments only those are read that are listed, the oldest
   admin.disconnect();
   await server.stop();
 });
+
+test("undecided payments come before those that were refused and are only watched, however old these are", async () => {
+  const server = await startRedis();
+  let now = Date.now();
+  const ledger = await openRedis(server.url, { clock: () => now, shards: 1 });
+  for (let count = 0; count < 5; count += 1) await bring(ledger, request(), "watched");
+  now += 1_000;
+  const asked = request();
+  await bring(ledger, asked, "unknown");
+  expect((await ledger.listUndecided(1)).map(({ id }) => id)).toEqual([asked.id]);
+  await ledger.close();
+  await server.stop();
+});

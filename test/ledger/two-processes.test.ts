@@ -5,7 +5,8 @@ import type { Readable, Writable } from "node:stream";
 import { describe, expect, onTestFinished, test } from "vitest";
 import type { Ledger } from "../../server/ledger/ledger.ts";
 import { built } from "../support/built.ts";
-import { anotherKey, asks, type Customer, captures, customer, held, purse, spend } from "./customers.ts";
+import { clocksContract } from "./contract-clocks.ts";
+import { anotherKey, asks, type Customer, captures, customer, purse } from "./customers.ts";
 import { useLedgerFile } from "./ledger-file.ts";
 
 const file = useLedgerFile();
@@ -162,34 +163,4 @@ describe("two processes that serve from one file", () => {
   });
 });
 
-describe("two processes whose clocks differ", () => {
-  /** The next midnight (UTC) is 10 s away for the one, and 10 s ago for the other. */
-  const midnight = 1_700_006_400_000;
-  const openTwo = async () => ({
-    behind: await file.openAt(() => midnight - 10_000),
-    ahead: await file.openAt(() => midnight + 10_000),
-  });
-
-  test("a minute that begins in the future locks nobody out", async () => {
-    const { behind, ahead } = await openTwo();
-    const buyer = await customer(behind, 100n, { rpm: 1 });
-    await held(ahead, buyer, 1n);
-    expect(await held(behind, buyer, 1n)).toMatchObject({
-      rate: { limit: 1, remaining: 0, resetsInMs: 60_000 },
-    });
-  });
-
-  test("a day that has begun for one has begun: the limit is not given twice for it", async () => {
-    const { behind, ahead } = await openTwo();
-    const buyer = await customer(behind, 1_000n, { limit: 100n, limitReset: "daily" });
-    await spend(behind, buyer, 100n);
-    await spend(ahead, buyer, 60n);
-    expect(await behind.hold(asks(buyer, 50n))).toMatchObject({
-      outcome: "key_limit_reached",
-      affordable: 40n,
-    });
-    await spend(behind, buyer, 40n);
-    expect(await ahead.hold(asks(buyer, 1n))).toMatchObject({ outcome: "key_limit_reached", affordable: 0n });
-    expect(await ahead.key(buyer.keyId)).toMatchObject({ usage: 200n, spent: 100n });
-  });
-});
+clocksContract("two processes whose clocks differ", (clock) => file.openAt(clock));
