@@ -86,8 +86,6 @@ async function complete(
   text: string,
   length: number,
 ): Promise<TokenUsage> {
-  // As it is now: more may come meanwhile.
-  const text = texts.join("");
   const promptTokens = reportedPrompt || (await estimatePrompt(prompt));
   const counted = text === "" ? 0 : (await countTokens([text])) * (length / text.length);
   const completionTokens = reportedCompletion + Math.ceil(counted);
