@@ -296,6 +296,28 @@ export function exportContract(world: World): void {
       expect(await world.ledger.beginSettle(asked.id, fence, LEASE_MS)).toBe("ok");
     });
 
+    test("a released payment that was exported and is claimed anew stays, also when that was exported", async () => {
+      const asked = request({ leaseMs: 3 * DAY_MS });
+      await bring(world.ledger, asked, "released");
+      await drain("payments");
+      await claimed(world.ledger, asked);
+      expect(idsOf(await drain("payments"))).toContain(asked.id);
+      world.pass(DAY_MS);
+      await world.ledger.trimExported("payments", DAY_MS);
+      expect(await world.ledger.payment(asked.id)).toMatchObject({ state: "open", leased: true });
+    });
+
+    test("a released payment that was exported, claimed anew and served stays until that is exported", async () => {
+      const asked = request();
+      await bring(world.ledger, asked, "released");
+      await drain("payments");
+      await bring(world.ledger, asked, "delivered");
+      world.pass(DAY_MS);
+      await world.ledger.trimExported("payments", DAY_MS);
+      expect(await world.ledger.payment(asked.id)).toMatchObject({ state: "delivered" });
+      expect(idsOf(await drain("payments"))).toContain(asked.id);
+    });
+
     test.each(["delivered", "credited"] as const)(
       "what was %s is never claimed, served or credited again",
       async (stand) => {
