@@ -87,6 +87,7 @@ export function createPayments(options: PaymentsOptions): Payments {
   const leases = createLeaseKeeper(ledger, settings.leaseMs, (error) => observer.fault(error, undefined));
   const reconciler = createReconciler({
     ledger,
+    renewLeases: leases.renew,
     nodes: options.nodes,
     leaseMs: settings.leaseMs,
     intervalMs: options.reconcileEveryMs,

@@ -2,6 +2,8 @@ import type { Ledger } from "../ledger/ledger.ts";
 
 /** Keeps the leases of running calls alive: one renewal for all of them, a third of a lease apart. */
 export interface LeaseKeeper {
+  /** Prolongs all of them now. Never rejects. */
+  renew(): Promise<void>;
   hold(id: string, fence: number): void;
   /** Only this fence: a call that ended late must not let go of its successor's lease. */
   drop(id: string, fence: number): void;
@@ -23,14 +25,19 @@ export function createLeaseKeeper(
   const drop = (id: string, fence: number): void => {
     if (held.get(id) === fence) held.delete(id);
   };
-  const timer = setInterval(() => {
+  async function renew(): Promise<void> {
     if (held.size === 0) return;
     const leases = [...held].map(([id, fence]) => ({ id, fence }));
-    ledger.renew(leases, leaseMs).then((lost) => {
+    try {
+      const lost = await ledger.renew(leases, leaseMs);
       for (const { id, fence } of leases) if (lost.includes(id)) drop(id, fence);
-    }, onFault);
-  }, leaseMs / 3).unref();
+    } catch (error) {
+      onFault(error);
+    }
+  }
+  const timer = setInterval(() => void renew(), leaseMs / 3).unref();
   return {
+    renew,
     hold: (id, fence) => void held.set(id, fence),
     drop,
     get size() {

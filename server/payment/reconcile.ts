@@ -28,6 +28,8 @@ export interface Reconciler {
 
 export interface ReconcilerOptions {
   readonly ledger: Ledger;
+  /** After a stall or a sleep our own calls come first: a sweep must not take what is only late to be renewed. Undefined: we serve none. */
+  readonly renewLeases?: () => Promise<void>;
   /** Undefined: no RPC is configured; nothing is ever decided. */
   readonly nodes: NodePool | undefined;
   readonly leaseMs: number;
@@ -49,7 +51,7 @@ export interface ReconcilerOptions {
  * record: in this process by a map, between gateways by the record's lease.
  */
 export function createReconciler(options: ReconcilerOptions): Reconciler {
-  const { ledger, nodes, leaseMs, onFault } = options;
+  const { ledger, nodes, leaseMs, onFault, renewLeases } = options;
   const running = new Map<string, Promise<Decision>>();
   let timer: NodeJS.Timeout | undefined;
   let sweeping: Promise<void> | undefined;
@@ -84,6 +86,7 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
 
   async function sweepOnce(): Promise<void> {
     try {
+      await renewLeases?.();
       const waiting = await ledger.listUndecided(BATCH);
       const isUndecided = ({ state }: PaymentRecord): boolean => state === "unknown" || state === "settling";
       const undecided = waiting.filter(isUndecided);
@@ -94,6 +97,8 @@ export function createReconciler(options: ReconcilerOptions): Reconciler {
         if (closed) return;
         await reconcile(record.id);
       }
+      // Asking the chain takes its time.
+      await renewLeases?.();
       for (const record of await ledger.takeAbandoned(options.abandonedMs, leaseMs, BATCH)) {
         const step = await ledger.credit(record.id, record.fence, "not_collected");
         if (step === "ok") options.onCredited(record);

@@ -4,8 +4,9 @@ import { join } from "node:path";
 import { expect, test, vi } from "vitest";
 import { openSqliteLedger } from "../../server/ledger/sqlite.ts";
 import { ChainError } from "../../server/payment/chain.ts";
+import { createLeaseKeeper } from "../../server/payment/leases.ts";
 import { createReconciler } from "../../server/payment/reconcile.ts";
-import { bring, request } from "../ledger/world.ts";
+import { bring, createClock, LEASE_MS, request } from "../ledger/world.ts";
 import { faults } from "../support/faulty-facilitator.ts";
 import { openShop } from "../support/shop.ts";
 import { createAuditor, openForBusiness } from "./audit.ts";
@@ -34,6 +35,47 @@ test("settled and never collected: credited after the time that answers are kept
   expect(await sale.send()).toMatchObject({ status: 409, code: "payment_credited" });
   await auditor.close();
   await shop.close();
+});
+
+test("what is being served, or settled, while the machine sleeps is not taken for abandoned", async () => {
+  const directory = await mkdtemp(join(tmpdir(), "farebox-"));
+  const clock = createClock();
+  const faults: unknown[] = [];
+  const ignore = () => {};
+  const ledger = await openSqliteLedger({
+    path: join(directory, "ledger.sqlite"),
+    network: "local",
+    clock: clock.now,
+    onFatal: (error) => faults.push(error),
+  });
+  const leases = createLeaseKeeper(ledger, LEASE_MS, (error) => faults.push(error));
+  const reconciler = createReconciler({
+    ledger,
+    renewLeases: leases.renew,
+    nodes: undefined,
+    leaseMs: LEASE_MS,
+    intervalMs: 60_000,
+    abandonedMs: 600_000,
+    strikeMs: 0,
+    onDecided: ignore,
+    onCredited: ({ id }) => faults.push(id),
+    onBacklog: (undecided) => undecided > 0 && faults.push(undecided),
+    onFault: (error) => faults.push(error),
+  });
+  const [served, settling] = [request(), request()];
+  const servedFence = await bring(ledger, served, "settled");
+  const settlingFence = await bring(ledger, settling, "settling");
+  leases.hold(served.id, servedFence);
+  leases.hold(settling.id, settlingFence);
+  clock.pass(3_600_000);
+  await reconciler.sweep();
+  expect(faults).toEqual([]);
+  expect(await ledger.deliver(served.id, servedFence, undefined)).toBe("ok");
+  expect(await ledger.settled(settling.id, settlingFence, "transaction", undefined)).toBe("ok");
+  leases.close();
+  await reconciler.close();
+  await ledger.close();
+  await rm(directory, { recursive: true, force: true });
 });
 
 test("closing does not wait for a whole round over a node that hardly answers", async () => {
