@@ -6,7 +6,7 @@ import { check } from "./cli/check.ts";
 import type { Command } from "./cli/command.ts";
 import { exportCommand } from "./cli/export.ts";
 import { keyCommands } from "./cli/key-commands.ts";
-import { fail, heedLeavingReaders, print } from "./cli/output.ts";
+import { fail, heedLeavingReaders, misused, print } from "./cli/output.ts";
 import { runCommand } from "./cli/run-command.ts";
 import { serveCommand } from "./cli/serve.ts";
 import { tokenCommands } from "./cli/token-commands.ts";
@@ -33,8 +33,10 @@ async function main(argv: readonly string[]): Promise<number> {
   }
   const isGroup = Object.keys(COMMANDS).some((name) => name.startsWith(`${first} `));
   if (isGroup && (second === "--help" || second === "-h")) return print(help(first));
-  if (isGroup) return fail(`farebox ${first}: say what to do\n\n${help(first)}`);
-  return fail(first === "" ? help("") : `farebox: there is no command "${first}"\n\n${help("")}`);
+  const json = argv.includes("--json");
+  if (isGroup) return misused(`farebox ${first}`, "say what to do", help(first), json);
+  if (first === "") return fail(help(""));
+  return misused("farebox", `there is no command "${first}"`, help(""), json);
 }
 
 /** Every command, or those of one group. */

@@ -151,12 +151,12 @@ export interface KeyOrder {
 
 /** `invalid_request` that names each wrong field and repeats no value. */
 export function parse<Schema extends z.ZodType>(schema: Schema, input: unknown): z.output<Schema> {
-  const parsed = schema.safeParse(input ?? {});
+  const parsed = schema.safeParse(input ?? {}, { reportInput: true });
   if (parsed.success) return parsed.data;
   const lines = parsed.error.issues.map((issue) =>
     issue.code === "unrecognized_keys"
       ? `${issue.keys.map((key) => JSON.stringify(key)).join(", ")}: unknown field`
-      : `${issue.path.join(".") || "body"}: ${issue.message}`,
+      : `${issue.path.join(".") || "body"}: ${issue.input === undefined ? "is missing" : issue.message}`,
   );
   throw new GatewayError("invalid_request", { message: lines.join("; ") });
 }
@@ -185,7 +185,7 @@ export function parseKeyPurchase(
 export function parseKeyChange(input: unknown, now: number): Partial<KeySettings> {
   const change = settingsOf(parse(changeInput(now), input));
   if (Object.keys(change).length > 0) return change;
-  throw new GatewayError("invalid_request", { message: "body: names nothing to change" });
+  throw new GatewayError("invalid_request", { message: "say at least one setting that is to change" });
 }
 
 /** Filters of usage. */

@@ -2,7 +2,7 @@ import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { GatewayError } from "../errors.ts";
 import type { Command } from "./command.ts";
-import { fields, print, printJson, table } from "./output.ts";
+import { fields, note, print, printJson, table } from "./output.ts";
 import { withActions } from "./store.ts";
 
 /** Where the secret of a provider key may stand instead of stdin; arguments are seen by every user of the machine. */
@@ -62,6 +62,7 @@ export const accountCommands: Readonly<Record<string, Command>> = {
     details: [
       "--since takes a date (2027-01-31), a time (2027-01-31T08:00:00Z) or a span (24h, 30d).",
       "--limit is 100 unless given, at most 1000; --csv without it writes everything.",
+      "--before shows what came before the call of that number; it is told below a page that is full.",
     ],
     arity: [0, 0],
     flags: ["account", "key", "since", "before", "limit"],
@@ -76,9 +77,12 @@ export const accountCommands: Readonly<Record<string, Command>> = {
         const answer = await actions.usage(query);
         if (invocation.json) return printJson(answer);
         const columns = ["at", "account", "key_label", "tier", "route", "model", "prompt_tokens"];
-        return print(
+        print(
           table(answer["usage"], [...columns, "completion_tokens", "charged_usd", "status", "not_charged"]),
         );
+        const { next_before: next } = answer;
+        if (next !== null) note(`farebox usage: what is older, if anything: --before ${String(next)}`);
+        return 0;
       }),
   },
   "provider-keys set": {

@@ -5,7 +5,7 @@ import { formatUsd } from "../money.ts";
 import { modelPricesAt } from "../quoted-routes.ts";
 import type { Route } from "../routes.ts";
 import type { Command, Invocation } from "./command.ts";
-import { fail, print, printJson, table, USAGE_ERROR } from "./output.ts";
+import { misused, print, printJson, table, USAGE_ERROR } from "./output.ts";
 import { loadToServe, withActions } from "./store.ts";
 
 /** Says what is wrong with the configuration or what it sells, and whether the ledger adds up. */
@@ -33,7 +33,13 @@ export const check: Command = {
       return checkWithChain(invocation);
     }
     if (switches.has("credit") || flags["since"] !== undefined) {
-      return fail("farebox check: --credit and --since go with --chain");
+      const { usage } = check;
+      return misused(
+        "farebox check",
+        "--credit and --since go with --chain",
+        `Usage: farebox ${usage}`,
+        invocation.json,
+      );
     }
     const config = loadToServe(invocation);
     if (config === undefined) return USAGE_ERROR;

@@ -17,10 +17,21 @@ export function print(text: string): number {
   return 0;
 }
 
+/** A line on stderr beside a result, for people. */
+export function note(text: string): void {
+  process.stderr.write(`${text}\n`);
+}
+
 /** A line on stderr; exit code 2. */
 export function fail(text: string): number {
   process.stderr.write(`${text}\n`);
   return USAGE_ERROR;
+}
+
+/** A command line that is wrong, on stderr: people are shown how it is used, programs why alone; exit code 2. */
+export function misused(name: string, message: string, usage: string, json: boolean): number {
+  if (json) return fail(JSON.stringify({ error: { code: "invalid_request", message } }));
+  return fail(`${name}: ${message}\n\n${usage}`);
 }
 
 /** What a command did not expect, on stderr; exit code 1. */

@@ -1,5 +1,5 @@
 import { type Command, parseInvocation } from "./command.ts";
-import { fail, failed, print } from "./output.ts";
+import { failed, misused, print } from "./output.ts";
 
 const COMMON_FLAGS = "--config FILE  the configuration file    --json  for programs    --help";
 
@@ -7,7 +7,7 @@ const COMMON_FLAGS = "--config FILE  the configuration file    --json  for progr
 export async function runCommand(name: string, command: Command, argv: readonly string[]): Promise<number> {
   const invocation = parseInvocation(command, argv);
   if (typeof invocation === "string") {
-    return fail(`farebox ${name}: ${invocation}\n\nUsage: farebox ${command.usage}`);
+    return misused(`farebox ${name}`, invocation, `Usage: farebox ${command.usage}`, argv.includes("--json"));
   }
   if (invocation === undefined) {
     const { usage, summary, details = [] } = command;

@@ -245,6 +245,8 @@ test.each([
     { account: "a", prefix: "sk_other_" },
     "prefix: is not one of the configured ones: sk_farebox_, sr_",
   ],
+  ["/admin/keys", {}, "account: is missing"],
+  ["/admin/accounts/a/credits", { amount: "1" }, "reference: is missing"],
   ["/admin/keys", { account: "a", permissions: [] }, "permissions: must name at least one"],
   ["/admin/keys", { account: "a", models: [] }, "models: must name at least one"],
   ["/admin/keys", { account: "a", rpm: 0 }, "rpm: write a whole number from 1 to 1000000"],
@@ -269,7 +271,7 @@ test("bodies that are no JSON, too large or of another type are refused", async 
   const text = await world.call("POST", "/admin/accounts", "name=a", { "content-type": "text/plain" });
   expect(text.status).toBe(400);
   expect((await world.call("PATCH", "/admin/keys/k", {})).json).toMatchObject({
-    error: { message: "body: names nothing to change" },
+    error: { message: "say at least one setting that is to change" },
   });
   const badKey = await world.call("POST", "/admin/accounts", {}, { "idempotency-key": "" });
   expect(badKey.status).toBe(400);

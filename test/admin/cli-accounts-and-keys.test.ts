@@ -199,6 +199,29 @@ test("with --json a refusal is JSON too", async () => {
   expect(JSON.parse(stderr)).toEqual({ error: { code: "key_not_found", message: "There is no such key." } });
 });
 
+test.each([
+  [["nope"], 'there is no command "nope"'],
+  [["keys"], "say what to do"],
+  [["credit"], "an argument is missing"],
+  [["usage", "--colour"], "Unknown option '--colour'"],
+  [["check", "--credit"], "--credit and --since go with --chain"],
+])("with --json a wrong command line is JSON too: %j", async (args, message) => {
+  const { code, stdout, stderr } = await farebox(...args, "--json");
+  expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+  expect(JSON.parse(stderr)).toEqual({ error: { code: "invalid_request", message } });
+});
+
+test("a table of calls that is not all of them says how to see the rest", async () => {
+  for (const charged of [1n, 2n]) await world.ledger.recordUsage(usageFacts({ keyId: "key_more" }), charged);
+  const first = await farebox("usage", "--key", "key_more", "--limit", "1");
+  const [, before = ""] =
+    /^farebox usage: what is older, if anything: --before (\d+)\n$/.exec(first.stderr) ?? [];
+  const last = await farebox("usage", "--key", "key_more", "--limit", "2", "--before", before);
+  expect(first.stdout).toContain("0.000002");
+  expect(last).toMatchObject({ code: 0, stderr: "" });
+  expect(last.stdout).toContain("0.000001");
+});
+
 test("with --json a fault is JSON too", async () => {
   const away = { ...adminEnv(world.dataDir), LEDGER_URL: "redis://127.0.0.1:1" };
   const { code, stderr } = await runFarebox(["keys", "list", "--json"], { cwd: world.dataDir, env: away });
