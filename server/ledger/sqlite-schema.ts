@@ -53,8 +53,15 @@ function connect(path: string): Database.Database {
 
 const UNUSABLE = /^SQLITE_(?:NOTADB|CANTOPEN|READONLY|PERM|CORRUPT)/;
 
+/** What a full disk gives, too. */
+const UNWRITABLE = /^SQLITE_(?:FULL|IOERR)/;
+
 /** Says which file it is and which setting names it, where the file is to blame. */
 function unusable(path: string, error: unknown): unknown {
+  if (error instanceof Database.SqliteError && UNWRITABLE.test(error.code)) {
+    const why = `${error.code}: ${error.message}`;
+    return new Error(`The ledger at ${path} cannot be written (${why}). Is its disk full?`, { cause: error });
+  }
   if (!(error instanceof Database.SqliteError) || !UNUSABLE.test(error.code)) return error;
   const what =
     error.code === "SQLITE_NOTADB" ? "is no database" : `cannot be opened (${error.code}: ${error.message})`;

@@ -1,4 +1,7 @@
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { type AdminWorld, adminEnv, openAdminWorld, statusOf, usageFacts } from "./admin-world.ts";
 import { jsonOf, type Ran, runFarebox } from "./run-farebox.ts";
 
@@ -229,6 +232,20 @@ test("with --json a fault is JSON too", async () => {
   expect(JSON.parse(stderr)).toMatchObject({
     error: { code: "internal_error", message: expect.stringContaining("cannot be reached") },
   });
+});
+
+test("a disk without room for the ledger's files is named", async () => {
+  const dataDir = await mkdtemp(join(tmpdir(), "farebox-full-"));
+  onTestFinished(() => rm(dataDir, { recursive: true }));
+  const full = { cwd: dataDir, env: adminEnv(dataDir) };
+  await runFarebox(["accounts", "create", "--id", "a"], full);
+  // No file may grow; what is written to pipes is not counted.
+  const { code, stderr } = await runFarebox(["accounts", "list"], { ...full, fileBlocks: 0 });
+  expect(code).toBe(1);
+  expect(stderr).toContain(
+    `farebox: The ledger at ${join(dataDir, "ledger.sqlite")} cannot be written (SQLITE_`,
+  );
+  expect(stderr).toContain("Is its disk full?");
 });
 
 test.each([

@@ -11,11 +11,21 @@ export interface Ran {
 /** Runs `farebox` as its own process. */
 export function runFarebox(
   args: readonly string[],
-  options: { readonly cwd: string; readonly env: Readonly<Record<string, string>>; readonly stdin?: string },
+  options: {
+    readonly cwd: string;
+    readonly env: Readonly<Record<string, string>>;
+    readonly stdin?: string;
+    /** The most that a file may have, in blocks of 512 bytes. */
+    readonly fileBlocks?: number;
+  },
 ): Promise<Ran> {
   return new Promise((resolve, reject) => {
     const cli = built("server/cli.js");
-    const child = spawn(process.execPath, [cli, ...args], {
+    const { fileBlocks } = options;
+    const node = [process.execPath, cli, ...args];
+    const limit = `trap "" XFSZ; ulimit -f ${fileBlocks}; exec "$@"`;
+    const [command = "", ...rest] = fileBlocks === undefined ? node : ["sh", "-c", limit, "sh", ...node];
+    const child = spawn(command, rest, {
       cwd: options.cwd,
       env: { PATH: process.env["PATH"] ?? "", ...options.env },
     });
