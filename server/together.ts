@@ -1,3 +1,5 @@
+import { inOwnContext } from "./own-context.ts";
+
 /** Has the answer written with those that became ready in the same turn of the event loop; what follows it runs after all of them. */
 export type Together = (write: () => void, after?: () => void) => void;
 
@@ -9,7 +11,7 @@ const MOST = 32;
  * write wakes whoever waits for it, which costs our thread more than the write itself; with others right behind it, its reader is awake
  * already. So under load nearly all leave together, and where little goes on nobody waits for the rest of a turn.
  *
- * Nothing that is called here may throw.
+ * What is called here may not throw. It runs in the asynchronous context of its own caller: a middleware in front sees its request in it.
  */
 export function createTogether(most = MOST): Together {
   let writes: (() => void)[] = [];
@@ -30,14 +32,14 @@ export function createTogether(most = MOST): Together {
   }
 
   return (write, after) => {
-    if (after !== undefined) rest.push(after);
+    if (after !== undefined) rest.push(inOwnContext(after));
     if (isFirst) {
       isFirst = false;
       setImmediate(endTurn);
       write();
       return;
     }
-    writes.push(write);
+    writes.push(inOwnContext(write));
     if (writes.length >= most) leave();
   };
 }

@@ -1,7 +1,10 @@
+import { inOwnContext } from "./own-context.ts";
+
 /** Spreads work over turns, so that much of it at once does not keep everybody else waiting for as long as it takes together. */
 export interface Turns {
   /**
    * Runs the work now if this turn still has room, else in a later one; first come, first served.
+   * It runs in the asynchronous context of its caller, whoever's turn it is.
    * False: so much waits already that this was not taken. Work that returns false had nothing to do, and takes nobody's turn.
    */
   run(work: () => unknown): boolean;
@@ -55,7 +58,7 @@ export function createTurns(options: TurnsOptions): Turns {
     run(work) {
       if (waiting.length >= most) return false;
       if (waiting.length === 0 && (!scheduled || spentMs < budgetMs)) execute(work);
-      else waiting.push(work);
+      else waiting.push(inOwnContext(work));
       if (!scheduled) schedule();
       return true;
     },

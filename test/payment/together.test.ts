@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from "node:async_hooks";
 import { setImmediate as turn } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { createTogether } from "../../server/together.ts";
@@ -44,3 +45,19 @@ test("what becomes ready while others leave is not lost", async () => {
   await turn();
   expect(seen).toEqual(["one", "two"]);
 });
+
+test.each([2, 32])(
+  "each write, and what follows it, has the asynchronous context of its caller (%i at once)",
+  async (most) => {
+    const together = createTogether(most);
+    const user = new AsyncLocalStorage<string>();
+    const seen: unknown[] = [];
+    const note = (what: string) => () => seen.push(`${what} of ${user.getStore()}`);
+    for (const name of ["one", "two", "three"]) {
+      user.run(name, () => together(note("write"), note("rest")));
+    }
+    await turn();
+    const each = (what: string) => ["one", "two", "three"].map((name) => `${what} of ${name}`);
+    expect(seen).toEqual(expect.arrayContaining([...each("write"), ...each("rest")]));
+  },
+);

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from "node:async_hooks";
 import { afterEach, expect, test, vi } from "vitest";
 import { createTurns } from "../../server/turns.ts";
 
@@ -120,4 +121,15 @@ test("what has nothing to do any more takes nobody's turn", async () => {
   await finished;
   // One tick for all who left and the second; the third is for the next.
   expect(done).toEqual(["first", "second"]);
+});
+
+test("work runs in the asynchronous context of its caller, whoever's turn it is", async () => {
+  const turns = createTurns({ budgetMs: 0, now: () => 0 });
+  const user = new AsyncLocalStorage<string>();
+  const seen: unknown[] = [];
+  for (const name of ["one", "two", "three"]) {
+    user.run(name, () => turns.run(() => seen.push(user.getStore())));
+  }
+  while (seen.length < 3) await nextTurn();
+  expect(seen).toEqual(["one", "two", "three"]);
 });
