@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createHoldKeeper } from "../../server/payment/holds.ts";
 import { createKeyCharge } from "../../server/payment/key-charge.ts";
@@ -10,14 +11,11 @@ beforeAll(async () => {
 });
 afterAll(() => shop.close());
 
-test.each([
-  ["the upstream failed", { reason: "handler_failed", by: "server", worked: true }],
-  ["the client left before anything was done", { reason: "client_left", by: "client", worked: false }],
-] as const)("a call that costs nothing is over before its tokens are counted: %s", async (_, release) => {
+/** A call of an account, at this price, whose gateway has its own hold. */
+async function openCharge(account: string, read: () => Promise<SaleReading>, leaseMs = 60_000) {
   const { ledger } = shop.gateway;
-  const { account } = await shop.customer(1_000n);
-  const sale = { ...flatSale(600n, () => {}), read: () => new Promise<SaleReading>(() => {}) };
-  const id = Buffer.from(account).toString("hex").slice(-32);
+  const sale = { ...flatSale(600n, () => {}), read };
+  const id = randomBytes(16).toString("hex");
   const outcome = await ledger.hold({
     id,
     payer: { kind: "account", account },
@@ -26,13 +24,12 @@ test.each([
     provider: undefined,
     range: sale.range,
     ownKeyRange: undefined,
-    leaseMs: 60_000,
+    leaseMs,
     idempotency: undefined,
   });
   if (outcome.outcome !== "held") throw new Error(outcome.outcome);
-  const onFault = (error: unknown): void => {
-    throw error;
-  };
+  const faults: unknown[] = [];
+  const onFault = (error: unknown): void => void faults.push(error);
   const holds = createHoldKeeper(ledger, 60_000, onFault);
   const parts = { ledger, holds, storeTtlMs: 1_000, lowBalance: undefined, onFault };
   const charge = createKeyCharge(parts, {
@@ -45,10 +42,56 @@ test.each([
     idempotency: undefined,
     facts: () => ({ status: 502, ms: 1 }),
   });
+  return { charge, holds, faults };
+}
+
+const reading: SaleReading = {
+  begun: true,
+  upstreamStatus: 200,
+  promptTokens: undefined,
+  completionTokens: undefined,
+  estimated: false,
+  cost: 600n,
+};
+
+test.each([
+  ["the upstream failed", { reason: "handler_failed", by: "server", worked: true }],
+  ["the client left before anything was done", { reason: "client_left", by: "client", worked: false }],
+] as const)("a call that costs nothing is over before its tokens are counted: %s", async (_, release) => {
+  const { account } = await shop.customer(1_000n);
+  const { charge, holds, faults } = await openCharge(account, () => new Promise(() => {}));
   await charge.release(release);
   holds.close();
+  expect(faults).toEqual([]);
   expect(await shop.books(account)).toEqual({ balance: 1_000n, held: 0n, journal: 1_000n });
   expect(await shop.usageOf(account)).toMatchObject([{ charged: 0n, notCharged: release.reason }]);
+});
+
+test.each([true, false])(
+  "what was served and cannot be counted costs what was held (first: %s)",
+  async (first) => {
+    const { account } = await shop.customer(1_000n);
+    const { charge, holds, faults } = await openCharge(account, () =>
+      Promise.reject(new Error("no tokenizer")),
+    );
+    expect(await charge.capture({ delivered: true, response: undefined, first })).toBe(true);
+    holds.close();
+    expect(faults).toHaveLength(1);
+    expect(await shop.books(account)).toEqual({ balance: 400n, held: 0n, journal: 400n });
+  },
+);
+
+test("an answer whose hold has lapsed, and that the balance does not cover any more, is neither sent nor charged in part", async () => {
+  const { ledger } = shop.gateway;
+  const { account } = await shop.customer(1_000n);
+  const late = await openCharge(account, async () => reading, 0);
+  await expect.poll(() => ledger.sweepHolds().then(() => shop.books(account))).toMatchObject({ held: 0n });
+  const other = await openCharge(account, async () => reading);
+  expect(await other.charge.capture({ delivered: true, response: undefined })).toBe(true);
+  expect(await late.charge.capture({ delivered: true, response: undefined, first: true })).toBe(false);
+  await expect.poll(() => shop.books(account)).toEqual({ balance: 400n, held: 0n, journal: 400n });
+  expect(await ledger.checkAccounts()).toEqual([]);
+  for (const { holds } of [late, other]) holds.close();
 });
 
 test("what an upstream reported of a call that it then broke off is recorded", async () => {
