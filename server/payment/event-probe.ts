@@ -2,7 +2,7 @@ import { createParser } from "eventsource-parser";
 
 /**
  * Reads the beginning of a stream and says when its first real event has passed: not a comment, not an error frame,
- * not a bare `[DONE]`. Until then nothing has been delivered and nothing is charged (design: the gate).
+ * not a bare `[DONE]`, not a frame that only says that an answer begins. Until then nothing has been delivered and nothing is charged (design: the gate).
  */
 export interface EventProbe {
   /** Feeds bytes; true once a real event has been seen. */
@@ -31,7 +31,7 @@ function eventStreamProbe(): EventProbe {
   const decoder = new TextDecoder();
   const parser = createParser({
     onEvent: (event) => {
-      seen ||= event.event !== "error" && event.data !== "[DONE]" && !isErrorFrame(event.data);
+      seen ||= event.event !== "error" && event.data !== "[DONE]" && saysSomething(event.data);
     },
   });
   return {
@@ -64,16 +64,48 @@ function lineProbe(): EventProbe {
 }
 
 function isReal(line: string): boolean {
-  return line.trim() !== "" && !isErrorFrame(line);
+  return line.trim() !== "" && saysSomething(line);
 }
 
-/** `{"error": …}` is how OpenAI-compatible servers report a failure inside a 200 stream. `false`, `""` and 0 say that there is none. */
-function isErrorFrame(data: string): boolean {
-  if (!data.includes('"error"')) return false;
+/** Frames that fail, or begin an answer of which nothing is there yet, name themselves by one of these. */
+const MAY_SAY_NOTHING = /"error"|"start(?:-step)?"|"chat\.completion\.chunk"/;
+
+function saysSomething(data: string): boolean {
+  if (!MAY_SAY_NOTHING.test(data)) return true;
   try {
-    const parsed: unknown = JSON.parse(data);
-    return typeof parsed === "object" && parsed !== null && "error" in parsed && Boolean(parsed.error);
+    const frame: unknown = JSON.parse(data);
+    return !isObject(frame) || !(isErrorFrame(frame) || isBeginning(frame));
   } catch {
-    return false;
+    return true;
   }
+}
+
+/**
+ * `{"error": …}` is how OpenAI-compatible servers report a failure inside a 200 stream; `false`, `""` and 0 say that there is none.
+ * `{"type": "error", "errorText": …}` is the AI SDK's way (UI message stream).
+ */
+function isErrorFrame(frame: Frame): boolean {
+  return Boolean(frame["error"]) || (frame["type"] === "error" && "errorText" in frame);
+}
+
+/** What both send before a model has said anything, or failed: the AI SDK's first parts, and OpenAI's chunk of the role alone. */
+function isBeginning(frame: Frame): boolean {
+  const { type, object, choices } = frame;
+  if (type === "start" || type === "start-step") return Object.keys(frame).every((key) => IN_START.has(key));
+  return object === "chat.completion.chunk" && Array.isArray(choices) && choices.every(isSilent);
+}
+
+const IN_START = new Set(["type", "messageId", "messageMetadata"]);
+
+function isSilent(choice: unknown): boolean {
+  if (!isObject(choice) || !isObject(choice["delta"]) || choice["finish_reason"]) return false;
+  return Object.entries(choice["delta"]).every(
+    ([name, value]) => name === "role" || value === null || value === "",
+  );
+}
+
+type Frame = Readonly<Record<string, unknown>>;
+
+function isObject(value: unknown): value is Frame {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -101,6 +101,16 @@ describe.each(["express", "node"] as const)("streams sold in %s", (kind) => {
     ["only comments", SSE, ": one\n\n: two\n\n"],
     ["only an error event", SSE, 'event: error\ndata: {"message":"no model"}\n\n'],
     ["only an error object and [DONE]", SSE, 'data: {"error":{"message":"no model"}}\n\ndata: [DONE]\n\n'],
+    [
+      "the AI SDK's start and its error part",
+      SSE,
+      'data: {"type":"start","messageId":"m"}\n\ndata: {"type":"start-step"}\n\ndata: {"type":"error","errorText":"no model"}\n\ndata: [DONE]\n\n',
+    ],
+    [
+      "OpenAI's role and an error object",
+      SSE,
+      'data: {"object":"chat.completion.chunk","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}\n\ndata: {"error":{"message":"no model"}}\n\n',
+    ],
     ["nothing at all", SSE, ""],
     ["an NDJSON error line", NDJSON, '\n{"error":"no model"}\n'],
   ])("a stream of %s passes as it is and costs nothing", async (_name, head, text) => {
@@ -111,6 +121,26 @@ describe.each(["express", "node"] as const)("streams sold in %s", (kind) => {
     expect(answer.headers["payment-response"]).toBeUndefined();
     expect(await stand().reaches(payment, "released")).toMatchObject({ reason: "stream_without_event" });
     expect(stand().calls("settle", payment)).toBe(0);
+  });
+
+  test.each([
+    ["an AI SDK's text", 'data: {"type":"start"}\n\ndata: {"type":"text-delta","id":"1","delta":"a"}\n\n'],
+    ["a start that carries more", 'data: {"type":"start","job":7}\n\n'],
+    ["an entry that is called error", 'data: {"type":"error","message":"of a log"}\n\n'],
+    [
+      "OpenAI's content",
+      'data: {"object":"chat.completion.chunk","choices":[{"delta":{"content":"a"}}]}\n\n',
+    ],
+    [
+      "OpenAI's end",
+      'data: {"object":"chat.completion.chunk","choices":[{"delta":{},"finish_reason":"stop"}]}\n\n',
+    ],
+    ["words like these", 'data: "start" or "error"\n\n'],
+  ])("a stream of %s is sold", async (_name, text) => {
+    const sold = stand().sell((_req, res) => res.writeHead(200, SSE).end(text));
+    const payment = await stand().sign(sold.url);
+    expect(await whole(rawCall(sold.url, payment))).toMatchObject({ status: 200, body: text });
+    await stand().reaches(payment, "delivered");
   });
 
   test("an endless stream is delivered, and ends when its reader leaves", async () => {
