@@ -145,6 +145,16 @@ export function captureContract(world: World): void {
       expect(await world.ledger.checkAccounts()).toEqual([]);
     });
 
+    test("makes no room for one call more at once", async () => {
+      const buyer = await customer(world.ledger, 1_000n, { concurrency: 1 });
+      const hold = await held(world.ledger, buyer, 300n);
+      world.pass(LEASE_MS);
+      await world.ledger.sweepHolds();
+      await world.ledger.capture(captures(hold, 200n));
+      await held(world.ledger, buyer, 1n);
+      expect((await world.ledger.hold(asks(buyer, 1n))).outcome).toBe("too_many_concurrent");
+    });
+
     test("never takes more than had been held", async () => {
       const buyer = await customer(world.ledger, 1_000n);
       const hold = await held(world.ledger, buyer, 300n);

@@ -94,6 +94,60 @@ export function idempotencyContract(world: World): void {
       });
     });
 
+    describe("of a call whose hold was swept before its capture", () => {
+      async function late(balance: bigint) {
+        const buyer = await customer(world.ledger, balance);
+        const idempotency = first();
+        const hold = await held(world.ledger, buyer, 100n, { idempotency });
+        world.pass(LEASE_MS);
+        await world.ledger.sweepHolds();
+        const repeat = () => world.ledger.hold(asks(buyer, 100n, { idempotency }));
+        return { buyer, idempotency, hold, repeat };
+      }
+
+      test("stands for it again: its repeat is answered, not charged", async () => {
+        const { buyer, idempotency, hold, repeat } = await late(1_000n);
+        const capture = captures(hold, 80n, { idempotency, keep: keep("late") });
+        expect(await world.ledger.capture(capture)).toMatchObject({ charged: 80n, shortfall: 0n });
+        expect(said(await repeat())).toBe("late");
+        expect(await purse(world.ledger, buyer.account)).toEqual({ balance: 920n, held: 0n });
+      });
+
+      test("stands for it again, and keeps an answer that is whole later", async () => {
+        const { idempotency, hold, repeat } = await late(1_000n);
+        await world.ledger.capture(captures(hold, 80n, { idempotency }));
+        expect(await repeat()).toEqual({ outcome: "replay", response: undefined });
+        await world.ledger.keepAnswer(hold.id, keep("whole"));
+        expect(said(await repeat())).toBe("whole");
+      });
+
+      test("is another call's by now: that one is charged, this one is not", async () => {
+        const { buyer, idempotency, hold, repeat } = await late(1_000n);
+        const next = await held(world.ledger, buyer, 100n, { idempotency });
+        const capture = captures(hold, 80n, { idempotency, keep: keep("late") });
+        expect(await world.ledger.capture(capture)).toEqual({
+          outcome: "captured",
+          charged: 0n,
+          shortfall: 80n,
+        });
+        expect(await repeat()).toEqual({ outcome: "in_progress" });
+        await world.ledger.capture(captures(next, 70n, { idempotency, keep: keep("the next") }));
+        await world.ledger.keepAnswer(hold.id, keep("late"));
+        expect(said(await repeat())).toBe("the next");
+        expect(await purse(world.ledger, buyer.account)).toEqual({ balance: 930n, held: 0n });
+      });
+
+      test("stays free where the account could not bear all of it", async () => {
+        const { buyer, idempotency, hold, repeat } = await late(100n);
+        const other = await held(world.ledger, buyer, 60n);
+        const capture = captures(hold, 80n, { idempotency, keep: keep("late") });
+        expect(await world.ledger.capture(capture)).toMatchObject({ charged: 40n, shortfall: 40n });
+        await world.ledger.releaseHold(other.id, usageOf(other));
+        await world.ledger.creditAccount(buyer.account, 100n, "more");
+        expect((await repeat()).outcome).toBe("held");
+      });
+    });
+
     test("belongs to the account: all its keys, nobody else's", async () => {
       const one = await customer(world.ledger, 1_000n);
       const two = await anotherKey(world.ledger, one.account);

@@ -114,6 +114,18 @@ test("what is for a time only is gone after it; what stays are the books, and wh
   expect(Number(await admin.get(size ?? ""))).toBe(0);
 });
 
+test("that a hold ended is known for longer than anybody tries again to end it, and not for ever", async () => {
+  const buyer = await customer(ledger, 1_000n);
+  const hold = await held(ledger, buyer, 9n);
+  await ledger.capture(captures(hold, 9n));
+  const [note = ""] = await admin.keys(`*:ended:${hold.id}`);
+  // Redis forgets by its own clock, not by the test's.
+  const left = await admin.pttl(note);
+  // 20 minutes (payment/last-step.ts).
+  expect(left).toBeGreaterThan(25 * 60_000);
+  expect(left).toBeLessThanOrEqual(30 * 60_000);
+});
+
 test("what a payment remembers of those it stood in for goes when it is trimmed", async () => {
   const asked = request();
   await bring(ledger, asked, "parked");
