@@ -342,6 +342,10 @@ export function admissionContract(world: World): void {
       expect(await isUpfront(request().payer)).toBe(false);
       world.pass(1);
       expect(await isUpfront(payer)).toBe(false);
+      await strike(10);
+      await strike(1_000);
+      world.pass(999);
+      expect(await isUpfront(payer)).toBe(true);
     });
 
     test.each([

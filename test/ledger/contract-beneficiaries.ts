@@ -11,18 +11,22 @@ const ENDS: readonly {
   readonly from: Stand;
   end(ledger: Ledger, asked: ClaimRequest, fence: number): Promise<string>;
   readonly done: string;
+  /** What the record says afterwards. */
+  readonly reason: string;
 }[] = [
   {
     name: "credit",
     from: "settled",
     end: (ledger, { id }, fence) => ledger.credit(id, fence, "topped_up"),
     done: "ok",
+    reason: "topped_up",
   },
   {
     name: "a late landing",
     from: "taken_watched",
     end: (ledger, { id }, fence) => ledger.decide(id, fence, LATE, 0),
     done: "ok",
+    reason: "refused",
   },
   {
     name: "a transfer found on the chain",
@@ -30,6 +34,7 @@ const ENDS: readonly {
     end: (ledger, asked) =>
       ledger.creditTransfer({ ...asked, transaction: "late", reason: "found_on_the_chain" }),
     done: "credited",
+    reason: "found_on_the_chain",
   },
   {
     name: "a transfer found on the chain, of a refused payment",
@@ -37,6 +42,7 @@ const ENDS: readonly {
     end: (ledger, asked) =>
       ledger.creditTransfer({ ...asked, transaction: "late", reason: "found_on_the_chain" }),
     done: "credited",
+    reason: "found_on_the_chain",
   },
 ];
 
@@ -59,7 +65,7 @@ export function beneficiaryContract(world: World): void {
   }
 
   describe("beneficiary", () => {
-    test.each(ENDS)("$name: gets the amount, once", async ({ from, end, done }) => {
+    test.each(ENDS)("$name: gets the amount, once", async ({ from, end, done, reason }) => {
       // Of many, some are in the shard of their payer and most are not.
       for (let round = 0; round < 8; round += 1) {
         const asked = request({ beneficiary: await account(), isTopUp: round % 2 === 0 });
@@ -67,7 +73,13 @@ export function beneficiaryContract(world: World): void {
         const all = await Promise.all(Array.from({ length: 5 }, () => end(world.ledger, asked, fence)));
         expect(all.filter((outcome) => outcome === done)).toHaveLength(1);
         await expectCredited(asked, asked.beneficiary ?? "");
-        const record = { state: "credited", beneficiary: asked.beneficiary, watched: false, leased: false };
+        const record = {
+          state: "credited",
+          beneficiary: asked.beneficiary,
+          reason,
+          watched: false,
+          leased: false,
+        };
         expect(await world.ledger.payment(asked.id)).toMatchObject(record);
         expect(await world.ledger.claim(asked)).toMatchObject({ outcome: "credited", record });
       }

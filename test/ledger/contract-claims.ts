@@ -11,6 +11,7 @@ import {
   request,
   type Stand,
   said,
+  taken,
   type World,
 } from "./world.ts";
 
@@ -92,6 +93,24 @@ export function claimContract(world: World): void {
         updatedAt: created + 10,
       });
       expect((await world.ledger.listUndecided(ALL)).map(({ id }) => id)).not.toContain(asked.id);
+    });
+
+    test("of what the last holder left nothing is the new one's: who had left then is here now", async () => {
+      const asked = request();
+      const fence = await bring(world.ledger, asked, "settling");
+      await world.ledger.orphan(asked.id, fence);
+      await world.ledger.unknown(asked.id, fence, "timeout", "hint");
+      const absent = { verdict: "absent", reason: "expired" } as const;
+      await world.ledger.decide(asked.id, await taken(world.ledger, asked.id), absent, 0);
+      await claimed(world.ledger, asked);
+      const record = {
+        state: "open",
+        orphaned: false,
+        transaction: undefined,
+        reason: undefined,
+        servings: 0,
+      };
+      expect(await world.ledger.payment(asked.id)).toMatchObject(record);
     });
 
     test("a watch that is being decided loses to a new claim", async () => {

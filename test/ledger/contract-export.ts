@@ -83,11 +83,13 @@ export function exportContract(world: World): void {
         {},
       );
       for (const charged of [1n, 2n, 3n, 4n]) await world.ledger.recordUsage(facts, charged);
-      const { records } = await walk("usage", limit);
+      const { records, marks } = await walk("usage", limit);
       const found = records.flatMap((record) => (record.kind === "usage" ? [record.usage] : []));
       const read = await world.ledger.usage({ account: owner, limit: 10 });
       expect(found).toEqual(read.toReversed());
       expect(found).toHaveLength(4);
+      await world.ledger.markExported("usage", marks);
+      expect((await walk("usage")).records).toEqual([]);
     });
 
     test.each([1, 3, 1_000])("walks payments in pages of %i, each as it is", async (limit) => {

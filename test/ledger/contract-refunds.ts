@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { Hold } from "../../server/ledger/call-ledger.ts";
-import { asks, captures, customer, held, purse, usageOf } from "./customers.ts";
+import { asks, captures, customer, held, purse, spend, usageOf } from "./customers.ts";
 import { keep, LEASE_MS, randomId, type World } from "./world.ts";
 
 export function refundContract(world: World): void {
@@ -32,6 +32,18 @@ export function refundContract(world: World): void {
       expect(await world.ledger.usage({ account: buyer.account, limit: 10 })).toMatchObject([
         { charged: 120n },
       ]);
+    });
+
+    test("of a call of an earlier period gives no more of a limit than there is", async () => {
+      const buyer = await customer(world.ledger, 1_000n, { limit: 100n, limitReset: "daily" });
+      const hold = await held(world.ledger, buyer, 60n);
+      await world.ledger.capture(captures(hold, 60n));
+      world.pass(DAY_MS);
+      // So that this day's spending is what is kept.
+      await spend(world.ledger, buyer, 10n);
+      expect(await refund(hold)).toBe("refunded");
+      expect(await world.ledger.key(buyer.keyId)).toMatchObject({ usage: 10n, limitRemaining: 100n });
+      expect((await world.ledger.hold(asks(buyer, 101n))).outcome).toBe("key_limit_reached");
     });
 
     test("of an open hold frees it, and a capture that comes later takes nothing", async () => {
