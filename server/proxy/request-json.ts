@@ -23,7 +23,7 @@ export function parseJsonBody(body: Buffer): GatewayError | JsonObject {
   return new GatewayError("invalid_request", { message: "The request body must be a JSON object." });
 }
 
-/** Some editors put a byte order mark in front. */
+/** Some editors put a byte order mark in front, and some servers. */
 function withoutMark(text: string): string {
   return text.startsWith("\uFEFF") ? text.slice(1) : text;
 }
@@ -31,7 +31,7 @@ function withoutMark(text: string): string {
 /** Parses what an upstream sent; undefined if it is not a JSON object. */
 export function parseJsonObject(text: string): JsonObject | undefined {
   try {
-    const parsed: unknown = JSON.parse(text);
+    const parsed: unknown = JSON.parse(withoutMark(text));
     return isJsonObject(parsed) ? parsed : undefined;
   } catch {
     return undefined;

@@ -26,6 +26,15 @@ const reading = async () => stand.meters.at(-1)?.read();
 describe("usage that is reported is what counts", () => {
   it.each<[string, object, Behaviour]>([
     ["in JSON", CHAT, answers.chat("Blue.", reported(11, 5))],
+    [
+      "in JSON behind a byte order mark",
+      CHAT,
+      answers.raw(
+        200,
+        JSON_TYPE,
+        `\uFEFF${JSON.stringify({ choices: [{ message: { content: "Blue." } }], usage: reported(11, 5) })}`,
+      ),
+    ],
     ["in a stream", STREAM, answers.chat("Blue.", reported(11, 5))],
     [
       "in a stream that is split anywhere",
