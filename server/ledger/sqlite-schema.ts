@@ -83,7 +83,7 @@ function migrate(db: Database.Database, path: string, network: string): void {
     }
     if (version > MIGRATIONS.length) {
       throw new Error(
-        `The ledger at ${path} was made by a newer Farebox (schema ${version}, known ${MIGRATIONS.length}).`,
+        `The ledger at ${path} was made by a newer Farebox (schema ${version}, known ${MIGRATIONS.length}). Run that one, or restore a copy made before it.`,
       );
     }
     refuseOtherNetwork(db, path, network);

@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { expect, test } from "vitest";
 import { runFarebox } from "../admin/run-farebox.ts";
@@ -19,4 +19,15 @@ test("docs/configuration.md lists every command", async () => {
     );
   });
   expect(missing).toEqual([]);
+});
+
+const root = new URL("../../", import.meta.url);
+const pages = ["README.md", ...readdirSync(new URL("docs", root)).filter((name) => name.endsWith(".md"))];
+
+// An interactive zsh, macOS' own, knows no comments: `npm start # …` is a wrong command line there.
+test.each(pages)("commands of %s can be pasted: they have no comments", (name) => {
+  const text = readFileSync(new URL(name === "README.md" ? name : `docs/${name}`, root), "utf8");
+  const blocks = [...text.matchAll(/^```sh\n(.*?)^```$/gms)].map(([, block = ""]) => block);
+  const commented = blocks.flatMap((block) => block.split("\n")).filter((line) => /(?:^|\s)#\s/.test(line));
+  expect(commented).toEqual([]);
 });

@@ -34,7 +34,7 @@ describe("a file that is not this ledger", () => {
     await (await file.open()).close();
     file.meddle("PRAGMA user_version = 999");
     await expect(file.open()).rejects.toThrow(
-      `made by a newer Farebox (schema 999, known ${MIGRATIONS.length})`,
+      `made by a newer Farebox (schema 999, known ${MIGRATIONS.length}). Run that one, or restore a copy made before it.`,
     );
   });
 
