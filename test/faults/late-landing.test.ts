@@ -40,6 +40,19 @@ async function expectCredited(sale: Sale): Promise<void> {
   expect(answer.error?.details).toMatchObject({ account: sale.account });
 }
 
+test.each([401, 403])(
+  "lands after a %d, which a proxy may give that passed the payment on: credited, once",
+  async (status) => {
+    const sale = await auditor.sell();
+    const late = shop.facilitator.lateLanding("settle", faults.status(status));
+    expect(await sale.send()).toMatchObject({ ...unavailable, settles: 1 });
+    await sweep();
+    await land(sale, late);
+    await sweep();
+    await expectCredited(sale);
+  },
+);
+
 describe("lands after a refusal", () => {
   /** A sale that was refused and whose transfer is still on its way. */
   async function refuse(): Promise<{ sale: Sale; late: LateLanding }> {
