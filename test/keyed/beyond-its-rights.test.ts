@@ -16,6 +16,7 @@ beforeAll(async () => {
   const jwksFile = join(directory, "jwks.json");
   await generateSigningKey(join(directory, "private.json"), jwksFile);
   shop = await openKeyedShop({
+    env: { FAREBOX_KEY_PEPPER: "pepper-pepper-pepper-pepper-pepper-1" },
     yaml: `
 jwt: { jwksFile: ${jwksFile}, issuer: ${ISSUER}, audience: ${AUDIENCE} }
 routes:
@@ -30,7 +31,7 @@ afterAll(async () => {
   await rm(directory, { recursive: true, force: true });
 });
 
-async function tokenOf(account: string): Promise<string> {
+async function tokenOf(account: string, subject?: string): Promise<string> {
   const signingKey = await readSigningKey(join(directory, "private.json"));
   const claims = {
     issuer: ISSUER,
@@ -38,7 +39,7 @@ async function tokenOf(account: string): Promise<string> {
     typ: shop.config.jwt?.typ ?? "",
     accountClaim: "account",
   };
-  return issueToken({ ...claims, signingKey, account, ttlSeconds: 60, now: Date.now() });
+  return issueToken({ ...claims, signingKey, account, subject, ttlSeconds: 60, now: Date.now() });
 }
 
 const BODIES: Readonly<Record<string, string>> = {
@@ -110,5 +111,42 @@ describe("a key opens what its permissions name, and nothing else", () => {
         code: "insufficient_permissions",
         ...NOTHING,
       });
+  });
+});
+
+describe("an answer that is kept for an Idempotency-Key", () => {
+  async function order(account: string, subject: string | undefined) {
+    const answer = await fetch(`${shop.url}/v1/chat/completions`, {
+      method: "POST",
+      headers: {
+        authorization: `Bearer ${await tokenOf(account, subject)}`,
+        "content-type": "application/json",
+        "idempotency-key": "order",
+      },
+      body: chat("Hi"),
+    });
+    await answer.text();
+    const { balance } = await shop.books(account);
+    return [answer.status, answer.headers.get("idempotent-replayed"), 1_000_000n - balance];
+  }
+
+  test("is given to the token's own subject again, and to no other of its account", async () => {
+    const { account } = await shop.customer(1_000_000n);
+    expect(await order(account, "one")).toEqual([200, null, 7n]);
+    expect(await order(account, "one")).toEqual([200, "true", 7n]);
+    expect(await order(account, "two")).toEqual([409, null, 7n]);
+    expect(await order(account, undefined)).toEqual([409, null, 7n]);
+  });
+
+  test("is none of another account's, whose token names the same subject", async () => {
+    const [mine, other] = [await shop.customer(1_000_000n), await shop.customer(1_000_000n)];
+    expect(await order(mine.account, "one")).toEqual([200, null, 7n]);
+    expect(await order(other.account, "one")).toEqual([200, null, 7n]);
+  });
+
+  test("is not kept for a token that names nobody: it would be anybody's", async () => {
+    const { account } = await shop.customer(1_000_000n);
+    expect(await order(account, undefined)).toEqual([200, null, 7n]);
+    expect(await order(account, undefined)).toEqual([409, null, 7n]);
   });
 });
