@@ -88,6 +88,21 @@ test.each([false, true])(
   },
 );
 
+test("an answer too large to wait for its charge, which then fails, is broken off before its end, and costs nothing", async () => {
+  const customer = await shop.customer(1_000_000n);
+  shop.upstream.next((_, res) => {
+    res.writeHead(200, { "Content-Type": "application/json" });
+    res.end(`{"choices":[],"padding":"${"x".repeat(2_000_000)}"}`);
+  });
+  failNext("capture", false);
+  const answer = await post(customer);
+  expect(answer.status).toBe(200);
+  await expect(answer.text()).rejects.toThrow();
+  await expect
+    .poll(() => shop.books(customer.account))
+    .toEqual({ balance: 1_000_000n, held: 0n, journal: 1_000_000n });
+});
+
 test("a stream that was delivered is charged, though the ledger failed at first", async () => {
   const customer = await shop.customer(1_000_000n);
   failNext("capture", false);
