@@ -1,4 +1,4 @@
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import {
   generateSigningKey,
@@ -67,7 +67,10 @@ async function newKey(invocation: Invocation, config: Config, jwt: JwtConfig): P
   if (jwt.jwksFile === undefined)
     throw invalid("jwt.jwksFile is not set: there is no file for the public key");
   const path = keyPath(invocation, config);
-  mkdirSync(dirname(path), { recursive: true });
+  // It may be the data directory, which is its owner's alone.
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  if (existsSync(path))
+    throw new Error(`there is a private key at ${path}; name another file with --private-key`);
   const { kid } = await generateSigningKey(path, jwt.jwksFile);
   if (invocation.json) return printJson({ kid, private_key: path, jwks: jwt.jwksFile });
   return print(`private key  ${path}\nJWKS         ${jwt.jwksFile}\nkid          ${kid}`);

@@ -23,7 +23,11 @@ test("a key pair is made once, and a token of it is what the configuration deman
   const privateKey = join(directory, "data", "jwt-private-key.json");
   expect(made).toMatchObject({ private_key: privateKey, jwks: join(directory, "jwks.json") });
   expect((await stat(privateKey)).mode & 0o077).toBe(0);
-  expect((await farebox(["token", "new-key"])).code).toBe(1);
+  expect((await stat(join(directory, "data"))).mode & 0o077).toBe(0);
+  expect(await farebox(["token", "new-key"])).toMatchObject({
+    code: 1,
+    stderr: `farebox: there is a private key at ${privateKey}; name another file with --private-key\n`,
+  });
 
   const printed = await farebox(["token", "--account", "acme", "--ttl", "2m"]);
   expect(printed).toMatchObject({ code: 0, stderr: "" });
