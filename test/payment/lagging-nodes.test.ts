@@ -29,7 +29,7 @@ beforeEach(async () => {
   faults = [];
   nodes = createNodePool({
     nodes: [first, second].map(({ url }) =>
-      createRpcChain({ url, timeoutMs: 300, asset: USDC, now: () => NOW }),
+      createRpcChain({ url, timeoutMs: 30_000, asset: USDC, now: () => NOW }),
     ),
     onState: (node, state) => states.push(`${node} ${state}`),
   });
@@ -92,7 +92,7 @@ describe("the verdict", () => {
 
   test("it lands behind a search that missed it, and its life ends at once: never absent", async () => {
     at(first, CLAIM);
-    const chain = createRpcChain({ url: first.url, timeoutMs: 300, asset: USDC, now: () => NOW });
+    const chain = createRpcChain({ url: first.url, timeoutMs: 30_000, asset: USDC, now: () => NOW });
     const find: typeof chain.find = async (record) => {
       const finding = await chain.find(record);
       first.transactions = [payment];
