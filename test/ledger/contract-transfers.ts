@@ -62,6 +62,17 @@ export function transferContract(world: World): void {
       await expectCreditedOnce(asked);
     });
 
+    test.each([7n, 2n ** 64n - 1n])(
+      "without a record, in another token (%s of it): what it is worth is credited, not what moved",
+      async (assetAmount) => {
+        const asked = request({ asset: "other", assetAmount });
+        expect(await world.ledger.creditTransfer(landed(asked))).toBe("credited");
+        const { amount, asset } = asked;
+        expect(await world.ledger.payment(asked.id)).toMatchObject({ amount, asset, assetAmount });
+        await expectCreditedOnce(asked);
+      },
+    );
+
     test("many at once, among them a claim of the same payment: one of them has it", async () => {
       for (let round = 0; round < 20; round += 1) {
         const asked = request();
