@@ -1,8 +1,9 @@
+import type { Config } from "../config.ts";
 import { GatewayError } from "../errors.ts";
 import { PERMISSIONS } from "../ledger/account-ledger.ts";
 import { defined } from "./account-commands.ts";
 import type { Command, Invocation } from "./command.ts";
-import { fields, print, printJson, table } from "./output.ts";
+import { fields, note, print, printJson, table } from "./output.ts";
 import { withActions } from "./store.ts";
 
 const SETTINGS = [
@@ -42,13 +43,15 @@ export const keyCommands: Readonly<Record<string, Command>> = {
     arity: [0, 0],
     flags: [...SETTINGS, "account", "prefix", "idempotency-key"],
     run: (invocation) =>
-      withActions("keys create", invocation, async (actions) => {
+      withActions("keys create", invocation, async (actions, config) => {
         const { account, prefix, "idempotency-key": repeatKey } = invocation.flags;
         if (account === undefined) {
           throw new GatewayError("invalid_request", { message: "--account is missing" });
         }
         const order = { ...defined({ account, prefix }), ...settingsOf(invocation) };
-        return showSecret(await actions.createKey(order, repeatKey), invocation);
+        const key = await actions.createKey(order, repeatKey);
+        noteUnknown(config, invocation);
+        return showSecret(key, invocation);
       }),
   },
   "keys list": {
@@ -106,9 +109,11 @@ export const keyCommands: Readonly<Record<string, Command>> = {
     arity: [1, 1],
     flags: SETTINGS,
     run: (invocation) =>
-      withActions("keys limit", invocation, async (actions) =>
-        show(await actions.changeKey(invocation.positionals[0] ?? "", settingsOf(invocation)), invocation),
-      ),
+      withActions("keys limit", invocation, async (actions, config) => {
+        const key = await actions.changeKey(invocation.positionals[0] ?? "", settingsOf(invocation));
+        noteUnknown(config, invocation);
+        return show(key, invocation);
+      }),
   },
 };
 
@@ -126,6 +131,22 @@ function settingsOf({ flags }: Invocation): Record<string, unknown> {
     concurrency: lifted(concurrency, "none"),
     expires_at: lifted(expires, "never"),
   });
+}
+
+/** Names that nothing has yet are taken, for a key may be made before its model; a slip would be found by whoever uses the key. */
+function noteUnknown({ models, upstreams }: Config, invocation: Invocation): void {
+  if (invocation.json) return;
+  for (const [flag, there] of [
+    ["models", models],
+    ["providers", upstreams],
+  ] as const) {
+    const known = there.map(({ name }) => name);
+    const unknown = (names(flag, invocation.flags[flag]) ?? []).filter((name) => !known.includes(name));
+    if (unknown.length === 0) continue;
+    note(
+      `note: --${flag} names what is not configured: ${unknown.join(", ")}. There are: ${known.join(", ")}`,
+    );
+  }
 }
 
 /** Null where the word stands that takes this restriction away; no word does so for another one. */

@@ -9,6 +9,9 @@ export interface RedisStartOptions {
   readonly acceptDataLoss: boolean;
 }
 
+/** Says what is wrong with this Redis, and what to change. */
+export class UnfitRedis extends Error {}
+
 const OLDEST_MAJOR = 7;
 const STAMP = "fb:ledger";
 /** In one slot with the stamp, so that they are lost together. */
@@ -19,9 +22,10 @@ const BOOKS = ["payments", "accounts", "usage"];
 /**
  * Refuses a Redis that is no place for money, and stamps an empty one with its network.
  *
- * Throws Error naming the setting to change: `maxmemory-policy` other than `noeviction`, no append-only file, `appendfsync` other
+ * Throws {@link UnfitRedis} naming the setting to change: `maxmemory-policy` other than `noeviction`, no append-only file, `appendfsync` other
  * than `always` or paused by `no-appendfsync-on-rewrite`, a ledger of which a part is gone (each may be overridden), a read-only
- * replica, a version before 7, another network. Then loads the scripts. Resolves to the ledger's id, by which its shards are marked.
+ * replica, a version before 7, another network. Then loads the scripts. What the driver throws it passes on.
+ * Resolves to the ledger's id, by which its shards are marked.
  */
 export async function prepareRedis(
   client: Redis | Cluster,
@@ -29,20 +33,20 @@ export async function prepareRedis(
   options: RedisStartOptions,
 ): Promise<string> {
   const servers = client instanceof Cluster ? client.nodes("master") : [client];
-  if (servers.length === 0) throw new Error("The Redis Cluster has no master that answers.");
+  if (servers.length === 0) throw new UnfitRedis("The Redis Cluster has no master that answers.");
   for (const server of servers) await checkServer(server, options);
   await findRemains(client, options);
   await client.set(STAMP, `${options.shards} shards, ${options.network}`, "NX");
   const stamped = (await client.get(STAMP)) ?? "";
   const [shards, network] = stamped.split(" shards, ");
   if (network !== options.network) {
-    throw new Error(
+    throw new UnfitRedis(
       `This Redis was made a ledger for the network ${network} and refuses to serve ${options.network}. ` +
         "Set LEDGER_URL to another server or database.",
     );
   }
   if (shards !== String(options.shards)) {
-    throw new Error(
+    throw new UnfitRedis(
       `This Redis is a ledger of ${shards} shards, not ${options.shards}: another version made it.`,
     );
   }
@@ -81,8 +85,8 @@ async function markShards(client: Redis | Cluster, options: RedisStartOptions): 
   return known;
 }
 
-function lost(what: string): Error {
-  return new Error(
+function lost(what: string): UnfitRedis {
+  return new UnfitRedis(
     `This Redis has lost a part of its ledger: ${what}. Restore it; or go on with what is left, which will sell again what it has forgotten, ` +
       "with --accept-data-loss (LEDGER_ACCEPT_DATA_LOSS=true).",
   );
@@ -94,10 +98,10 @@ async function checkServer(server: Redis, { acceptDataLoss }: RedisStartOptions)
   const version = read("redis_version") ?? "0";
   const where = `${server.options.host}:${server.options.port}`;
   if (Number.parseInt(version, 10) < OLDEST_MAJOR) {
-    throw new Error(`Redis at ${where} is version ${version}; Farebox needs ${OLDEST_MAJOR} or newer.`);
+    throw new UnfitRedis(`Redis at ${where} is version ${version}; Farebox needs ${OLDEST_MAJOR} or newer.`);
   }
   if (read("role") !== "master") {
-    throw new Error(`Redis at ${where} is a replica. LEDGER_URL must name the master.`);
+    throw new UnfitRedis(`Redis at ${where} is a replica. LEDGER_URL must name the master.`);
   }
   const problems = [
     ...wrong("maxmemory-policy", read("maxmemory_policy"), "noeviction", "else Redis may drop balances"),
@@ -116,7 +120,7 @@ async function checkServer(server: Redis, { acceptDataLoss }: RedisStartOptions)
     ),
   ];
   if (problems.length === 0 || acceptDataLoss) return;
-  throw new Error(
+  throw new UnfitRedis(
     `Redis at ${where} may forget money: ${problems.join("; ")}. ` +
       "Change it in redis.conf, or start with --accept-data-loss (LEDGER_ACCEPT_DATA_LOSS=true).",
   );

@@ -14,7 +14,7 @@ import { createRedisProviderKeys } from "./redis-provider-keys.ts";
 import { readScripts } from "./redis-scripts.ts";
 import { createRedisSessions } from "./redis-sessions.ts";
 import { MAX_SHARDS, Shards } from "./redis-shards.ts";
-import { prepareRedis } from "./redis-start.ts";
+import { prepareRedis, UnfitRedis } from "./redis-start.ts";
 import { createStore } from "./redis-store.ts";
 import { createRedisTrim } from "./redis-trim.ts";
 
@@ -81,16 +81,28 @@ async function openLink(options: RedisLedgerOptions): Promise<RedisLink> {
       const why = said?.message ?? (error instanceof Error ? error.message : String(error));
       throw new Error(`The Redis that LEDGER_URL names cannot be reached: ${why}`, { cause: said ?? error });
     });
-    await Promise.all([client, sweeper].map(connectNodes));
-    const prepared = await prepareRedis(client, scripts, {
-      ...options,
-      shards: options.shards ?? MAX_SHARDS,
-    });
+    const prepared = await prepare([client, sweeper], scripts, options);
     return new RedisLink(client, sweeper, scripts, prepared, options.clock);
   } catch (error) {
     client.disconnect();
     sweeper.disconnect();
     throw error;
+  }
+}
+
+/** What the server or the driver says by itself does not tell where it comes from. */
+async function prepare(
+  clients: readonly [Client, Client],
+  scripts: ReturnType<typeof readScripts>,
+  options: RedisLedgerOptions,
+): Promise<string> {
+  try {
+    await Promise.all(clients.map(connectNodes));
+    return await prepareRedis(clients[0], scripts, { ...options, shards: options.shards ?? MAX_SHARDS });
+  } catch (error) {
+    if (error instanceof UnfitRedis) throw error;
+    const why = error instanceof Error ? error.message : String(error);
+    throw new Error(`The Redis that LEDGER_URL names cannot be used: ${why}`, { cause: error });
   }
 }
 

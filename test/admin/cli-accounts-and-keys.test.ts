@@ -89,6 +89,22 @@ test("a key is limited, rotated with grace and revoked while the store is open e
   });
 });
 
+test("a key for a model or a provider that is not there is made, with a word about it", async () => {
+  await world.ledger.createAccount("slips", "Slips");
+  const settings = ["--models", "openai/gpt-4o-mini,gpt-40", "--providers", "defualt"];
+  const made = await farebox("keys", "create", "--account", "slips", ...settings);
+  expect(made.code).toBe(0);
+  expect(made.stderr).toMatch(
+    /^note: --models names what is not configured: gpt-40\. There are: .*openai\/gpt-4o-mini.*\nnote: --providers names what is not configured: defualt\. There are: .*default.*\n$/,
+  );
+  const [key] = await world.ledger.keys("slips");
+  const set = ["keys", "limit", key?.id ?? "", "--models"];
+  expect((await farebox(...set, "gpt-40")).stderr).toContain(
+    "--models names what is not configured: gpt-40.",
+  );
+  expect(await farebox(...set, "all")).toMatchObject({ code: 0, stderr: "" });
+});
+
 test("processes that do the same at once do it once", async () => {
   await world.ledger.createAccount("race", "Race");
   const credit = ["credit", "race", "5", "--reference", "once", "--json"];

@@ -27,6 +27,13 @@ async function refusal(...[url, options]: Parameters<typeof openRedis>): Promise
   }
 }
 
+test("what the server itself says at the start is told with the setting that names it", async () => {
+  await admin.acl("SETUSER", "reader", "reset", "on", ">word", "~*", "+@all", "-script");
+  const url = server.url.replace("redis://", "redis://reader:word@");
+  expect(await refusal(url)).toMatch(/^The Redis that LEDGER_URL names cannot be used: NOPERM .*script/);
+  await admin.acl("DELUSER", "reader");
+});
+
 describe("a Redis that may forget money is refused, and named is what to change", () => {
   test.each([
     ["maxmemory-policy", "allkeys-lru", "noeviction"],
