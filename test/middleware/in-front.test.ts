@@ -239,6 +239,29 @@ test("the app's own CORS policy stays, and ours is beside it", async () => {
   }
 });
 
+test("a response that fails before the handler is run: 500, and the payment is good for another try at once", async () => {
+  let fails = true;
+  const brittle: RequestHandler = (req, res, next) => {
+    const { setHeader } = res;
+    res.setHeader = (name, value) => {
+      if (fails && req.headers["payment-signature"] !== undefined) {
+        fails = false;
+        throw new Error("not this header");
+      }
+      return Reflect.apply(setHeader, res, [name, value]);
+    };
+    next();
+  };
+  const sold = stand().sell((_req, res) => res.end("ok"), {}, { before: [brittle] });
+  const payment = await stand().sign(sold.url);
+  expect((await whole(rawCall(sold.url, payment))).status).toBe(500);
+  expect([sold.runs, stand().calls("settle", payment)]).toEqual([0, 0]);
+  // A lease would keep it for 15 s.
+  expect((await whole(rawCall(sold.url, payment))).status).toBe(200);
+  await stand().reaches(payment, "delivered");
+  expect(stand().calls("settle", payment)).toBe(1);
+});
+
 test.each(["after", "upfront"] as const)(
   "two paywalls in one chain sell nothing (settle %s)",
   async (settle) => {
