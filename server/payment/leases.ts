@@ -2,7 +2,7 @@ import type { Ledger } from "../ledger/ledger.ts";
 
 /** Keeps the leases of running calls alive: one renewal for all of them, a third of a lease apart. */
 export interface LeaseKeeper {
-  /** Prolongs all of them now. Never rejects. */
+  /** Prolongs all of them now. Rejects when the ledger fails: then it is not known whether they are. */
   renew(): Promise<void>;
   hold(id: string, fence: number): void;
   /** Only this fence: a call that ended late must not let go of its successor's lease. */
@@ -28,14 +28,10 @@ export function createLeaseKeeper(
   async function renew(): Promise<void> {
     if (held.size === 0) return;
     const leases = [...held].map(([id, fence]) => ({ id, fence }));
-    try {
-      const lost = await ledger.renew(leases, leaseMs);
-      for (const { id, fence } of leases) if (lost.includes(id)) drop(id, fence);
-    } catch (error) {
-      onFault(error);
-    }
+    const lost = await ledger.renew(leases, leaseMs);
+    for (const { id, fence } of leases) if (lost.includes(id)) drop(id, fence);
   }
-  const timer = setInterval(() => void renew(), leaseMs / 3).unref();
+  const timer = setInterval(() => void renew().catch(onFault), leaseMs / 3).unref();
   return {
     renew,
     hold: (id, fence) => void held.set(id, fence),

@@ -28,7 +28,10 @@ export interface Reconciler {
 
 export interface ReconcilerOptions {
   readonly ledger: Ledger;
-  /** After a stall or a sleep our own calls come first: a sweep must not take what is only late to be renewed. Undefined: we serve none. */
+  /**
+   * After a stall or a sleep our own calls come first: a sweep must not take what is only late to be renewed, and takes nothing
+   * where this rejects. Undefined: we serve none.
+   */
   readonly renewLeases?: () => Promise<void>;
   /** Undefined: no RPC is configured; nothing is ever decided. */
   readonly nodes: NodePool | undefined;

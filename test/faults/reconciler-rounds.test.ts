@@ -68,8 +68,11 @@ test("what is being served, or settled, while the machine sleeps is not taken fo
   leases.hold(served.id, servedFence);
   leases.hold(settling.id, settlingFence);
   clock.pass(3_600_000);
+  vi.spyOn(ledger, "renew").mockRejectedValueOnce("the ledger is away");
   await reconciler.sweep();
-  expect(faults).toEqual([]);
+  expect(faults).toEqual(["the ledger is away"]);
+  await reconciler.sweep();
+  expect(faults).toHaveLength(1);
   expect(await ledger.deliver(served.id, servedFence, undefined)).toBe("ok");
   expect(await ledger.settled(settling.id, settlingFence, "transaction", undefined)).toBe("ok");
   leases.close();
