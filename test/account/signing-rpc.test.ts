@@ -7,7 +7,8 @@ import { ExactSvmScheme } from "@x402/svm/exact/client";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { associatedTokenAccount } from "../../server/payment/rpc-chain.ts";
 import { type Buyer, createBuyer, post, proofOf } from "../support/buyer.ts";
-import { freePort, openShop, type Shop } from "../support/shop.ts";
+import { lastingPort } from "../support/lasting-port.ts";
+import { openShop, type Shop } from "../support/shop.ts";
 import { type Browser, type Gate, gateAt, newWallet, refusal, SESSION_KEY } from "./account-world.ts";
 
 const USDC = "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v";
@@ -53,7 +54,7 @@ let own: string;
 /** The first node is out of reach, so what is answered is the second's. */
 beforeAll(async () => {
   node = await startRelay();
-  const RPC_URL = `http://127.0.0.1:${await freePort()},${node.url}`;
+  const RPC_URL = `http://127.0.0.1:${await lastingPort()},${node.url}`;
   shop = await openShop({ noGateway: true, env: { FAREBOX_SESSION_KEY: SESSION_KEY, RPC_URL } });
   node.forward = async (body) => {
     const headers = { "content-type": "application/json" };

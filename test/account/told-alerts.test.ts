@@ -13,8 +13,8 @@ import { startGateway } from "../../server/start.ts";
 import { openReceiver, type Receiver } from "../alerts/alert-stand.ts";
 import { chat, openKeyedShop } from "../keyed/keyed-shop.ts";
 import { anotherKey, spend } from "../ledger/customers.ts";
+import { lastingPort } from "../support/lasting-port.ts";
 import { keepLines } from "../support/log-lines.ts";
-import { freePort } from "../support/shop.ts";
 import {
   type AccountWorld,
   type Gate,
@@ -249,7 +249,7 @@ describe("a ledger, a gateway of local mode and a receiver", () => {
 
 test("a gateway of local mode tells an account of its own calls by key, and the console lists it", async () => {
   const shop = await openKeyedShop({ noGateway: true });
-  const port = await freePort();
+  const port = await lastingPort();
   const { destination } = keepLines();
   const config = {
     ...shop.config,

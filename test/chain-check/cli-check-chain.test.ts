@@ -4,7 +4,8 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { jsonOf, runFarebox } from "../admin/run-farebox.ts";
 import { type Auditor, createAuditor, openForBusiness } from "../faults/audit.ts";
 import { type RpcProxy, startRpcProxy } from "../faults/rpc-proxy.ts";
-import { freePort, openShop, type Shop } from "../support/shop.ts";
+import { lastingPort } from "../support/lasting-port.ts";
+import { openShop, type Shop } from "../support/shop.ts";
 import { alter, dump, FINALITY, settleElsewhere } from "./stand.ts";
 
 let shop: Shop;
@@ -39,7 +40,7 @@ test("a clean shop, beside the running gateway: 0; the first URL may be dead", a
   // The first transaction made the merchant's token account.
   const report = { ok: true, payments: 1, transactions: 2, differences: [], undecided: [] };
   expect(jsonOf(await check(shop.localnet.rpcUrl, "--json"))).toEqual(report);
-  const dead = `http://127.0.0.1:${await freePort()}`;
+  const dead = `http://127.0.0.1:${await lastingPort()}`;
   const people = await check(`${dead},${shop.localnet.rpcUrl}`);
   expect(people).toMatchObject({ code: 0, stderr: "RPC node 1: failing\n" });
   expect(people.stdout).toBe("payments checked      1\ntransactions checked  2\n\nledger and chain agree\n");
@@ -91,7 +92,7 @@ test("no node answers: 2, and nothing has changed", async () => {
   await settleElsewhere(shop, sale);
   shop.localnet.warp(FINALITY);
   const before = dump(shop);
-  const [one, two] = [await freePort(), await freePort()];
+  const [one, two] = [await lastingPort(), await lastingPort()];
   const result = await check(`http://127.0.0.1:${one},http://127.0.0.1:${two}`, "--credit", "--json");
   expect(result).toMatchObject({ code: 2, stdout: "" });
   expect(result.stderr).toContain('{"error":{"code":"not_checked","message":"could not check: ');

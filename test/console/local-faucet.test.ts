@@ -10,8 +10,9 @@ import { createLogger } from "../../server/log.ts";
 import { type RunningGateway, startGateway } from "../../server/start.ts";
 import { type Gate, gateAt, newWallet, refusal, SESSION_KEY } from "../account/account-world.ts";
 import { post } from "../support/buyer.ts";
+import { lastingPort } from "../support/lasting-port.ts";
 import { keepLines } from "../support/log-lines.ts";
-import { freePort, openShop } from "../support/shop.ts";
+import { openShop } from "../support/shop.ts";
 
 const PATH = "/console/local/faucet";
 /** Nothing can be moved to it. */
@@ -25,7 +26,7 @@ let origin: string;
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), "farebox-console-local-"));
   const env = {
-    ...{ NETWORK: "local", PORT: String(await freePort()), FAREBOX_DATA_DIR: directory },
+    ...{ NETWORK: "local", PORT: String(await lastingPort()), FAREBOX_DATA_DIR: directory },
     ...{ LOCALNET_RPC_PORT: "0", LOCALNET_FACILITATOR_PORT: "0" },
   };
   const loaded = loadConfig({ env, cwd: directory });

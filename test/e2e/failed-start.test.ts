@@ -3,7 +3,7 @@ import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { freePort } from "../support/shop.ts";
+import { lastingPort } from "../support/lasting-port.ts";
 import { type Child, startChild } from "./child-gateway.ts";
 
 let directory: string;
@@ -26,7 +26,7 @@ async function takenPort() {
 }
 
 async function serve(env: Readonly<Record<string, string>>): Promise<Child> {
-  const usual = { PORT: String(await freePort()), LOCALNET_RPC_PORT: "0", LOCALNET_FACILITATOR_PORT: "0" };
+  const usual = { PORT: String(await lastingPort()), LOCALNET_RPC_PORT: "0", LOCALNET_FACILITATOR_PORT: "0" };
   child = startChild("server/cli.js", { cwd: directory, env: { ...usual, ...env }, args: ["serve"] });
   return child;
 }
@@ -64,7 +64,7 @@ test.each([
 });
 
 test("`serve` in local mode ends with 1 when nothing answers at LEDGER_URL", async () => {
-  const failed = await serve({ LEDGER_URL: `redis://127.0.0.1:${await freePort()}` });
+  const failed = await serve({ LEDGER_URL: `redis://127.0.0.1:${await lastingPort()}` });
   expect(await failed.exit).toBe(1);
   expect(failed.output()).toContain("The Redis that LEDGER_URL names cannot be reached");
 });

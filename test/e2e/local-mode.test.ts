@@ -8,8 +8,8 @@ import { createInterface } from "node:readline";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { jsonOf, runFarebox } from "../admin/run-farebox.ts";
 import { built } from "../support/built.ts";
+import { lastingPort } from "../support/lasting-port.ts";
 import { startModelUpstream } from "../support/model-upstream.ts";
-import { freePort } from "../support/shop.ts";
 import { type Child, startChild } from "./child-gateway.ts";
 
 let directory: string;
@@ -17,7 +17,7 @@ let env: Record<string, string>;
 let children: Child[];
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), "farebox-local-"));
-  const [port, rpc, facilitator] = await Promise.all([freePort(), freePort(), freePort()]);
+  const [port, rpc, facilitator] = await Promise.all([lastingPort(), lastingPort(), lastingPort()]);
   env = {
     PORT: String(port),
     LOCALNET_RPC_PORT: String(rpc),

@@ -7,8 +7,8 @@ import { loadConfig } from "../../server/load-config.ts";
 import { createLogger } from "../../server/log.ts";
 import { startGateway } from "../../server/start.ts";
 import { type StandInRpc, startStandInRpc } from "../client/stand-in-rpc.ts";
+import { lastingPort } from "../support/lasting-port.ts";
 import { type ModelUpstream, startModelUpstream } from "../support/model-upstream.ts";
-import { freePort } from "../support/shop.ts";
 import { type StubFacilitator, startStubFacilitator } from "../support/stub-facilitator.ts";
 import { FEE_PAYER, MERCHANT, PUBLIC_URL, SECRET, termsKnown } from "./stall.ts";
 
@@ -42,7 +42,7 @@ export async function openGateway(
   const upstream = await startModelUpstream();
   const env = {
     NETWORK: "solana",
-    PORT: String(await freePort()),
+    PORT: String(await lastingPort()),
     HOST: "127.0.0.1",
     PUBLIC_URL,
     PAY_TO: MERCHANT,

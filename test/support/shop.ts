@@ -1,5 +1,4 @@
 import { mkdtemp, rm } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Clock } from "../../facilitator-client/clock.ts";
@@ -9,6 +8,7 @@ import { loadConfig } from "../../server/load-config.ts";
 import { createLogger } from "../../server/log.ts";
 import { type RunningGateway, startGateway } from "../../server/start.ts";
 import { type FaultyFacilitator, startFaultyFacilitator } from "./faulty-facilitator.ts";
+import { lastingPort } from "./lasting-port.ts";
 import { keepLines, type LogLines } from "./log-lines.ts";
 import { type ModelUpstream, startModelUpstream } from "./model-upstream.ts";
 
@@ -50,14 +50,6 @@ export interface ShopOptions {
   readonly consoleDirectory?: string;
 }
 
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
-
 export async function openShop(options: ShopOptions = {}): Promise<Shop> {
   const dataDir = await mkdtemp(join(tmpdir(), "farebox-"));
   const localnet = await startLocalnet({ rpcPort: 0, facilitatorPort: 0, slotMs: 0 });
@@ -65,7 +57,7 @@ export async function openShop(options: ShopOptions = {}): Promise<Shop> {
   if (options.facilitatorDown === true) await facilitator.down();
   const upstream = await startModelUpstream();
   const rivals = await options.rivals?.(localnet);
-  const port = await freePort();
+  const port = await lastingPort();
   const env = {
     NETWORK: "solana",
     PORT: String(port),
