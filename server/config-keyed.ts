@@ -26,6 +26,7 @@ export function resolveKeyedTier(input: ConfigInput, cwd: string, problems: Prob
     keys: {
       prefixes: file.keys.prefixes,
       pepper: env.FAREBOX_KEY_PEPPER,
+      acceptVoidKeys: env.FAREBOX_ACCEPT_VOID_KEYS,
       holdLeaseMs: file.keys.holdLease,
       callTimeoutMs: file.keys.callTimeout,
     },

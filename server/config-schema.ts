@@ -212,6 +212,7 @@ const envSchema = z.object({
   FAREBOX_DATA_DIR: z.string().default(".farebox"),
   FAREBOX_MEMO_SECRET: secrets().optional(),
   FAREBOX_KEY_PEPPER: secret().optional(),
+  FAREBOX_ACCEPT_VOID_KEYS: flag().default(false),
   FAREBOX_MASTER_KEY: masterKeys().optional(),
   FAREBOX_SESSION_KEY: masterKeys().optional(),
   FAREBOX_RECEIPT_KEY: masterKeys().optional(),

@@ -148,6 +148,8 @@ export interface KeysConfig {
   readonly prefixes: readonly string[];
   /** Secret of the HMAC under which secrets are stored; undefined: plain SHA-256. */
   readonly pepper: string | undefined;
+  /** Start although the pepper is another one than that of the keys there are. */
+  readonly acceptVoidKeys: boolean;
   /** A hold that is not renewed ends after this long. */
   readonly holdLeaseMs: number;
   /** No call of a key runs longer. */

@@ -174,6 +174,11 @@ export const ERRORS = {
   account_not_found: entry(404, "invalid_request_error", "There is no such account."),
   key_not_found: entry(404, "invalid_request_error", "There is no such key."),
   key_not_active: entry(409, "invalid_request_error", "The key is revoked or expired."),
+  key_pepper_differs: entry(
+    409,
+    "invalid_request_error",
+    "The gateways run with another FAREBOX_KEY_PEPPER than the one set here, and would refuse this key. None was made.",
+  ),
   account_exists: entry(409, "invalid_request_error", "There is an account of this id already."),
   credit_conflict: entry(
     409,

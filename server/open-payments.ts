@@ -1,5 +1,6 @@
 import type { Clock } from "../facilitator-client/clock.ts";
 import type { Config, ModelConfig } from "./config.ts";
+import { takePepper } from "./key-pepper.ts";
 import { type KeyedTier, type KeyedTierSettings, openKeyedTier } from "./keyed-tier.ts";
 import type { Ledger } from "./ledger/ledger.ts";
 import { openLedger } from "./ledger/open-ledger.ts";
@@ -138,8 +139,12 @@ interface SalesParts {
 }
 
 /** What runs on an open ledger: both tiers, and the watch on the chain's height. */
-function openSales({ settings, keyedTier, receipts, log, metrics }: OpenPaymentsOptions, parts: SalesParts) {
+async function openSales(
+  { settings, keyedTier, receipts, log, metrics }: OpenPaymentsOptions,
+  parts: SalesParts,
+) {
   const { merchant, ledger, nodes, topUpTokens, facilitators } = parts;
+  if (keyedTier !== undefined) await takePepper(ledger, keyedTier.keys);
   const keyed = keyedTier && openKeyedTier(keyedTier, ledger, log);
   const heights = nodes && createHeightTracker({ chain: nodes, intervalMs: HEIGHT_EVERY_MS });
   const payments = createPayments({

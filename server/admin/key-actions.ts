@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { GatewayError } from "../errors.ts";
+import { checkPepper } from "../key-pepper.ts";
 import type { KeyCreation, KeyRecord, Repeatable } from "../ledger/account-ledger.ts";
 import { hashSecret, mintKey } from "../ledger/keys.ts";
 import { type ActionParts, type Answer, checkRepeatKey, sha256 } from "./action-parts.ts";
@@ -28,6 +29,7 @@ export function keyActions({ ledger, prefixes, pepper, clock }: ActionParts) {
           message: `prefix: is not one of the configured ones: ${prefixes.join(", ")}`,
         });
       }
+      await checkPepper(ledger, pepper);
       const { secret, stored } = mint(prefix);
       // The expiry as it was written: one that counts from now is the same request a second later.
       const expires =
@@ -68,6 +70,7 @@ export function keyActions({ ledger, prefixes, pepper, clock }: ActionParts) {
       const { grace } = parse(rotateInput, input);
       const current = await keyOf(id);
       const prefix = prefixes.includes(current.prefix) ? current.prefix : (prefixes[0] ?? "");
+      await checkPepper(ledger, pepper);
       const { secret, stored } = mint(prefix);
       const repeat = repeatable("rotate", repeatKey, { id, grace });
       const rotation = await ledger.rotateKey(id, stored, GRACES[grace], repeat);

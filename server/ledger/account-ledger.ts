@@ -222,6 +222,10 @@ export interface AccountLedger {
   /** Replaces the settings that are given. Spending that exceeds a lowered limit stays spent. */
   changeKey(id: string, change: Partial<KeySettings>): Promise<KeyRecord | undefined>;
 
+  /** Of the pepper under which keys are looked up (`pepperMark` in ledger/keys.ts); undefined: nobody has left one. */
+  pepperMark(): Promise<string | undefined>;
+  setPepperMark(mark: string): Promise<void>;
+
   /** In the place of an earlier one. */
   setProviderKey(account: string, provider: string, key: SealedProviderKey): Promise<"stored" | "not_found">;
   deleteProviderKey(account: string, provider: string): Promise<boolean>;

@@ -50,6 +50,13 @@ export function hashSecret(secret: string, pepper: string | undefined): string {
   return createHmac("sha256", pepper).update(secret).digest("hex");
 }
 
+/** Tells one pepper from another, and none from any, without telling what it is; hex, or `none`. */
+export function pepperMark(pepper: string | undefined): string {
+  return pepper === undefined
+    ? "none"
+    : createHmac("sha256", pepper).update("farebox pepper\n").digest("hex");
+}
+
 function randomText(length: number): string {
   let text = "";
   while (text.length < length) {

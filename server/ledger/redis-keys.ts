@@ -10,13 +10,24 @@ const creation = z.tuple([
 ]);
 const bySecret = z.tuple([z.array(z.string()), z.array(z.string()), z.number()]).nullable();
 
+/** In one slot with the ledger's stamp (redis-start.ts). */
+const PEPPER = "fb:pepper:{fb:ledger}";
+
 /** Keys: made, shown, changed, rotated, revoked. A key is where its account is. */
 export function createRedisKeys(
   store: RedisStore,
   homes: KeyHomes,
 ): Pick<
   AccountLedger,
-  "createKey" | "keys" | "key" | "keyBySecret" | "revokeKey" | "rotateKey" | "changeKey"
+  | "createKey"
+  | "keys"
+  | "key"
+  | "keyBySecret"
+  | "revokeKey"
+  | "rotateKey"
+  | "changeKey"
+  | "pepperMark"
+  | "setPepperMark"
 > {
   const { link, shards, keys } = store;
 
@@ -62,6 +73,17 @@ export function createRedisKeys(
       return made(await link.run("rotate-key", shards.ofAccount(key.account), ...words));
     },
     changeKey: (id, change) => one("change-key", id, ...settingsOf(change)),
+    async pepperMark() {
+      return (
+        z
+          .string()
+          .nullable()
+          .parse(await link.ask((client) => client.get(PEPPER))) ?? undefined
+      );
+    },
+    async setPepperMark(mark) {
+      await link.ask((client) => client.set(PEPPER, mark));
+    },
   };
 }
 

@@ -8,7 +8,10 @@ import { type StoredKey, spentNow, statusOf, toKeyRecord } from "./stored-key.ts
 /** Keys: made, shown, changed, rotated, revoked. */
 export function createKeys(
   db: Database.Database,
-): Pick<Handlers, "createKey" | "keys" | "key" | "revokeKey" | "rotateKey" | "changeKey"> {
+): Pick<
+  Handlers,
+  "createKey" | "keys" | "key" | "revokeKey" | "rotateKey" | "changeKey" | "pepperMark" | "setPepperMark"
+> {
   const select = db.prepare<[string], StoredKey>(`SELECT ${KEY_COLUMNS} FROM api_key k WHERE k.id = ?`);
   const selectAll = db.prepare<[], StoredKey>(`SELECT ${KEY_COLUMNS} FROM api_key k ORDER BY k.seq DESC`);
   const selectOf = db.prepare<[string], StoredKey>(
@@ -34,6 +37,10 @@ export function createKeys(
   );
   const change = createChange(db);
   const once = createOnce(db);
+  const selectMark = db.prepare<[], string>("SELECT value FROM meta WHERE key = 'pepper'").pluck();
+  const setMark = db.prepare<[string]>(
+    "INSERT INTO meta (key, value) VALUES ('pepper', ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+  );
 
   function read(id: string, now: number): KeyRecord | undefined {
     const row = select.get(id);
@@ -72,6 +79,10 @@ export function createKeys(
       if (row === undefined) return undefined;
       change(now, row, settings);
       return read(id, now);
+    },
+    pepperMark: () => selectMark.get(),
+    setPepperMark(_now, mark) {
+      setMark.run(mark);
     },
   };
 }

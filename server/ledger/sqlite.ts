@@ -89,6 +89,8 @@ function accountCalls(link: Link): AccountLedger {
     rotateKey: (id, secret, graceMs, repeatable) =>
       link.call({ method: "rotateKey", args: [id, secret, graceMs, repeatable] }),
     changeKey: (id, change) => link.call({ method: "changeKey", args: [id, change] }),
+    pepperMark: () => link.call({ method: "pepperMark", args: [] }),
+    setPepperMark: (mark) => link.call({ method: "setPepperMark", args: [mark] }),
     setProviderKey: (account, provider, key) =>
       link.call({ method: "setProviderKey", args: [account, provider, key] }),
     deleteProviderKey: (account, provider) =>

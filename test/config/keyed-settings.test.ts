@@ -66,7 +66,13 @@ test("built-in endpoints take keys, and tokens where they are configured; own ro
 
 test("what is not said about the keyed tier has the documented default", () => {
   expect(loaded(ONE_MODEL, SOLANA_ENV)).toMatchObject({
-    keys: { prefixes: ["sk_farebox_"], pepper: undefined, holdLeaseMs: 60_000, callTimeoutMs: 900_000 },
+    keys: {
+      prefixes: ["sk_farebox_"],
+      pepper: undefined,
+      acceptVoidKeys: false,
+      holdLeaseMs: 60_000,
+      callTimeoutMs: 900_000,
+    },
     jwt: undefined,
     ownKeys: { masterKeys: [], fee: { kind: "share", basisPoints: 500n } },
     sessionKeys: [],
@@ -87,6 +93,7 @@ limits: { badCredentialsPerMinute: 5, refusedPaymentsPerMinute: 7, trustedProxie
   const env = {
     ...SOLANA_ENV,
     FAREBOX_KEY_PEPPER: SECRET,
+    FAREBOX_ACCEPT_VOID_KEYS: "true",
     FAREBOX_WEBHOOK_SECRET: SECRET,
     FAREBOX_ADMIN_TOKEN: SECRET,
     ADMIN_PORT: "0",
@@ -95,6 +102,7 @@ limits: { badCredentialsPerMinute: 5, refusedPaymentsPerMinute: 7, trustedProxie
     keys: {
       prefixes: ["sk_farebox_", "sr_", "sk_solrouter_", "sk-srt-", "sk-sr-"],
       pepper: SECRET,
+      acceptVoidKeys: true,
       holdLeaseMs: 2_000,
       callTimeoutMs: 300_000,
     },
