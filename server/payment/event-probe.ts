@@ -28,10 +28,12 @@ export function createEventProbe(
 
 function eventStreamProbe(): EventProbe {
   let seen = false;
+  let hasBegun = false;
   const decoder = new TextDecoder();
   const parser = createParser({
     onEvent: (event) => {
-      seen ||= event.event !== "error" && event.data !== "[DONE]" && saysSomething(event.data);
+      seen ||= event.event !== "error" && event.data !== "[DONE]" && saysSomething(event.data, hasBegun);
+      hasBegun = true;
     },
   });
   return {
@@ -68,13 +70,16 @@ function isReal(line: string): boolean {
 }
 
 /** Frames that fail, or begin an answer of which nothing is there yet, name themselves by one of these. */
-const MAY_SAY_NOTHING = /"error"|"start(?:-step)?"|"chat\.completion\.chunk"/;
+const MAY_SAY_NOTHING =
+  /"error"|"start(?:-step)?"|"chat\.completion\.chunk"|"message_start"|"content_block_start"|"ping"|"response\.\w+"/;
 
-function saysSomething(data: string): boolean {
+/** `hasBegun`: there was a frame before, which said nothing. A feed may say for long that it is there, and nothing else. */
+function saysSomething(data: string, hasBegun = false): boolean {
   if (!MAY_SAY_NOTHING.test(data)) return true;
   try {
     const frame: unknown = JSON.parse(data);
-    return !isObject(frame) || !(isErrorFrame(frame) || isBeginning(frame));
+    if (!isObject(frame)) return true;
+    return !isErrorFrame(frame) && !isBeginning(frame) && !(hasBegun && isPing(frame));
   } catch {
     return true;
   }
@@ -82,26 +87,48 @@ function saysSomething(data: string): boolean {
 
 /**
  * `{"error": …}` is how OpenAI-compatible servers report a failure inside a 200 stream; `false`, `""` and 0 say that there is none.
- * `{"type": "error", "errorText": …}` is the AI SDK's way (UI message stream).
+ * `{"type": "error", "errorText": …}` is the AI SDK's way (UI message stream), and `response.failed` that of OpenAI's responses.
  */
 function isErrorFrame(frame: Frame): boolean {
-  return Boolean(frame["error"]) || (frame["type"] === "error" && "errorText" in frame);
+  const { error, type } = frame;
+  return Boolean(error) || (type === "error" && "errorText" in frame) || type === "response.failed";
 }
 
-/** What both send before a model has said anything, or failed: the AI SDK's first parts, and OpenAI's chunk of the role alone. */
+/** What comes before a model has said anything, or failed: also OpenAI's chunk of the role alone. */
 function isBeginning(frame: Frame): boolean {
-  const { type, object, choices } = frame;
-  if (type === "start" || type === "start-step") return Object.keys(frame).every((key) => IN_START.has(key));
-  return object === "chat.completion.chunk" && Array.isArray(choices) && choices.every(isSilent);
+  const { type, object, choices, content_block: block } = frame;
+  const fields = BEGINNINGS.get(type);
+  if (fields === undefined) {
+    return object === "chat.completion.chunk" && Array.isArray(choices) && choices.every(isSilent);
+  }
+  // A block that text will come into; a tool's names the tool.
+  const isEmpty = block === undefined || (isObject(block) && saysOnly("type", block));
+  return isEmpty && Object.keys(frame).every((key) => fields.has(key));
 }
 
-const IN_START = new Set(["type", "messageId", "messageMetadata"]);
+/** The first frames of the AI SDK, of Anthropic's messages and of OpenAI's responses, by type, and what each of them has. */
+const BEGINNINGS: ReadonlyMap<unknown, ReadonlySet<string>> = new Map([
+  ...["start", "start-step"].map(
+    (type) => [type, new Set(["type", "messageId", "messageMetadata"])] as const,
+  ),
+  ["message_start", new Set(["type", "message"])],
+  ["content_block_start", new Set(["type", "index", "content_block"])],
+  ...["created", "queued", "in_progress"].map(
+    (state) => [`response.${state}`, new Set(["type", "response", "sequence_number"])] as const,
+  ),
+]);
+
+function isPing(frame: Frame): boolean {
+  return frame["type"] === "ping" && Object.keys(frame).length === 1;
+}
 
 function isSilent(choice: unknown): boolean {
   if (!isObject(choice) || !isObject(choice["delta"]) || choice["finish_reason"]) return false;
-  return Object.entries(choice["delta"]).every(
-    ([name, value]) => name === "role" || value === null || value === "",
-  );
+  return saysOnly("role", choice["delta"]);
+}
+
+function saysOnly(field: string, object: Frame): boolean {
+  return Object.entries(object).every(([name, value]) => name === field || value === null || value === "");
 }
 
 type Frame = Readonly<Record<string, unknown>>;

@@ -111,6 +111,21 @@ describe.each(["express", "node"] as const)("streams sold in %s", (kind) => {
       SSE,
       'data: {"object":"chat.completion.chunk","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}\n\ndata: {"error":{"message":"no model"}}\n\n',
     ],
+    [
+      "Anthropic's beginning and its error event",
+      SSE,
+      'event: message_start\ndata: {"type":"message_start","message":{"id":"m","role":"assistant","content":[],"usage":{"input_tokens":9}}}\n\n' +
+        'event: content_block_start\ndata: {"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}\n\n' +
+        'event: ping\ndata: {"type":"ping"}\n\n' +
+        'event: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}\n\n',
+    ],
+    [
+      "OpenAI's response that fails before its output",
+      SSE,
+      'event: response.created\ndata: {"type":"response.created","sequence_number":0,"response":{"id":"r","status":"in_progress","output":[]}}\n\n' +
+        'event: response.in_progress\ndata: {"type":"response.in_progress","sequence_number":1,"response":{"id":"r","status":"in_progress","output":[]}}\n\n' +
+        'event: response.failed\ndata: {"type":"response.failed","sequence_number":2,"response":{"id":"r","status":"failed","output":[],"error":{"code":"server_error","message":"no model"}}}\n\n',
+    ],
     ["nothing at all", SSE, ""],
     ["an NDJSON error line", NDJSON, '\n{"error":"no model"}\n'],
   ])("a stream of %s passes as it is and costs nothing", async (_name, head, text) => {
@@ -135,6 +150,20 @@ describe.each(["express", "node"] as const)("streams sold in %s", (kind) => {
       "OpenAI's end",
       'data: {"object":"chat.completion.chunk","choices":[{"delta":{},"finish_reason":"stop"}]}\n\n',
     ],
+    [
+      "Anthropic's text",
+      'data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"a"}}\n\n',
+    ],
+    [
+      "Anthropic's use of a tool",
+      'data: {"type":"content_block_start","index":0,"content_block":{"type":"tool_use","id":"t","name":"look_up","input":{}}}\n\n',
+    ],
+    [
+      "OpenAI's response that has output",
+      'data: {"type":"response.output_text.delta","sequence_number":4,"item_id":"i","output_index":0,"content_index":0,"delta":"a"}\n\n',
+    ],
+    ["a ping", 'data: {"type":"ping"}\n\n'],
+    ["a ping that carries more", 'data: {"type":"start"}\n\ndata: {"type":"ping","ms":7}\n\n'],
     ["words like these", 'data: "start" or "error"\n\n'],
   ])("a stream of %s is sold", async (_name, text) => {
     const sold = stand().sell((_req, res) => res.writeHead(200, SSE).end(text));
