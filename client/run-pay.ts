@@ -9,6 +9,7 @@ import { type PayArguments, parsePayArguments, USAGE, UsageError } from "./pay-a
 import { ensureFunds, findNetwork, type PayNetwork } from "./pay-network.ts";
 import { describeAnswer, describeEvent } from "./pay-report.ts";
 import type { PaymentEvent, Receipt } from "./payment-fetch.ts";
+import { judge } from "./resend-policy.ts";
 import type { Terms } from "./terms.ts";
 import { formatUsd } from "./usd.ts";
 import { loadOrCreateWallet, type Wallet } from "./wallet.ts";
@@ -38,6 +39,7 @@ interface Paid {
   terms?: Terms;
   payer?: string;
   receipt?: Receipt;
+  isResent?: true;
 }
 
 /** The `pay` command. Resolves with the exit code (see {@link USAGE}); never throws for a call that fails. */
@@ -80,7 +82,8 @@ async function pay(args: PayArguments, { env, stdout, stderr }: PayStreams): Pro
     body,
   });
   note(describeAnswer(response));
-  if (wasNotTaken(response, paid)) note("no receipt came with it: by this answer, the payment was not taken");
+  if (await wasNotTaken(response, paid))
+    note("no receipt came with it: by this answer, the payment was not taken");
   try {
     await (args.json ? printJson(response, paid, stdout) : copyBody(response, stdout));
   } catch (cause) {
@@ -91,9 +94,11 @@ async function pay(args: PayArguments, { env, stdout, stderr }: PayStreams): Pro
   return response.status < 400 ? 0 : 1;
 }
 
-/** Refused for what was asked; a 409 or a failure of the server may come after a payment. */
-function wasNotTaken({ status }: Response, { payer, receipt }: Paid): boolean {
-  return payer !== undefined && receipt === undefined && status >= 400 && status < 500 && status !== 409;
+/** A failure of the server may come after the payment, as may another server's 402, and so may what answers a payment that was sent before. */
+async function wasNotTaken(response: Response, { payer, receipt, isResent }: Paid): Promise<boolean> {
+  if (payer === undefined || receipt !== undefined || response.status >= 500) return false;
+  const { kind } = await judge(response);
+  return kind === "refused" || (kind === "unspent" && response.status !== 402 && isResent !== true);
 }
 
 function fareboxFor(
@@ -107,6 +112,7 @@ function fareboxFor(
     if (event.type === "terms") paid.terms = event.terms;
     if (event.type === "signed") paid.payer = event.payer;
     if (event.type === "receipt") paid.receipt = event.receipt;
+    if (event.type === "resend") paid.isResent = true;
     note(describeEvent(event));
   };
   return new Farebox({

@@ -12,6 +12,7 @@ import { built } from "../support/built.ts";
 import { type Listening, listen } from "./listen.ts";
 import {
   decode,
+  drop,
   fail,
   RECEIPT,
   RECEIPT_HEADER,
@@ -172,11 +173,24 @@ test("a failed call is exit 1, its reply still printed", async () => {
   );
 });
 
-test("of a failure that may have come after the payment nothing is said about it", async () => {
-  const { err, pay } = await setUp([fail(500, "internal_error")]);
+test.each<[what: string, ...script: Step[]]>([
+  ["a failure of the server", fail(500, "internal_error")],
+  ["another server's 402", fail(402, "settlement_failed")],
+  ["a refusal of what was sent before", fail(503, "settlement_unknown", "0"), fail(429, "too_many_requests")],
+  ["a refusal after a lost answer", drop, fail(404, "not_found")],
+])("%s may come after the payment: nothing is said about it", async (_what, ...script) => {
+  const { seller, err, pay } = await setUp(script);
   expect(await pay([])).toBe(1);
-  expect(err.text()).toContain("500 Internal Server Error");
+  expect(seller.payments()).toHaveLength(script.length);
   expect(err.text()).not.toContain("not taken");
+});
+
+test("a payment that is refused for good was not taken, whatever was answered before", async () => {
+  const script = [fail(503, "settlement_unknown", "0"), fail(402, "payment_refused")];
+  const { out, err, pay } = await setUp(script);
+  expect(await pay([])).toBe(1);
+  expect(out.text()).toContain("payment_refused");
+  expect(err.text()).toContain("the payment was not taken");
 });
 
 test("an empty wallet is filled by the local faucet, a full one is not", async () => {
