@@ -159,6 +159,12 @@ describe("the verdict", () => {
     expect(await judge()).toEqual(landed);
   });
 
+  test("one that keeps up, where the claim's life is not over yet, may still show it: not absent", async () => {
+    at(first, beyond(151));
+    at(second, beyond(150));
+    expect(await judge()).toEqual({ verdict: "undecided", reason: "not_on_chain_yet" });
+  });
+
   test("without a known height of the claim nothing expires", async () => {
     at(first, beyond(10_000));
     at(second, beyond(10_000));
