@@ -154,6 +154,28 @@ test("while a settle waits for its answer, the same payment is not the other's",
   expect(second.asked).toEqual([]);
 });
 
+test("nor is it for as long as a signed transaction may live, whatever is settled meanwhile", async () => {
+  const [first, second] = [member("first", "shared"), member("second", "shared")];
+  const facilitators = together(first, second);
+  await facilitators.choose(PAYMENT).settle(paymentRequest());
+  first.healthy = false;
+  await facilitators.choose({ ...PAYMENT, id: "p2" }).settle(paymentRequest());
+  now = 180_000;
+  await facilitators.choose(PAYMENT).verify(paymentRequest());
+  expect([first.asked, second.asked]).toEqual([["settle", "verify"], ["settle"]]);
+  now = 180_001;
+  await facilitators.choose(PAYMENT).verify(paymentRequest());
+  expect(second.asked).toEqual(["settle", "verify"]);
+});
+
+test("where there is only one, a payment is its own, whatever feePayer it names", async () => {
+  const only = member("only", undefined);
+  const chosen = together(only).choose(PAYMENT);
+  await chosen.verify(paymentRequest());
+  await chosen.settle(paymentRequest());
+  expect(only.asked).toEqual(["verify", "settle"]);
+});
+
 test("a feePayer that nobody named may be the one's that has not answered, as long as its 402 may be paid", () => {
   const [first, late] = [member("first", "a"), member("late", undefined)];
   const facilitators = together(first, late);
