@@ -22,7 +22,7 @@ export interface Wallet {
 export async function loadOrCreateWallet(path: string): Promise<Wallet> {
   const found = await load(path);
   if (found !== undefined) return found;
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  await makeDirectory(dirname(path));
   const draft = `${path}.${randomUUID()}.new`;
   await writeFile(draft, JSON.stringify([...generateKeypair()]), { mode: 0o600, flag: "wx" });
   let isNew = true;
@@ -38,6 +38,23 @@ export async function loadOrCreateWallet(path: string): Promise<Wallet> {
   const made = await load(path);
   if (made === undefined) throw new Error(`${path} vanished while it was being made`);
   return { ...made, isNew };
+}
+
+/** Node 20's `recursive` never ends below a directory in which nothing can be made (`/proc`). */
+async function makeDirectory(path: string): Promise<void> {
+  const isThere = () =>
+    stat(path).then(
+      (found) => found.isDirectory(),
+      () => false,
+    );
+  if (await isThere()) return;
+  if (dirname(path) !== path) await makeDirectory(dirname(path));
+  try {
+    await mkdir(path, { mode: 0o700 });
+  } catch (cause) {
+    // Another process may have made it meanwhile.
+    if (!(await isThere())) throw cause;
+  }
 }
 
 async function load(path: string): Promise<Wallet | undefined> {

@@ -16,8 +16,11 @@ export function prepareDataDirectory(path: string): void {
   }
 }
 
-/** Node 20's `recursive` never ends below a directory in which nothing can be made (`/proc`). */
-function makeDirectory(path: string): void {
+/**
+ * Makes a directory and those above it, each for its owner alone; one that is there stays as it is. Throws the system's error. Node 20's
+ * `recursive` never ends below a directory in which nothing can be made (`/proc`).
+ */
+export function makeDirectory(path: string): void {
   if (isDirectory(path)) return;
   if (dirname(path) !== path) makeDirectory(dirname(path));
   try {

@@ -1,7 +1,8 @@
 import { randomBytes } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type MasterKey, masterKeys } from "./config-key-values.ts";
+import { prepareDataDirectory } from "./data-directory.ts";
 
 /**
  * A secret that local mode makes for itself, kept in the data directory: made once, so that what it opens or signs stays good over a
@@ -10,7 +11,7 @@ import { type MasterKey, masterKeys } from "./config-key-values.ts";
 export function localSecret(dataDir: string, name: string): string {
   const path = join(dataDir, name);
   if (!existsSync(path)) {
-    mkdirSync(dataDir, { recursive: true });
+    prepareDataDirectory(dataDir);
     write(path, randomBytes(32).toString("hex"));
   }
   return readFileSync(path, "utf8").trim();

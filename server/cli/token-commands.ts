@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import {
   generateSigningKey,
@@ -9,6 +9,7 @@ import {
 } from "../auth/issue-token.ts";
 import type { Config, JwtConfig } from "../config.ts";
 import { duration } from "../config-values.ts";
+import { makeDirectory } from "../data-directory.ts";
 import { GatewayError } from "../errors.ts";
 import type { Command, Invocation } from "./command.ts";
 import { print, printJson, refuse, USAGE_ERROR } from "./output.ts";
@@ -68,7 +69,7 @@ async function newKey(invocation: Invocation, config: Config, jwt: JwtConfig): P
     throw invalid("jwt.jwksFile is not set: there is no file for the public key");
   const path = keyPath(invocation, config);
   // It may be the data directory, which is its owner's alone.
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  makeDirectory(dirname(path));
   if (existsSync(path))
     throw new Error(`there is a private key at ${path}; name another file with --private-key`);
   const { kid } = await generateSigningKey(path, jwt.jwksFile);

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { mkdir } from "node:fs/promises";
+import { makeDirectory } from "../data-directory.ts";
 import { EXPORT_KINDS, type ExportKind, type ExportLedger } from "../ledger/export-ledger.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import { createExportFile, type ExportFile } from "./export-file.ts";
@@ -38,7 +38,7 @@ export interface ExportedFile {
  * Rejects with the system's error or `LedgerFault`; files that were told to `onFile` are complete.
  */
 export async function exportLedger(options: ExportOptions): Promise<void> {
-  await mkdir(options.directory, { recursive: true, mode: 0o700 });
+  makeDirectory(options.directory);
   const time = new Date(options.clock()).toISOString().replaceAll(/[-:.]/g, "");
   // Two runs may begin in the same millisecond.
   const stamp = `${time}-${randomBytes(3).toString("hex")}`;

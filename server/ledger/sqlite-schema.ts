@@ -1,6 +1,6 @@
-import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import Database from "better-sqlite3";
+import { makeDirectory } from "../data-directory.ts";
 import { openLasting } from "./lasting-database.ts";
 import { MIGRATIONS } from "./sqlite-migrations.ts";
 
@@ -24,7 +24,7 @@ const BUSY_TIMEOUT_MS = 2_000;
  * another network: a ledger that holds faucet money must not serve mainnet.
  */
 export function openDatabase(path: string, network: string): Database.Database {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  makeDirectory(dirname(path));
   const db = connect(path);
   try {
     db.transaction(() => migrate(db, path, network)).immediate();

@@ -50,6 +50,7 @@ test.each([
     2,
     "farebox token: there is no private key at ",
   ],
+  [["token", "new-key", "--private-key", "/proc/none/below/key.json"], 1, "farebox: ENOENT"],
 ])("%j exits %i", async (args, code, message) => {
   const result = await farebox(args);
   expect(result).toMatchObject({ code, stdout: "" });

@@ -26,6 +26,10 @@ test("a new wallet is a Solana keypair file that only its owner can read", async
   expect([again.isNew, again.signer.address]).toEqual([false, signer.address]);
 });
 
+test("a place where nothing can be made is an error", async () => {
+  await expect(loadOrCreateWallet("/proc/none/below/wallet.json")).rejects.toMatchObject({ code: "ENOENT" });
+});
+
 test("two that make the same wallet at once end with one key and no leftovers", async () => {
   const path = join(directory, "wallet.json");
   const wallets = await Promise.allSettled([loadOrCreateWallet(path), loadOrCreateWallet(path)]);

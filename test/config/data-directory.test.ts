@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { prepareDataDirectory } from "../../server/data-directory.ts";
+import { orLocalKey } from "../../server/local-secrets.ts";
 
 let directory: string;
 beforeEach(() => {
@@ -15,6 +16,12 @@ const modeOf = (path: string) => statSync(path).mode & 0o777;
 test("a data directory that is made is nobody else's to read: it says who paid for what", () => {
   const path = join(directory, "made", "for", "it");
   prepareDataDirectory(path);
+  expect(modeOf(path)).toBe(0o700);
+});
+
+test("so is one that is made for a secret alone, as by a command whose ledger is in Redis", () => {
+  const path = join(directory, "for-secrets");
+  orLocalKey([], path, "master-key");
   expect(modeOf(path)).toBe(0o700);
 });
 

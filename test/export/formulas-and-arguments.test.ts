@@ -29,6 +29,11 @@ test("without a ledger there is nothing to export: exit code 2", async () => {
   expect(ran.code).toBe(2);
 });
 
+test("a directory that cannot be made is named: exit code 1", async () => {
+  const ran = await stand.farebox("export", "--out", "/proc/none/below");
+  expect(ran).toMatchObject({ code: 1, stdout: "", stderr: expect.stringContaining("/proc/none") });
+});
+
 test("a CSV has a head, defused labels, and amounts as they are", async () => {
   jsonOf(await stand.farebox("export", "--out", stand.out, "--format", "csv", "--json"));
   const text = (kind: string) => {
