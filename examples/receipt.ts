@@ -5,7 +5,7 @@
 import { compactVerify, createRemoteJWKSet } from "jose";
 
 // The service that you paid, by what you know of it: a receipt could name any.
-const service = process.env["FAREBOX_URL"] ?? "http://127.0.0.1:4020";
+const service = (process.env["FAREBOX_URL"] ?? "http://127.0.0.1:4020").replace(/\/+$/, "");
 const [receipt] = process.argv.slice(2);
 if (receipt === undefined) throw new Error("Give the receipt as argument.");
 

@@ -2,7 +2,7 @@
  * From a wallet to a metered key, without a person: pays once for a key, makes a call with it, and tops it up.
  * Needs `@x402/fetch`, `@x402/svm`, `@solana/kit` and `openai`.
  */
-import { open, readFile } from "node:fs/promises";
+import { open, readFile, rm } from "node:fs/promises";
 import { setTimeout } from "node:timers/promises";
 import { createKeyPairSignerFromBytes } from "@solana/kit";
 import { x402Client, x402HTTPClient } from "@x402/fetch";
@@ -22,8 +22,11 @@ const wallet = new x402HTTPClient(
 
 // The place for the secret first: it is shown once. An existing file is not overwritten.
 const file = await open(keyFile, "wx", 0o600);
-const bought = await pay("/keys", { amount: "1.00", label: "my agent", limit: "0.50", limit_reset: "daily" });
-if (bought.key === undefined) throw new Error(`The secret of ${bought.id} was shown before.`);
+const bought = await buyKey().catch(async (error: unknown) => {
+  // Nothing is in it yet, and the next try needs the place.
+  await rm(keyFile);
+  throw error;
+});
 await file.writeFile(bought.key);
 await file.close();
 console.log(`${bought.id} spends ${bought.account}, which has $${bought.balance}`);
@@ -44,6 +47,13 @@ interface Paid {
   readonly balance: string;
   readonly id?: string;
   readonly key?: string;
+}
+
+async function buyKey(): Promise<Paid & { readonly key: string }> {
+  const wanted = { amount: "1.00", label: "my agent", limit: "0.50", limit_reset: "daily" };
+  const { key, ...bought } = await pay("/keys", wanted);
+  if (key === undefined) throw new Error(`The secret of ${bought.id} was shown before.`);
+  return { ...bought, key };
 }
 
 /** Signs one payment and sends that same one until it is answered: however often it arrives, it is credited once. */

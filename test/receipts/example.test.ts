@@ -33,6 +33,8 @@ test("the example takes a receipt, and neither an altered one nor another servic
   expect(good.output).toContain(`${buyer.address} paid for ${shop.url}/agent at 20`);
   expect(good.code).toBe(0);
 
+  expect(await check(receipt, `${shop.url}/`)).toEqual(good);
+
   const [header, payload = "", signature] = receipt.split(".");
   const said = Buffer.from(payload, "base64url").toString().replace(buyer.address, shop.localnet.merchant);
   const altered = await check([header, Buffer.from(said).toString("base64url"), signature].join("."));

@@ -67,6 +67,20 @@ test("the example goes from a wallet to a key, calls with it and tops it up; its
   expect(shop.localnet.transfersTo(shop.localnet.merchant)).toHaveLength(transfers);
 });
 
+test("a wallet with nothing in it pays nothing, and may try again once it has", async () => {
+  const keypair = join(directory, "empty.json");
+  const { signer } = await loadOrCreateWallet(keypair);
+  const env = { SOLANA_KEYPAIR: keypair, FAREBOX_KEY_FILE: join(directory, "second-key") };
+  const empty = await run(env);
+  expect(empty.output).toContain("402");
+  expect(empty.code).not.toBe(0);
+
+  await shop.localnet.fund(signer.address, 5_000_000n);
+  const { code, output } = await run(env);
+  expect(output).toContain(`spends wallet:${signer.address}, which has $1.00`);
+  expect(code).toBe(0);
+});
+
 test.each(["SOLANA_KEYPAIR", "SOLANA_RPC_URL"])("without %s it says so and pays nothing", async (name) => {
   const keypair = join(directory, "wallet.json");
   const { code, output } = await run({ SOLANA_KEYPAIR: keypair, [name]: "" });
