@@ -25,12 +25,15 @@ routes:
 afterAll(() => shop.close());
 
 describe("the drain deadline passes", () => {
-  test("a finite answer is broken off, and credited", async () => {
+  test.each([
+    ["of a length that it tells", { "content-length": "1000000" }],
+    ["in chunks, which would look whole if it were ended", undefined],
+  ])("a finite answer is broken off, and credited: %s", async (_what, length) => {
     const buyer = await createBuyer(shop);
     const url = `${shop.url}/file`;
     const payment = await buyer.sign(url);
     shop.upstream.next((_call, res) => {
-      res.writeHead(200, { "content-type": "application/pdf", "content-length": "1000000" });
+      res.writeHead(200, { "content-type": "application/pdf", ...length });
       res.write(Buffer.alloc(400_000));
     });
     const answer = await buyer.send(url, undefined, payment);
