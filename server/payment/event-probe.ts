@@ -1,4 +1,5 @@
 import { createParser } from "eventsource-parser";
+import { createFrameReader } from "./stream-frames.ts";
 
 /**
  * Reads the beginning of a stream and says when its first real event has passed: not a comment, not an error frame,
@@ -28,12 +29,11 @@ export function createEventProbe(
 
 function eventStreamProbe(): EventProbe {
   let seen = false;
-  let hasBegun = false;
+  const saysSomething = createFrameReader();
   const decoder = new TextDecoder();
   const parser = createParser({
-    onEvent: (event) => {
-      seen ||= event.event !== "error" && event.data !== "[DONE]" && saysSomething(event.data, hasBegun);
-      hasBegun = true;
+    onEvent: ({ data, event }) => {
+      seen ||= data !== "[DONE]" && saysSomething(data, event);
     },
   });
   return {
@@ -52,7 +52,9 @@ function eventStreamProbe(): EventProbe {
 function lineProbe(): EventProbe {
   let seen = false;
   let rest = "";
+  const saysSomething = createFrameReader();
   const decoder = new TextDecoder();
+  const isReal = (line: string): boolean => line.trim() !== "" && saysSomething(line);
   return {
     feed(chunk) {
       if (seen) return true;
@@ -63,76 +65,4 @@ function lineProbe(): EventProbe {
     },
     end: () => seen || isReal(rest),
   };
-}
-
-function isReal(line: string): boolean {
-  return line.trim() !== "" && saysSomething(line);
-}
-
-/** Frames that fail, or begin an answer of which nothing is there yet, name themselves by one of these. */
-const MAY_SAY_NOTHING =
-  /"error"|"start(?:-step)?"|"chat\.completion\.chunk"|"message_start"|"content_block_start"|"ping"|"response\.\w+"/;
-
-/** `hasBegun`: there was a frame before, which said nothing. A feed may say for long that it is there, and nothing else. */
-function saysSomething(data: string, hasBegun = false): boolean {
-  if (!MAY_SAY_NOTHING.test(data)) return true;
-  try {
-    const frame: unknown = JSON.parse(data);
-    if (!isObject(frame)) return true;
-    return !isErrorFrame(frame) && !isBeginning(frame) && !(hasBegun && isPing(frame));
-  } catch {
-    return true;
-  }
-}
-
-/**
- * `{"error": …}` is how OpenAI-compatible servers report a failure inside a 200 stream; `false`, `""` and 0 say that there is none.
- * `{"type": "error", "errorText": …}` is the AI SDK's way (UI message stream), and `response.failed` that of OpenAI's responses.
- */
-function isErrorFrame(frame: Frame): boolean {
-  const { error, type } = frame;
-  return Boolean(error) || (type === "error" && "errorText" in frame) || type === "response.failed";
-}
-
-/** What comes before a model has said anything, or failed: also OpenAI's chunk of the role alone. */
-function isBeginning(frame: Frame): boolean {
-  const { type, object, choices, content_block: block } = frame;
-  const fields = BEGINNINGS.get(type);
-  if (fields === undefined) {
-    return object === "chat.completion.chunk" && Array.isArray(choices) && choices.every(isSilent);
-  }
-  // A block that text will come into; a tool's names the tool.
-  const isEmpty = block === undefined || (isObject(block) && saysOnly("type", block));
-  return isEmpty && Object.keys(frame).every((key) => fields.has(key));
-}
-
-/** The first frames of the AI SDK, of Anthropic's messages and of OpenAI's responses, by type, and what each of them has. */
-const BEGINNINGS: ReadonlyMap<unknown, ReadonlySet<string>> = new Map([
-  ...["start", "start-step"].map(
-    (type) => [type, new Set(["type", "messageId", "messageMetadata"])] as const,
-  ),
-  ["message_start", new Set(["type", "message"])],
-  ["content_block_start", new Set(["type", "index", "content_block"])],
-  ...["created", "queued", "in_progress"].map(
-    (state) => [`response.${state}`, new Set(["type", "response", "sequence_number"])] as const,
-  ),
-]);
-
-function isPing(frame: Frame): boolean {
-  return frame["type"] === "ping" && Object.keys(frame).length === 1;
-}
-
-function isSilent(choice: unknown): boolean {
-  if (!isObject(choice) || !isObject(choice["delta"]) || choice["finish_reason"]) return false;
-  return saysOnly("role", choice["delta"]);
-}
-
-function saysOnly(field: string, object: Frame): boolean {
-  return Object.entries(object).every(([name, value]) => name === field || value === null || value === "");
-}
-
-type Frame = Readonly<Record<string, unknown>>;
-
-function isObject(value: unknown): value is Frame {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -107,6 +107,23 @@ describe.each(["express", "node"] as const)("streams sold in %s", (kind) => {
       'data: {"type":"start","messageId":"m"}\n\ndata: {"type":"start-step"}\n\ndata: {"type":"error","errorText":"no model"}\n\ndata: [DONE]\n\n',
     ],
     [
+      "the AI SDK's start and end around an error that its model streamed",
+      SSE,
+      'data: {"type":"start"}\n\ndata: {"type":"start-step"}\n\ndata: {"type":"text-start","id":"1"}\n\n' +
+        'data: {"type":"error","errorText":"no model"}\n\ndata: {"type":"text-end","id":"1"}\n\ndata: {"type":"finish-step"}\n\n' +
+        'data: {"type":"finish","finishReason":"error"}\n\ndata: [DONE]\n\n',
+    ],
+    [
+      "an error object and OpenAI's end",
+      SSE,
+      'data: {"error":{"message":"no model"}}\n\ndata: {"object":"chat.completion.chunk","choices":[{"delta":{},"finish_reason":"stop"}]}\n\n',
+    ],
+    [
+      "an error event and the AI SDK's end",
+      SSE,
+      'event: error\ndata: no model\n\ndata: {"type":"finish"}\n\n',
+    ],
+    [
       "OpenAI's role and an error object",
       SSE,
       'data: {"object":"chat.completion.chunk","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}\n\ndata: {"error":{"message":"no model"}}\n\n',
@@ -140,6 +157,15 @@ describe.each(["express", "node"] as const)("streams sold in %s", (kind) => {
 
   test.each([
     ["an AI SDK's text", 'data: {"type":"start"}\n\ndata: {"type":"text-delta","id":"1","delta":"a"}\n\n'],
+    ["an AI SDK's end alone", 'data: {"type":"start"}\n\ndata: {"type":"finish","finishReason":"stop"}\n\n'],
+    [
+      "an error and what is said after it",
+      'data: {"type":"error","errorText":"no model"}\n\ndata: {"type":"text-delta","id":"1","delta":"a"}\n\ndata: {"type":"finish"}\n\n',
+    ],
+    [
+      "an error object and OpenAI's content after it",
+      'data: {"error":{"message":"one of two"}}\n\ndata: {"object":"chat.completion.chunk","choices":[{"delta":{"content":"a"},"finish_reason":"stop"}]}\n\n',
+    ],
     ["a start that carries more", 'data: {"type":"start","job":7}\n\n'],
     ["an entry that is called error", 'data: {"type":"error","message":"of a log"}\n\n'],
     [
