@@ -16,6 +16,7 @@ beforeAll(async () => {
     yaml: `
 routes:
   "GET /events": { upstream: default, price: "$0.02", description: Events. }
+payment: { storeResponseMax: 1MiB }
 `,
   });
   agent = `${shop.url}/agent`;
@@ -34,6 +35,23 @@ test("an event stream whose last event lacks its blank line is charged", async (
   const answer = await buyer.send(url, undefined, payment);
   expect(await answer.text()).toContain("all of it");
   await becomes(shop, payment, { state: "delivered" });
+  expect(since(shop, before)).toEqual(soldOnce(PRICE));
+});
+
+test("an answer larger than the gate is delivered once all of it has left, and kept for its retry", async () => {
+  const buyer = await createBuyer(shop);
+  const url = `${shop.url}/events`;
+  const payment = await buyer.sign(url);
+  const before = tally(shop);
+  const large = "x".repeat(400_000);
+  shop.upstream.next((_call, res) => {
+    res.writeHead(200, { "content-type": "text/plain" }).end(large);
+  });
+  for (let time = 0; time < 2; time += 1) {
+    const answer = await buyer.send(url, undefined, payment);
+    expect(await answer.text()).toBe(large);
+    await becomes(shop, payment, { state: "delivered" });
+  }
   expect(since(shop, before)).toEqual(soldOnce(PRICE));
 });
 
