@@ -14,7 +14,7 @@ import { type MicroUsd, shareOf } from "./money.ts";
 import type { CreditDesk } from "./payment/buy-credit.ts";
 import { createHoldKeeper, type HoldKeeper } from "./payment/holds.ts";
 import type { PaywallParts } from "./payment/paywall.ts";
-import { createProviderKeyBox, ownKeyProviders } from "./provider-keys.ts";
+import { createProviderKeyBox, ownKeyProviders, type ProviderKeyStatus } from "./provider-keys.ts";
 
 export type KeyedTierSettings = Pick<
   Config,
@@ -42,6 +42,13 @@ export interface KeyedTier {
 }
 
 const SWEEP_EVERY_MS = 5_000;
+/** Where the master key is there, it is the record that is not what was stored. */
+const NOT_AS_STORED = "it is altered, or was sealed for another account";
+const WHY_CLOSED: Readonly<Record<ProviderKeyStatus, string>> = {
+  active: NOT_AS_STORED,
+  outdated: NOT_AS_STORED,
+  unusable: "it was sealed under a key that FAREBOX_MASTER_KEY does not have",
+};
 
 /** Puts the parts of the keyed tier together and begins to sweep the holds that crashes left. */
 export function openKeyedTier(settings: KeyedTierSettings, ledger: Ledger, log: Logger): KeyedTier {
@@ -93,7 +100,14 @@ export function openKeyedTier(settings: KeyedTierSettings, ledger: Ledger, log: 
       callTimeoutMs: keys.callTimeoutMs,
       ownKeyProviders: new Set(ownKeyProviders(settings.upstreams)),
       ownKeyFee: feeOf(ownKeys.fee),
-      openProviderKey: (account, provider, sealed) => box.open(account, provider, sealed),
+      openProviderKey(account, provider, sealed) {
+        const secret = box.open(account, provider, sealed);
+        if (secret === undefined) {
+          const why = WHY_CLOSED[box.statusOf(sealed.masterKeyId)];
+          log.warn({ account, provider }, `a customer's own provider key cannot be opened: ${why}`);
+        }
+        return secret;
+      },
     },
     async close() {
       clearInterval(sweep);

@@ -3,6 +3,12 @@ import type { OwnKeysConfig, UpstreamConfig } from "./config.ts";
 import { GatewayError } from "./errors.ts";
 import type { SealedProviderKey } from "./ledger/account-ledger.ts";
 
+/**
+ * Whether a stored key can be used: under the newest master key, under one that a rotation takes away (store it again before that),
+ * or under none that is configured.
+ */
+export type ProviderKeyStatus = "active" | "outdated" | "unusable";
+
 /** Encrypts customers' own upstream keys for the ledger, and decrypts them for a call. */
 export interface ProviderKeyBox {
   /**
@@ -15,6 +21,7 @@ export interface ProviderKeyBox {
    * Never throws.
    */
   open(account: string, provider: string, sealed: SealedProviderKey): string | undefined;
+  statusOf(masterKeyId: string): ProviderKeyStatus;
 }
 
 /** The upstreams that customers' own keys are accepted for. */
@@ -64,6 +71,10 @@ export function createProviderKeyBox(masterKeys: OwnKeysConfig["masterKeys"]): P
       } catch {
         return undefined;
       }
+    },
+    statusOf(masterKeyId) {
+      if (masterKeyId === newest?.id) return "active";
+      return masterKeys.some(({ id }) => id === masterKeyId) ? "outdated" : "unusable";
     },
   };
 }

@@ -73,7 +73,11 @@ function spent(names: JsonObject): JsonObject {
   return object({ ...names, ...money("charged", "paid"), calls: { type: "integer" } });
 }
 
-const providerKey: JsonObject = { account: text, provider: text, last4: text, created_at: time };
+const providerKey: JsonObject = {
+  ...{ account: text, provider: text, last4: text },
+  status: oneOf("active", "outdated", "unusable"),
+  created_at: time,
+};
 const keyOfAlert = { ...object({ id: text, label: text }), type: ["object", "null"] };
 
 const webhook = object(

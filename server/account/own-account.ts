@@ -3,7 +3,7 @@ import type { Answer } from "../admin/action-parts.ts";
 import type { Actions } from "../admin/actions.ts";
 import { noProviderKey } from "../admin/actions.ts";
 import { parse } from "../admin/inputs.ts";
-import { accountView, journalView, providerKeyView, topUpView } from "../admin/views.ts";
+import { accountView, journalView, topUpView } from "../admin/views.ts";
 import { KEYS_ROUTE, TOPUP_ROUTE } from "../catalog.ts";
 import { integer } from "../config-values.ts";
 import { GatewayError } from "../errors.ts";
@@ -156,11 +156,8 @@ function ownProviderKeys({ actions, ledger }: OwnAccountParts) {
       return exists ? actions.listProviderKeys(accountOf(wallet)) : { provider_keys: [] };
     },
 
-    async showProviderKey(wallet: string, provider: string): Promise<Answer> {
-      const records = await ledger.providerKeys(accountOf(wallet));
-      const found = records.find((record) => record.provider === provider);
-      if (found === undefined) throw noProviderKey();
-      return providerKeyView(found);
+    showProviderKey(wallet: string, provider: string): Promise<Answer> {
+      return actions.showProviderKey(accountOf(wallet), provider);
     },
 
     setProviderKey(wallet: string, provider: string, input: unknown): Promise<Answer> {

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { GatewayError } from "../errors.ts";
 import type { SealedProviderKey } from "../ledger/account-ledger.ts";
 import type { Ledger } from "../ledger/ledger.ts";
+import type { ProviderKeyStatus } from "../provider-keys.ts";
 
 /** What the operator's actions need; the command line and the admin API are two ways to the same. */
 export interface ActionParts {
@@ -11,6 +12,7 @@ export interface ActionParts {
   readonly pepper: string | undefined;
   /** Undefined: there is no master key, so no provider key can be stored. */
   readonly seal: ((account: string, provider: string, secret: string) => SealedProviderKey) | undefined;
+  readonly providerKeyStatus: (masterKeyId: string) => ProviderKeyStatus;
   /** Upstreams that take customers' own keys: one for another would never be used. */
   readonly providers: readonly string[];
   /** Milliseconds since 1970. */

@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { GatewayError } from "../errors.ts";
+import type { ProviderKeyRecord } from "../ledger/account-ledger.ts";
 import type { UsageFilter, UsageRecord } from "../ledger/call-ledger.ts";
 import { type ActionParts, type Answer, checkRepeatKey, sha256 } from "./action-parts.ts";
 import { accountInput, creditInput, parse, parseUsageQuery, providerKeyInput } from "./inputs.ts";
@@ -112,13 +113,23 @@ function usageActions({ ledger, clock }: ActionParts) {
   };
 }
 
-function providerKeyActions({ ledger, seal, providers }: ActionParts) {
+function providerKeyActions({ ledger, seal, providerKeyStatus, providers }: ActionParts) {
+  const view = (record: ProviderKeyRecord) => providerKeyView(record, providerKeyStatus(record.masterKeyId));
+
   async function recordsOf(account: string) {
     if ((await ledger.account(account)) === undefined) throw new GatewayError("account_not_found");
     return ledger.providerKeys(account);
   }
 
+  async function showProviderKey(account: string, provider: string): Promise<Answer> {
+    const found = (await ledger.providerKeys(account)).find((record) => record.provider === provider);
+    if (found === undefined) throw noProviderKey();
+    return view(found);
+  }
+
   return {
+    showProviderKey,
+
     /** In the place of an earlier one. It is never shown again. */
     async setProviderKey(account: string, provider: string, input: unknown): Promise<Answer> {
       if (seal === undefined) {
@@ -134,13 +145,18 @@ function providerKeyActions({ ledger, seal, providers }: ActionParts) {
       const { secret } = parse(providerKeyInput, input);
       const outcome = await ledger.setProviderKey(account, provider, seal(account, provider, secret));
       if (outcome === "not_found") throw new GatewayError("account_not_found");
-      const stored = (await recordsOf(account)).find((record) => record.provider === provider);
-      if (stored === undefined) throw noProviderKey();
-      return providerKeyView(stored);
+      return showProviderKey(account, provider);
     },
 
     async listProviderKeys(account: string): Promise<Answer> {
-      return { provider_keys: (await recordsOf(account)).map(providerKeyView) };
+      return { provider_keys: (await recordsOf(account)).map(view) };
+    },
+
+    /** Every account's, for a rotation of the master key. */
+    async listAllProviderKeys(): Promise<Answer> {
+      const found = [];
+      for (const { id } of await ledger.accounts()) found.push(...(await ledger.providerKeys(id)));
+      return { provider_keys: found.map(view) };
     },
 
     /** Calls go out on the managed key again. */

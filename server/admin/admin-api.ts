@@ -56,6 +56,10 @@ function accountRoutes(app: Express, actions: Actions): void {
     made((req) => actions.creditAccount(param(req, "id"), req.body)),
   );
   app.get(
+    "/admin/provider-keys",
+    told((req) => withoutQuery(req, () => actions.listAllProviderKeys())),
+  );
+  app.get(
     "/admin/accounts/:id/provider-keys",
     told((req) => actions.listProviderKeys(param(req, "id"))),
   );

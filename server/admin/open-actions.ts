@@ -6,12 +6,16 @@ import { type Actions, createActions } from "./actions.ts";
 /** The operator's actions as this configuration allows them, on this ledger. */
 export function openActions(config: Pick<Config, "keys" | "ownKeys" | "upstreams">, ledger: Ledger): Actions {
   const { keys, ownKeys, upstreams } = config;
-  const box = ownKeys.masterKeys.length === 0 ? undefined : createProviderKeyBox(ownKeys.masterKeys);
+  const box = createProviderKeyBox(ownKeys.masterKeys);
   return createActions({
     ledger,
     prefixes: keys.prefixes,
     pepper: keys.pepper,
-    seal: box && ((account, provider, secret) => box.seal(account, provider, secret)),
+    seal:
+      ownKeys.masterKeys.length === 0
+        ? undefined
+        : (account, provider, secret) => box.seal(account, provider, secret),
+    providerKeyStatus: (masterKeyId) => box.statusOf(masterKeyId),
     providers: ownKeyProviders(upstreams),
     clock: Date.now,
   });

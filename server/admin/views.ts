@@ -9,6 +9,7 @@ import type {
 import type { UsageRecord } from "../ledger/call-ledger.ts";
 import type { PaymentRecord } from "../ledger/ledger.ts";
 import { formatUsd, type MicroUsd } from "../money.ts";
+import type { ProviderKeyStatus } from "../provider-keys.ts";
 
 /**
  * Records as JSON. An amount is there twice, both times as an exact string: dollars under `*_usd`, whole micro-dollars
@@ -83,8 +84,11 @@ export function usageView(record: UsageRecord): View {
 }
 
 /** A customer's own provider key; of it only the last four characters. */
-export function providerKeyView({ account, provider, last4, createdAt }: ProviderKeyRecord): View {
-  return { account, provider, last4, created_at: iso(createdAt) };
+export function providerKeyView(
+  { account, provider, last4, createdAt }: ProviderKeyRecord,
+  status: ProviderKeyStatus,
+): View {
+  return { account, provider, last4, status, created_at: iso(createdAt) };
 }
 
 /** A change of a balance. The last four are there where a payment on the chain is behind it. */

@@ -100,15 +100,25 @@ export const accountCommands: Readonly<Record<string, Command>> = {
       }),
   },
   "provider-keys list": {
-    usage: "provider-keys list ACCOUNT",
-    summary: "Show for which upstreams an account has own keys.",
-    arity: [1, 1],
+    usage: "provider-keys list [ACCOUNT]",
+    summary: "Show for which upstreams an account has own keys, or every account.",
+    details: [
+      "status: active; outdated: sealed under a former key of FAREBOX_MASTER_KEY, set it again before that is taken out;",
+      "unusable: sealed under a key that FAREBOX_MASTER_KEY does not have.",
+    ],
+    arity: [0, 1],
     flags: [],
     run: (invocation) =>
       withActions("provider-keys list", invocation, async (actions) => {
-        const answer = await actions.listProviderKeys(invocation.positionals[0] ?? "");
+        const [account] = invocation.positionals;
+        const answer = await (account === undefined
+          ? actions.listAllProviderKeys()
+          : actions.listProviderKeys(account));
         if (invocation.json) return printJson(answer);
-        return print(table(answer["provider_keys"], ["provider", "last4", "created_at"]));
+        const columns = ["provider", "last4", "status", "created_at"];
+        return print(
+          table(answer["provider_keys"], account === undefined ? ["account", ...columns] : columns),
+        );
       }),
   },
   "provider-keys delete": {

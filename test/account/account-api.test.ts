@@ -229,7 +229,7 @@ test("a provider key is stored, shown by its end and deleted; the first makes th
   const stored = await browser.call("PUT", path, { body: { secret } });
   expect(stored).toMatchObject({
     status: 200,
-    json: { account: browser.account, provider: "default", last4: "ngth" },
+    json: { account: browser.account, provider: "default", last4: "ngth", status: "active" },
   });
   const shown = await browser.call("GET", path);
   expect(shown.json).toEqual(stored.json);

@@ -162,11 +162,45 @@ test("a provider key comes from stdin or the environment and is shown by its las
   const asArgument = await farebox("provider-keys", "set", "own", "default", secret);
   expect(asArgument.code).toBe(2);
   for (const { stdout, stderr } of [piped, asArgument]) expect(stdout + stderr).not.toContain("planted");
-  expect((await farebox("provider-keys", "list", "own")).stdout).toMatch(/default +4321/);
+  expect((await farebox("provider-keys", "list", "own")).stdout).toMatch(/default +4321 +active/);
   expect(jsonOf(await farebox("provider-keys", "delete", "own", "default", "--json"))).toMatchObject({
     deleted: true,
   });
   expect((await farebox("provider-keys", "delete", "own", "default")).code).toBe(1);
+});
+
+test("a rotation of the master key sees which provider keys are still under the old one, of every account", async () => {
+  const environment = adminEnv(world.dataDir);
+  const older = environment["FAREBOX_MASTER_KEY"] ?? "";
+  const newer = Buffer.alloc(32, 8).toString("hex");
+  const run = (masterKey: string, args: readonly string[], stdin = "") =>
+    runFarebox([...args, "--json"], {
+      cwd: world.dataDir,
+      env: { ...environment, FAREBOX_MASTER_KEY: masterKey },
+      stdin,
+    });
+  for (const account of ["left", "moved"]) {
+    await world.ledger.createAccount(account, account);
+    jsonOf(await run(older, ["provider-keys", "set", account, "default"], "sk-planted-0123456789"));
+  }
+  jsonOf(
+    await run(`${newer},${older}`, ["provider-keys", "set", "moved", "default"], "sk-planted-9876543210"),
+  );
+  const standing = async (masterKey: string) => {
+    const { provider_keys: keys } = jsonOf(await run(masterKey, ["provider-keys", "list"]));
+    return (keys as { account: string; status: string }[])
+      .filter(({ account }) => account === "left" || account === "moved")
+      .map(({ account, status }) => `${account} ${status}`)
+      .sort();
+  };
+  expect(await standing(older)).toEqual(["left active", "moved unusable"]);
+  expect(await standing(`${newer},${older}`)).toEqual(["left outdated", "moved active"]);
+  expect(await standing(newer)).toEqual(["left unusable", "moved active"]);
+  expect((await farebox("provider-keys", "list")).stdout).toMatch(/left +default +6789 +active/);
+  const { json } = await world.call("GET", "/admin/provider-keys");
+  expect(json["provider_keys"]).toContainEqual(
+    expect.objectContaining({ account: "left", status: "active" }),
+  );
 });
 
 test.each([

@@ -148,6 +148,35 @@ test("a key sealed for another account is not used, and neither is the operator'
   expect(await shop.books(other.account)).toMatchObject({ balance: 1_000_000n, held: 0n });
 });
 
+test.each([
+  [
+    "under a master key that is not there",
+    createProviderKeyBox([{ id: "another", key: Buffer.alloc(32, 8) }]),
+    "it was sealed under a key that FAREBOX_MASTER_KEY does not have",
+  ],
+  ["for another account", undefined, "it is altered, or was sealed for another account"],
+])(
+  "the log tells the operator of a key that was sealed %s, and why it does not open",
+  async (_, other, why) => {
+    const someone = await shop.customer(1_000_000n);
+    const box = other ?? createProviderKeyBox(shop.config.ownKeys.masterKeys);
+    const account = other === undefined ? customer.account : someone.account;
+    const sealed = box.seal(account, "default", OWN_KEY);
+    await shop.gateway.ledger.setProviderKey(someone.account, "default", sealed);
+    const answer = await fetch(`${shop.url}/v1/chat/completions`, {
+      method: "POST",
+      headers: someone.headers,
+      body: chat("Hi"),
+    });
+    expect(answer.status).toBe(503);
+    await answer.text();
+    expect(await shop.line({ account: someone.account, level: "warn" })).toMatchObject({
+      provider: "default",
+      msg: `a customer's own provider key cannot be opened: ${why}`,
+    });
+  },
+);
+
 test("deleting it falls back to the operator's key and the full price", async () => {
   await shop.gateway.ledger.deleteProviderKey(customer.account, "default");
   const before = shop.upstream.calls.length;

@@ -47,7 +47,15 @@ describe.each(STORES)("the pepper's mark in %s", (_name, open) => {
     takePepper(ledger, { pepper, acceptVoidKeys });
   const desk = (ledger: Ledger, pepper: string | undefined) =>
     createActions({
-      ...{ ledger, pepper, prefixes: ["sk_farebox_"], seal: undefined, providers: [], clock: Date.now },
+      ...{
+        ledger,
+        pepper,
+        prefixes: ["sk_farebox_"],
+        seal: undefined,
+        providerKeyStatus: () => "unusable",
+        providers: [],
+        clock: Date.now,
+      },
     });
   async function keyUnder(ledger: Ledger, pepper: string | undefined): Promise<string> {
     const { id: account } = await desk(ledger, pepper).createAccount({ name: "Acme" });

@@ -23,6 +23,18 @@ test("it opens for the account and provider it was sealed for, and shows its las
   expect(JSON.stringify(sealed)).not.toContain(SECRET);
 });
 
+test("a key is outdated under a master key that was rotated, and unusable once that is gone", () => {
+  const sealed = box.seal("acct_1", "openai", SECRET);
+  const standing = (keys: Parameters<typeof createProviderKeyBox>[0]) => {
+    const later = createProviderKeyBox(keys);
+    return [later.statusOf(sealed.masterKeyId), later.open("acct_1", "openai", sealed) === SECRET];
+  };
+  expect(standing([old])).toEqual(["active", true]);
+  expect(standing([fresh, old])).toEqual(["outdated", true]);
+  expect(standing([fresh])).toEqual(["unusable", false]);
+  expect(standing([])).toEqual(["unusable", false]);
+});
+
 test("the same secret is never sealed to the same bytes", () => {
   const ivs = Array.from({ length: 1_000 }, () =>
     Buffer.from(box.seal("acct_1", "openai", SECRET).sealed.subarray(0, 12)).toString("hex"),
