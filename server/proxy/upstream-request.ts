@@ -71,6 +71,8 @@ class Receiver implements Dispatcher.DispatchHandler, AsyncIterableIterator<Uint
   readonly #onAbort = (): void => this.#giveUp(new Error("nobody takes the answer"));
   #controller: Dispatcher.DispatchController | undefined;
   #sentAt = 0;
+  /** Of an upstream that has said that it is at work. */
+  #patience: NodeJS.Timeout | undefined;
   #waiting: Uint8Array[] = [];
   #waitingBytes = 0;
   #reader: Reader | undefined;
@@ -109,10 +111,13 @@ class Receiver implements Dispatcher.DispatchHandler, AsyncIterableIterator<Uint
   ): void {
     // Of what is said before the answer (103 and the like) nothing is passed on.
     if (status < 200) {
-      const isLate = performance.now() - this.#sentAt >= this.#headersTimeoutMs;
-      if (isLate) this.#giveUp(new errors.HeadersTimeoutError());
+      this.#patience ??= setTimeout(
+        () => this.#giveUp(new errors.HeadersTimeoutError()),
+        Math.max(0, this.#sentAt + this.#headersTimeoutMs - performance.now()),
+      );
       return;
     }
+    clearTimeout(this.#patience);
     // undici fails when no body comes of the length that a head may name all the same.
     if (isBodiless(status)) this.onResponseEnd();
     this.#resolve({ status, headers: oneOfEach(headers), body: this, discard: () => void this.return() });
@@ -182,6 +187,7 @@ class Receiver implements Dispatcher.DispatchHandler, AsyncIterableIterator<Uint
   }
 
   #stopListening(): void {
+    clearTimeout(this.#patience);
     this.#request.signal.removeEventListener("abort", this.#onAbort);
   }
 }

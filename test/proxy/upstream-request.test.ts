@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { createServer, type RequestListener, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { Pool } from "../../facilitator-client/http-pool.ts";
+import { type Dispatcher, Pool } from "../../facilitator-client/http-pool.ts";
 import { sendRequest } from "../../server/proxy/upstream-request.ts";
 
 const MIB = 1024 * 1024;
@@ -35,12 +35,16 @@ afterEach(async () => {
   server.close();
 });
 
-function send(signal = new AbortController().signal, headersTimeoutMs = 30_000) {
+function send(
+  signal = new AbortController().signal,
+  headersTimeoutMs = 30_000,
+  dispatcher: Dispatcher = pool,
+) {
   const onSending = () => {
     sent += 1;
   };
   const request = { path: "/", headers: [], body: null, signal, onSending };
-  return sendRequest(pool, { ...request, method: "GET" }, headersTimeoutMs);
+  return sendRequest(dispatcher, { ...request, method: "GET" }, headersTimeoutMs);
 }
 
 async function readAll(body: AsyncIterable<Uint8Array>): Promise<Buffer> {
@@ -124,6 +128,34 @@ test.each([
 ])("an upstream that %s and does not begin its answer has a time limit", async (_, behave) => {
   listener = (_req, res) => behave(res);
   await expect(send(undefined, 300)).rejects.toMatchObject({ code: "upstream_timeout" });
+});
+
+test("an upstream that said once that it is at work has no more time than others", async () => {
+  listener = (_req, res) => res.writeProcessing();
+  // Without the dispatcher's own limit, which a 1xx begins anew.
+  const patient = pool.compose(
+    (dispatch) => (options, handler) => dispatch({ ...options, headersTimeout: 0 }, handler),
+  );
+  await expect(send(undefined, 300, patient)).rejects.toMatchObject({ code: "upstream_timeout" });
+});
+
+test("nor does it lose an answer that has begun", async () => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  try {
+    const begun = new Promise<ServerResponse>((resolve) => {
+      listener = (_req, res) => {
+        res.writeProcessing();
+        res.writeHead(200).flushHeaders();
+        resolve(res);
+      };
+    });
+    const { body } = await send();
+    vi.advanceTimersByTime(60_000);
+    (await begun).end("late");
+    expect((await readAll(body)).toString()).toBe("late");
+  } finally {
+    vi.useRealTimers();
+  }
 });
 
 function tellOfWork(res: ServerResponse): void {
