@@ -110,7 +110,7 @@ export class Gate implements ResponseSink, Placed {
    */
   async settle(): Promise<boolean> {
     if (this.#phase === "dismissed" || this.#phase === "free") return false;
-    const result = await this.#charge.settle(() => this.#res.closed);
+    const result = await this.#charge.settle(() => this.#isGone);
     if (result.outcome === "settled") {
       this.#proof = result.headers;
       return true;
@@ -246,6 +246,11 @@ export class Gate implements ResponseSink, Placed {
     this.#body.hold(chunk);
   }
 
+  /** Nothing reaches the client any more. Its leaving is heard before the connection is closed, and what is written meanwhile is lost. */
+  get #isGone(): boolean {
+    return this.#res.closed || !this.#req.socket.writable;
+  }
+
   /** The one place that decides whether what is held may go: as it is, for money, or not yet. */
   #evaluate(): void {
     if (this.#phase !== "waiting") return;
@@ -257,15 +262,15 @@ export class Gate implements ResponseSink, Placed {
 
   async #open(): Promise<void> {
     this.#phase = "deciding";
-    const result = await this.#charge.settle(() => this.#res.closed, this.#wholeAnswer());
+    const result = await this.#charge.settle(() => this.#isGone, this.#wholeAnswer());
     if (result.outcome === "failed") {
       this.#refuse(result.error);
       return;
     }
     this.#proof = result.headers;
-    const charged = this.#clientGone || !this.#charge.capturesFirst || (await this.#captureWhole());
+    const charged = this.#isGone || !this.#charge.capturesFirst || (await this.#captureWhole());
     if (!charged) this.#refuse(new GatewayError("ledger_unavailable", { retryAfterSeconds: 2 }));
-    else if (this.#clientGone) this.#detach();
+    else if (this.#isGone) this.#detach();
     else if (this.#localBreak && !this.#ended) {
       await this.#fail(new GatewayError("upstream_failed"), BROKEN);
     } else {

@@ -61,6 +61,37 @@ describe.each(["express", "node"] as const)(
       },
     );
 
+    // Node closes the connection, and tells so, a turn of the event loop after it has heard that the client has left.
+    test.each(
+      Object.entries(ANSWERS).flatMap(([what, { handler, body }]) =>
+        (["end", "error"] as const).map((event) => [what, event, handler, body] as const),
+      ),
+    )(
+      "%s that comes between its leaving (%s) and the end of the connection is stored for its retry",
+      async (_what, event, handler, body) => {
+        const running = deferred();
+        const sold = stand().sell(
+          (req, res, next) => {
+            if (sold.runs > 1) return res.end("again");
+            req.socket.once(event, () => handler(req, res, next));
+            running.resolve();
+          },
+          { settle: "upfront" },
+        );
+        const payment = await stand().sign(sold.url);
+        const call = rawCall(sold.url, payment);
+        await running.promise;
+        if (event === "end") call.request.destroy();
+        else call.request.socket?.resetAndDestroy();
+        await stand().reaches(payment, "parked");
+        const again = await retry(sold.url, payment);
+        expect(again).toMatchObject({ status: 201, body });
+        await stand().reaches(payment, "delivered");
+        expect(stand().calls("settle", payment)).toBe(1);
+        expect(sold.runs).toBe(1);
+      },
+    );
+
     test("a pipe that stopped with the client does not hold the payment: the retry runs the handler again", async () => {
       const left = deferred();
       const sold = stand().sell((_req, res) => {
