@@ -389,7 +389,7 @@ export class Gate implements ResponseSink, Placed {
     if (this.#phase === "done" || this.#res.writableFinished) return;
     this.#clientGone = true;
     this.#releaseConnection();
-    const byUs = this.#localBreak || this.#flow.brokeOff || closedByUs(this.#req);
+    const byUs = this.#flow.brokeOff || closedByUs(this.#req);
     if (this.#phase !== "open" && this.#charge.settling) this.#charge.orphan();
     if (this.#phase === "open") {
       this.#breakOff(byUs);

@@ -259,6 +259,26 @@ describe.each(["express", "node"] as const)("settled, and then the handler in %s
     expect(stand().credits(payment)).toEqual([]);
   });
 
+  test.each(["leaves", "says that it sends no more"])(
+    "a client that %s has had its call, also where the handler then destroys the response: delivered, nothing owed",
+    async (how) => {
+      const sold = stand().sell(async (req, res) => {
+        req.socket.once("end", () => res.destroy());
+        res.writeHead(200, SSE);
+        await written(res, "data: 1\n\n");
+      });
+      const payment = await stand().sign(sold.url);
+      const call = rawCall(sold.url, payment);
+      const response = await call.response;
+      response.on("error", () => {});
+      expect(await nextText(response)).toBe("data: 1\n\n");
+      if (how === "leaves") response.destroy();
+      else call.request.socket?.end();
+      await stand().reaches(payment, "delivered");
+      expect(stand().credits(payment)).toEqual([]);
+    },
+  );
+
   test("a break while the client does not read is the client's: delivered, nothing owed", async () => {
     const stuck = deferred();
     const give = deferred();
