@@ -73,7 +73,7 @@ export function openKeyedTier(settings: KeyedTierSettings, ledger: Ledger, log: 
       log.warn({ alert: id, kind, attempt, reason, givenUp }, "alert webhook failed"),
   });
   delivery?.start();
-  const accountDelivery = openAccountDelivery(settings, ledger, onFault);
+  const accountDelivery = openAccountDelivery(settings, ledger, log, onFault);
   accountDelivery?.start();
   // After a stall or a sleep our own calls come first: a sweep must not take what is only late to be renewed.
   const sweepOnce = async (): Promise<void> => {
@@ -121,11 +121,18 @@ export function openKeyedTier(settings: KeyedTierSettings, ledger: Ledger, log: 
 function openAccountDelivery(
   { network, ownKeys, sessionKeys }: KeyedTierSettings,
   ledger: Ledger,
+  log: Logger,
   onFault: (error: unknown) => void,
 ): Rounds | undefined {
   if (sessionKeys.length === 0 || ownKeys.masterKeys.length === 0) return undefined;
   const send = createAccountSender({ isLocal: network === "local", now: Date.now });
-  return createAccountAlertDelivery({ ledger, box: createProviderKeyBox(ownKeys.masterKeys), send, onFault });
+  const box = createProviderKeyBox(ownKeys.masterKeys);
+  const onUnusable = (account: string) =>
+    log.warn(
+      { account },
+      "the secret of an account's webhook cannot be opened: FAREBOX_MASTER_KEY is another",
+    );
+  return createAccountAlertDelivery({ ledger, box, send, onFault, onUnusable });
 }
 
 function feeOf(fee: Config["ownKeys"]["fee"]): (metered: MicroUsd) => MicroUsd {

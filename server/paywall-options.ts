@@ -25,7 +25,7 @@ export interface PaywallOptions {
   readonly facilitators?: readonly string[];
   /** Needed for finding out about settlements whose outcome is unknown. One URL, or two: the second is asked where the first fails. */
   readonly rpcUrl?: string | readonly string[] | undefined;
-  /** At least 32 characters, shared by all processes behind one URL; `new,old` while rotating. */
+  /** At least 32 characters, shared by all processes behind one URL; while rotating `old,new` in all of them, then `new,old`. */
   readonly memoSecret: string | undefined;
   readonly cdpKeyId?: string | undefined;
   readonly cdpKeySecret?: string | undefined;

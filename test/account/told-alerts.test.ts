@@ -54,6 +54,7 @@ describe("a ledger, a gateway of local mode and a receiver", () => {
       box: createProviderKeyBox(gate.config.ownKeys.masterKeys),
       send: createAccountSender({ isLocal: true, now: Date.now }),
       onFault: (error) => faults.push(error),
+      onUnusable: (unopened) => faults.push(unopened),
     });
   });
   afterAll(async () => {
@@ -124,6 +125,37 @@ describe("a ledger, a gateway of local mode and a receiver", () => {
         delivery: "delivered",
       },
     ]);
+  });
+
+  test("a gateway without the key that a secret is under gives nothing up: it is told by who has the key", async () => {
+    const unusable: string[] = [];
+    const stranger = createAccountAlertDelivery({
+      ledger: world.ledger,
+      box: createProviderKeyBox([{ id: "another", key: Buffer.alloc(32, 9) }]),
+      send: createAccountSender({ isLocal: true, now: Date.now }),
+      onFault: (error) => faults.push(error),
+      onUnusable: (unopened) => unusable.push(unopened),
+    });
+    const oldestIsDue = async () => {
+      const oldest = (await world.ledger.accountAlerts(account)).at(-1);
+      await world.ledger.postponeAccountAlert(oldest?.id ?? 0, 0);
+    };
+    const tries = 2 * MAX_FAILURES;
+    for (let count = 0; count < tries; count += 1) {
+      await fall();
+      await oldestIsDue();
+      await stranger.runOnce();
+    }
+    await stranger.close();
+    expect(unusable).toEqual(Array(tries).fill(account));
+    expect(events()).toEqual([]);
+    expect(await status()).toBe("active");
+    expect((await recent()).map((alert) => alert.delivery)).toEqual(Array(tries).fill("pending"));
+
+    await oldestIsDue();
+    await delivery.runOnce();
+    expect(events()).toHaveLength(tries);
+    expect((await recent()).map((alert) => alert.delivery)).toEqual(Array(tries).fill("delivered"));
   });
 
   test("the operator is told of the same crossing as before", async () => {
@@ -230,11 +262,15 @@ describe("a ledger, a gateway of local mode and a receiver", () => {
     const { ledger } = world;
     const box = createProviderKeyBox([{ id: "other", key: Buffer.alloc(32, 1) }]);
     const send = createAccountSender({ isLocal: true, now: Date.now });
-    const keyless = createAccountAlertDelivery({ ledger, box, send, onFault: (error) => faults.push(error) });
+    const onFault = (error: unknown) => faults.push(error);
+    const unusable: string[] = [];
+    const onUnusable = (unopened: string) => unusable.push(unopened);
+    const keyless = createAccountAlertDelivery({ ledger, box, send, onFault, onUnusable });
     await keyless.runOnce();
     await keyless.close();
     expect(events()).toEqual([]);
-    expect((await recent()).map((alert) => alert.delivery)).toEqual(["failed", "skipped"]);
+    expect(unusable).toEqual([account]);
+    expect((await recent()).map((alert) => alert.delivery)).toEqual(["pending", "skipped"]);
   });
 
   test("another wallet sees none of it", async () => {

@@ -63,6 +63,18 @@ describe("rotation of the memo secret, over one ledger", () => {
     expect(await ask(after, issued)).toBe(200);
   });
 
+  test("gateways that have both secrets accept each other's payments, whichever of the two comes first", async () => {
+    const [prepared, rotated] = [`${SECRET},${OTHER_SECRET}`, `${OTHER_SECRET},${SECRET}`];
+    const byOld = await signAt(await reopen(SECRET));
+    const byPrepared = await signAt(await reopen(prepared));
+    expect(await ask(await reopen(prepared), byOld)).toBe(200);
+    expect(await ask(await reopen(SECRET), byPrepared)).toBe(200);
+    const byRotated = await signAt(await reopen(rotated));
+    expect(await ask(await reopen(prepared), byRotated)).toBe(200);
+    const bySkipped = await signAt(await reopen(rotated));
+    expect(await ask(await reopen(SECRET), bySkipped)).toBe(402);
+  });
+
   /** A payer of its own each time: an earlier payment for the same request would serve the call. */
   async function signAt(at: Stall): Promise<PaymentPayload> {
     const payer = await createForger(at.rpc.url);
