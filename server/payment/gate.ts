@@ -55,7 +55,9 @@ export class Gate implements ResponseSink, Placed {
   #phase: Phase = "waiting";
   #proof: Readonly<Record<string, string>> = {};
   #ended = false;
+  /** The handler gave its response up; `brokenByUs`: while the client was there, as far as we could know. */
   #localBreak = false;
+  #brokenByUs = false;
   /** Of a stream: it has an end of its own, so one that ends before it is none. */
   #endsItself = false;
   #clientGone = false;
@@ -219,6 +221,8 @@ export class Gate implements ResponseSink, Placed {
 
   destroy(): boolean {
     this.#localBreak = true;
+    // Asked before the connection has it: an error that a handler gives up with may look like the client's.
+    this.#brokenByUs ||= closedByUs(this.#req);
     if (this.#phase === "waiting") void this.#fail(new GatewayError("upstream_failed"), BROKEN);
     if (this.#phase === "detached") this.#park();
     return this.#phase === "deciding" || this.#phase === "dismissed";
@@ -389,7 +393,7 @@ export class Gate implements ResponseSink, Placed {
     if (this.#phase === "done" || this.#res.writableFinished) return;
     this.#clientGone = true;
     this.#releaseConnection();
-    const byUs = this.#flow.brokeOff || closedByUs(this.#req);
+    const byUs = this.#brokenByUs || this.#flow.brokeOff || closedByUs(this.#req);
     if (this.#phase !== "open" && this.#charge.settling) this.#charge.orphan();
     if (this.#phase === "open") {
       this.#breakOff(byUs);

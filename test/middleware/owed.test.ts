@@ -28,6 +28,13 @@ const BREAKS: Readonly<Record<string, (told: Promise<void>) => Handler>> = {
     await told;
     res.destroy();
   },
+  "destroying the response with its source's error": (told) => async (_req, res) => {
+    res.on("error", () => {});
+    res.writeHead(200, SSE);
+    await written(res, "data: 1\n\n");
+    await told;
+    res.destroy(Object.assign(new Error("source"), { code: "ECONNRESET" }));
+  },
   "destroying the connection": (told) => async (req, res) => {
     res.writeHead(200, SSE);
     await written(res, "data: 1\n\n");
