@@ -43,6 +43,11 @@ export class AnswerFlow {
     return this.#heldUp || this.#stalledSince !== undefined;
   }
 
+  /** The client has not read for so long: more than that it only reads more slowly than the source gives. */
+  get heldUpLong(): boolean {
+    return this.#heldUp || this.#hasStalled();
+  }
+
   /** The handler has written. */
   written(): void {
     this.#brokeOff = false;

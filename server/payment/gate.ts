@@ -61,6 +61,8 @@ export class Gate implements ResponseSink, Placed {
   /** Of a stream: it has an end of its own, so one that ends before it is none. */
   #endsItself = false;
   #clientGone = false;
+  /** The server that stops broke the answer off. No client brings that about by reading slowly. */
+  #stopped = false;
   /** The handler, or the server that stops, gave up the connection while an answer was on its way. */
   #givenUp = false;
 
@@ -143,6 +145,7 @@ export class Gate implements ResponseSink, Placed {
     if (this.#phase === "waiting" && !this.#charge.settling) {
       void this.#fail(new GatewayError("shutting_down", { retryAfterSeconds: 2 }), "shutting_down");
     } else if (this.#phase === "open" || this.#phase === "free") {
+      this.#stopped = true;
       this.#cutStream(!this.#endsItself);
     } else if (this.#phase === "detached") {
       this.#park();
@@ -409,7 +412,8 @@ export class Gate implements ResponseSink, Placed {
 
   /** Broken after the first byte: the client's doing is delivery; ours or the upstream's is owed, unless nobody was reading, or not for long. */
   #breakOff(byUs: boolean): void {
-    if (byUs && !this.#flow.heldUp) {
+    const byClient = this.#stopped ? this.#flow.heldUpLong : this.#flow.heldUp;
+    if (byUs && !byClient) {
       void this.#charge.release({ reason: "broken_mid_stream", by: "server", worked: true });
     } else {
       void this.#charge.capture({ delivered: true, response: undefined });

@@ -97,6 +97,30 @@ describe("SIGTERM", () => {
     expect(await shop.gateway.ledger.balance(`wallet:${buyer.address}`)).toBe(PRICE);
   });
 
+  test("breaks a large answer off at the drain deadline, and credits it also to a client that reads more slowly than its source", async () => {
+    await startGateway("1s");
+    const buyer = await createBuyer(shop);
+    const url = `${shop.url}/v1/chat/completions`;
+    const init = post({ model: "gpt-test", messages: [{ role: "user", content: "Hi" }] });
+    const payment = await buyer.sign(url, init);
+    shop.upstream.next((_, res) => {
+      res.writeHead(200, { "Content-Type": "application/json" });
+      res.end(Buffer.alloc(64 * 1_048_576, " "));
+    });
+    const response = await buyer.send(url, init, payment);
+    const chunks = chunksOf(response);
+    await chunks.next();
+    child.kill("SIGTERM");
+    expect(await child.exit).toBe(0);
+    const rest = async () => {
+      for await (const _ of chunks);
+    };
+    await expect(rest()).rejects.toThrow();
+    await shop.restart();
+    await reaches(shop, payment, "credited");
+    expect(await shop.gateway.ledger.balance(`wallet:${buyer.address}`)).toBe(PRICE);
+  });
+
   test("refuses what has not begun to answer by the deadline, uncharged; later the same payment is served", async () => {
     await startGateway("1s");
     const buyer = await createBuyer(shop);
