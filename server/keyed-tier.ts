@@ -55,11 +55,14 @@ export function openKeyedTier(settings: KeyedTierSettings, ledger: Ledger, log: 
   const onFault = (error: unknown, holdId?: string): void =>
     log.error({ err: error, holdId }, "keyed call's step failed");
   const { keys, jwt, ownKeys, alerts, flood, payment } = settings;
+  // Not at `info`: whoever knows no token can bring about any number of them.
+  const onRefused = (reason: string) => log.debug({ reason }, "first-party token refused");
   const authenticator = createAuthenticator({
     prefixes: keys.prefixes,
     pepper: keys.pepper,
-    jwt: jwt === undefined ? undefined : createJwtVerifier(jwt, { onFault }),
+    jwt: jwt === undefined ? undefined : createJwtVerifier(jwt, { onFault, onRefused }),
     jwtIsFree: jwt?.billing === "free",
+    onUnknownAccount: () => onRefused("there is no account of that id"),
     flood: createFloodGuard(flood),
     clientAddress: createClientAddress(flood.trustedProxies),
   });

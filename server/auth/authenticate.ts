@@ -38,6 +38,8 @@ export interface AuthenticatorParts {
   readonly jwt: JwtVerifier | undefined;
   /** Nobody is billed for first-party calls. */
   readonly jwtIsFree: boolean;
+  /** A first-party token that is good names an account that the ledger does not have. */
+  readonly onUnknownAccount: () => void;
   readonly flood: FloodGuard;
   readonly clientAddress: (req: IncomingMessage) => string;
 }
@@ -113,6 +115,7 @@ export function createAuthenticator(parts: AuthenticatorParts): Authenticator {
       return bad(req, isBearer(req.headers.authorization) ? INVALID_KEY : NO_BEARER);
     },
     refused(req, { payer }) {
+      if (payer?.kind === "account") parts.onUnknownAccount();
       if (payer?.kind === "key") good.delete(payer.hash);
       flood.punish(parts.clientAddress(req));
     },

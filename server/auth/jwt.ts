@@ -12,7 +12,7 @@ export type VerifiedToken =
       /** The `sub` claim. */
       readonly subject: string | undefined;
     }
-  /** Not ours, or not any more. Why is not said: it would help only whoever forges. */
+  /** Not ours, or not any more. Why is for the operator (`onRefused`): told to the caller, it would help only whoever forges. */
   | { readonly kind: "invalid" }
   /** The keys cannot be read now; the token may be good. */
   | { readonly kind: "unavailable" };
@@ -27,6 +27,8 @@ export interface JwtVerifierDeps {
   readonly now?: () => number;
   /** Why keys could not be read: not for each token that met it, for anybody can send any number of them. */
   readonly onFault?: (error: unknown) => void;
+  /** Why a token was refused, of what it claims nothing; anybody can bring about any number of them. */
+  readonly onRefused?: ((reason: string) => void) | undefined;
   readonly jwksTimeoutMs?: number;
   readonly jwksCooldownMs?: number;
   readonly jwksMaxAgeMs?: number;
@@ -39,13 +41,12 @@ const CLOCK_SKEW_SECONDS = 30;
 const MAX_LIFE_SECONDS = 900;
 const MAX_ACCOUNT_CHARACTERS = 128;
 const REQUIRED_CLAIMS = ["iss", "aud", "exp", "iat"];
-const INVALID = { kind: "invalid" } as const;
 
 const accountClaim = z.string().min(1).max(MAX_ACCOUNT_CHARACTERS);
 
 /** Checks first-party tokens: signature, issuer, audience, type, times, and the account they name (RFC 7519, RFC 8725). */
 export function createJwtVerifier(config: JwtConfig, deps: JwtVerifierDeps = {}): JwtVerifier {
-  const { now = Date.now, onFault, jwksRetryMs: retryMs = 1_000 } = deps;
+  const { now = Date.now, onFault, onRefused, jwksRetryMs: retryMs = 1_000 } = deps;
   const findKey = createFindKey(config, {
     now,
     timeoutMs: deps.jwksTimeoutMs ?? 5_000,
@@ -57,8 +58,14 @@ export function createJwtVerifier(config: JwtConfig, deps: JwtVerifierDeps = {})
   const typ = mediaType(config.typ);
   let toldAt = Number.NEGATIVE_INFINITY;
 
+  function refuse(reason: string): VerifiedToken {
+    onRefused?.(reason);
+    return { kind: "invalid" };
+  }
+
   async function check(token: string): Promise<VerifiedToken> {
-    if (!isOurs(token, typ)) return INVALID;
+    if (!isOurs(token, typ))
+      return refuse(`its header is none, or not of alg EdDSA or ES256 and typ ${config.typ}`);
     const { payload } = await jwtVerify(token, findKey, {
       algorithms: ALGORITHMS,
       issuer: config.issuer,
@@ -71,14 +78,16 @@ export function createJwtVerifier(config: JwtConfig, deps: JwtVerifierDeps = {})
       currentDate: new Date(now()),
     });
     const read = claims.safeParse(payload);
-    if (!read.success) return INVALID;
+    if (!read.success) return refuse(`aud must be ${config.audience} alone, sub text`);
     const { exp, iat, sub } = read.data;
-    if (exp <= iat || exp - iat > MAX_LIFE_SECONDS) return INVALID;
+    if (exp <= iat || exp - iat > MAX_LIFE_SECONDS)
+      return refuse("it lives longer than 15 minutes, or not at all");
     if (config.billing === "free") return { kind: "ok", account: undefined, subject: sub };
     const account = accountClaim.safeParse(
       Object.hasOwn(payload, config.accountClaim) ? payload[config.accountClaim] : undefined,
     );
-    return account.success ? { kind: "ok", account: account.data, subject: sub } : INVALID;
+    if (!account.success) return refuse(`its claim ${config.accountClaim} names no account`);
+    return { kind: "ok", account: account.data, subject: sub };
   }
 
   return {
@@ -87,8 +96,9 @@ export function createJwtVerifier(config: JwtConfig, deps: JwtVerifierDeps = {})
         return await check(token);
       } catch (error) {
         if (!(error instanceof JwksUnavailable)) {
-          if (!(error instanceof errors.JOSEError)) onFault?.(error);
-          return INVALID;
+          if (error instanceof errors.JOSEError) return refuse(error.message);
+          onFault?.(error);
+          return { kind: "invalid" };
         }
         // A failure to read the set stands for as long, and a key in it that cannot be used is met by every token that names it.
         if (!isWithin(retryMs, toldAt, now())) {

@@ -18,6 +18,7 @@ beforeAll(async () => {
   writeFileSync(join(directory, "jwks.json"), JSON.stringify({ keys: [jwk] }));
   shop = await openKeyedShop({
     yaml: `jwt: { jwksFile: ${join(directory, "jwks.json")}, issuer: https://first-party.example, audience: farebox }\n`,
+    env: { LOG_LEVEL: "debug" },
   });
   customer = await shop.customer(1_000_000n);
 });
@@ -26,12 +27,15 @@ afterAll(async () => {
   await rm(directory, { recursive: true, force: true });
 });
 
-function token(claims: Record<string, unknown> = {}, lifeSeconds = 300): Promise<string> {
+function token(
+  claims: Record<string, unknown> = {},
+  lifeSeconds = 300,
+  typ = "farebox+jwt",
+): Promise<string> {
   const now = Math.floor(Date.now() / 1_000);
-  return new SignJWT({ account: customer.account, ...claims })
-    .setProtectedHeader({ alg: "EdDSA", kid: "first", typ: "farebox+jwt" })
+  return new SignJWT({ account: customer.account, aud: "farebox", ...claims })
+    .setProtectedHeader({ alg: "EdDSA", kid: "first", typ })
     .setIssuer("https://first-party.example")
-    .setAudience("farebox")
     .setSubject("console")
     .setIssuedAt(now)
     .setExpirationTime(now + lifeSeconds)
@@ -55,20 +59,38 @@ test("a fresh token is served, billed to the account it names, and recorded as i
 });
 
 test.each([
-  ["too long-lived", () => token({}, 3_600)],
-  ["expired", () => token({}, -120)],
-  ["of nobody's account", () => token({ account: "acct_nobody" })],
-  ["without an account", () => token({ account: undefined })],
-])("a token %s is refused, and the upstream is not called", async (_, make) => {
-  const before = shop.upstream.calls.length;
-  const answer = await ask(await make());
-  expect(answer.status).toBe(401);
-  expect(answer.headers.get("www-authenticate")).toMatch(/^Bearer/);
-  expect(await answer.json()).toMatchObject({
-    error: { type: "authentication_error", code: "invalid_token" },
-  });
-  expect(shop.upstream.calls.length).toBe(before);
-});
+  ["too long-lived", () => token({}, 3_600), "it lives longer than 15 minutes, or not at all"],
+  ["expired", () => token({}, -120), '"exp" claim timestamp check failed'],
+  ["of nobody's account", () => token({ account: "acct_nobody" }), "there is no account of that id"],
+  ["without an account", () => token({ account: undefined }), "its claim account names no account"],
+  ["for somebody else", () => token({ aud: "another" }), 'unexpected "aud" claim value'],
+  [
+    "for somebody else too",
+    () => token({ aud: ["farebox", "another"] }),
+    "aud must be farebox alone, sub text",
+  ],
+  [
+    "of another type",
+    () => token({}, 300, "JWT"),
+    "its header is none, or not of alg EdDSA or ES256 and typ farebox+jwt",
+  ],
+])(
+  "a token %s is refused and the upstream not called; why is told to the log alone",
+  async (_, make, reason) => {
+    const before = shop.upstream.calls.length;
+    const answer = await ask(await make());
+    expect(answer.status).toBe(401);
+    expect(answer.headers.get("www-authenticate")).toMatch(/^Bearer/);
+    expect(await answer.json()).toEqual({
+      error: {
+        message: "Invalid token provided",
+        ...{ type: "authentication_error", code: "invalid_token", param: null },
+      },
+    });
+    expect(await shop.line({ level: "debug", reason })).toMatchObject({ msg: "first-party token refused" });
+    expect(shop.upstream.calls.length).toBe(before);
+  },
+);
 
 test("no answer is kept for a token without a secret of ours to seal it: a repeat is refused, not served to whoever asks", async () => {
   const init = async () => ({
