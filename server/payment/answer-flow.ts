@@ -3,6 +3,8 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Readable } from "node:stream";
 import { closedByUs } from "./who-broke-it.ts";
 
+/** A client that has not read for so long does not read; one whose source is faster than it is takes more within that. */
+const NOT_READING_MS = 2_000;
 /** A client that has not read for so long may have brought about whatever breaks off then, or later: sources have time limits. */
 const HELD_UP_MS = 10_000;
 
@@ -40,12 +42,12 @@ export class AnswerFlow {
 
   /** The client does not read what was sent, or did not for so long that a break may be its doing. */
   get heldUp(): boolean {
-    return this.#heldUp || this.#stalledSince !== undefined;
+    return this.#heldUp || this.#hasStalled(NOT_READING_MS);
   }
 
-  /** The client has not read for so long: more than that it only reads more slowly than the source gives. */
+  /** The same, but it has not read for so long in any case. */
   get heldUpLong(): boolean {
-    return this.#heldUp || this.#hasStalled();
+    return this.#heldUp || this.#hasStalled(HELD_UP_MS);
   }
 
   /** The handler has written. */
@@ -59,19 +61,18 @@ export class AnswerFlow {
       this.#stalledSince ??= performance.now();
       return;
     }
-    this.#heldUp ||= this.#hasStalled();
+    this.#heldUp ||= this.#hasStalled(HELD_UP_MS);
     this.#stalledSince = undefined;
   }
 
   /** By the client's leaving, or since it has not read for long, is the client's doing. */
   #onBroken(): void {
     if (this.#res.writableEnded || !closedByUs(this.#req)) return;
-    this.#brokeOff = !this.#heldUp && !this.#hasStalled();
+    this.#brokeOff = !this.heldUpLong;
   }
 
-  /** For so long. */
-  #hasStalled(): boolean {
-    return this.#stalledSince !== undefined && performance.now() - this.#stalledSince >= HELD_UP_MS;
+  #hasStalled(forMs: number): boolean {
+    return this.#stalledSince !== undefined && performance.now() - this.#stalledSince >= forMs;
   }
 }
 

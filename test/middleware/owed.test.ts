@@ -286,25 +286,38 @@ describe.each(["express", "node"] as const)("settled, and then the handler in %s
     },
   );
 
-  test("a break while the client does not read is the client's: delivered, nothing owed", async () => {
-    const stuck = deferred();
-    const give = deferred();
-    const sold = stand().sell(async (_req, res) => {
-      res.setHeader("Content-Type", "application/octet-stream");
-      res.write(Buffer.alloc(64 * 1_048_576));
-      stuck.resolve();
-      await give.promise;
-      res.destroy();
-    });
-    const payment = await stand().sign(sold.url);
-    const response = await rawCall(sold.url, payment).response;
-    const broken = new Promise((go) => response.once("error", go));
-    await stuck.promise;
-    give.resolve();
-    await stand().reaches(payment, "delivered");
-    expect(stand().credits(payment)).toEqual([]);
-    response.resume();
-    await broken;
+  test.each([
+    ["for 2 s, is the client's: delivered, nothing owed", 2_000, "delivered"],
+    [
+      "for less: it may only read more slowly than its source gives, and the payer is credited",
+      1_900,
+      "credited",
+    ],
+  ])("a break while the client does not read, %s", async (_what, ms, state) => {
+    vi.useFakeTimers({ toFake: ["performance"] });
+    try {
+      const stuck = deferred();
+      const give = deferred();
+      const sold = stand().sell(async (_req, res) => {
+        res.setHeader("Content-Type", "application/octet-stream");
+        res.write(Buffer.alloc(64 * 1_048_576));
+        stuck.resolve();
+        await give.promise;
+        res.destroy();
+      });
+      const payment = await stand().sign(sold.url);
+      const response = await rawCall(sold.url, payment).response;
+      const broken = new Promise((go) => response.once("error", go));
+      await stuck.promise;
+      vi.advanceTimersByTime(ms);
+      give.resolve();
+      await stand().reaches(payment, state);
+      expect(stand().credits(payment)).toHaveLength(state === "credited" ? 1 : 0);
+      response.resume();
+      await broken;
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   test.each([
