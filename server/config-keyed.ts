@@ -1,8 +1,10 @@
+import { isIP } from "node:net";
 import { resolve } from "node:path";
+import { isPublicAddress } from "./alerts/public-address.ts";
 import type { Config, JwtConfig } from "./config.ts";
 import type { Problems } from "./config-problems.ts";
 import type { ConfigInput } from "./config-schema.ts";
-import { isPlainHttp } from "./config-values.ts";
+import { isLoopback, isPlainHttp } from "./config-values.ts";
 
 /** The settings of keys, first-party tokens and the operator's API. */
 type KeyedSettings = Pick<
@@ -84,10 +86,21 @@ function reportSharedKey(env: ConfigInput["env"], problems: Problems): void {
   }
 }
 
+/** An address that is written out, or this machine; what a name stands for is judged when connecting. */
+function isPrivate(hostname: string): boolean {
+  const address = hostname.replace(/^\[|\]$/g, "");
+  return isLoopback(hostname) || (isIP(address) !== 0 && !isPublicAddress(address));
+}
+
 function reportAlerts({ env, file }: ConfigInput, problems: Problems): void {
   const { webhookUrl, allowPrivate } = file.alerts;
   if (webhookUrl === undefined) return;
-  if (isPlainHttp(webhookUrl) && !allowPrivate) {
+  if (!allowPrivate && isPrivate(new URL(webhookUrl).hostname)) {
+    problems.add(
+      "alerts.webhookUrl",
+      "is at a private address, where nothing is sent unless allowPrivate is on",
+    );
+  } else if (!allowPrivate && isPlainHttp(webhookUrl)) {
     problems.add("alerts.webhookUrl", "must be https, unless allowPrivate is on");
   }
   if (env.FAREBOX_WEBHOOK_SECRET === undefined && !problems.touches("FAREBOX_WEBHOOK_SECRET")) {

@@ -250,6 +250,16 @@ const WRONG: readonly [yaml: string, env: Record<string, string>, expected: read
     { FAREBOX_WEBHOOK_SECRET: SECRET },
     ["alerts.webhookUrl: must be https, unless allowPrivate is on"],
   ],
+  ...[
+    "http://127.0.0.1:9000/hook",
+    "https://localhost/hook",
+    "https://10.0.0.7/hook",
+    "https://[fd00::1]/hook",
+  ].map((url): [string, Record<string, string>, string[]] => [
+    `alerts: { webhookUrl: "${url}" }`,
+    { FAREBOX_WEBHOOK_SECRET: SECRET },
+    ["alerts.webhookUrl: is at a private address, where nothing is sent unless allowPrivate is on"],
+  ]),
   [
     "alerts: { webhookUrl: 'https://hooks.example.com/?token=planted' }",
     { FAREBOX_WEBHOOK_SECRET: SECRET },
