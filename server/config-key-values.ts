@@ -69,7 +69,7 @@ export interface MasterKey {
 export function masterKeys() {
   return z.string().transform((value, ctx): readonly MasterKey[] => {
     const keys = value.split(",").map((part) => keyBytes(part.trim()));
-    if (keys.length > 2) return refuse(ctx, "at most two keys, newest first");
+    if (keys.length > 2) return refuse(ctx, "at most two keys: the first is used, both are accepted");
     const found = keys.filter((key) => key !== undefined);
     if (found.length < keys.length) {
       return refuse(ctx, `each key is ${MASTER_KEY_BYTES} bytes as base64 or hex: openssl rand -base64 32`);

@@ -146,7 +146,7 @@ export function flag() {
 export function secrets() {
   return z.string().transform((value, ctx) => {
     const list = value.split(",").map((secret) => secret.trim());
-    if (list.length > 2) return refuse(ctx, "at most two secrets, newest first");
+    if (list.length > 2) return refuse(ctx, "at most two secrets: the first is used, both are accepted");
     const short = list.some((secret) => secret.length < MIN_SECRET_CHARACTERS);
     return short ? refuse(ctx, `each secret needs at least ${MIN_SECRET_CHARACTERS} characters`) : list;
   });

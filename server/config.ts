@@ -77,7 +77,7 @@ export interface Config {
   readonly localnetFacilitatorPort: number;
   readonly dataDir: string;
   readonly ledger: LedgerConfig;
-  /** MAC secrets for tokens, newest first; one or two. Empty only in local mode (made in the data directory). */
+  /** MAC secrets for tokens: the first signs, all are accepted; one or two. Empty only in local mode (made in the data directory). */
   readonly memoSecrets: readonly string[];
   readonly payment: PaymentConfig;
   readonly service: ServiceConfig;
@@ -96,7 +96,7 @@ export interface Config {
   readonly topUp: TopUpConfig | undefined;
   /** What credit can be paid in besides USDC; empty where none is sold. */
   readonly topUpTokens: readonly TopUpToken[];
-  /** Secrets behind sign-ins and sessions, newest first; empty: the account API is off. `id` is derived from the secret. */
+  /** Secrets behind sign-ins and sessions, the first signs; empty: the account API is off. `id` is derived from the secret. */
   readonly sessionKeys: readonly { readonly id: string; readonly key: Buffer }[];
   /** The console for people at `/console`, where the account API is on. */
   readonly console: boolean;
@@ -215,7 +215,7 @@ export interface OwnKeysConfig {
 export interface ReceiptsConfig {
   /** False: none are given; the keys stay published. */
   readonly enabled: boolean;
-  /** Secrets behind the signing keys, newest first; empty: none are given. `id` is derived from the secret. */
+  /** Secrets behind the signing keys, the first signs; empty: none are given. `id` is derived from the secret. */
   readonly keys: readonly { readonly id: string; readonly key: Buffer }[];
   /** Public keys that signed once and stay published: `x` of their JWKs. */
   readonly formerKeys: readonly string[];

@@ -29,7 +29,7 @@ export interface TokenMint {
 }
 
 export interface TokenMintOptions {
-  /** MAC secrets, newest first: the first issues, each of them checks. One or two. */
+  /** MAC secrets: the first issues, each of them checks. One or two. */
   readonly secrets: readonly string[];
   readonly ttlMs: number;
   /** Milliseconds since 1970. */

@@ -238,7 +238,7 @@ const WRONG: readonly [yaml: string, env: Record<string, string>, expected: read
   [
     "",
     { FAREBOX_MASTER_KEY: [1, 2, 3].map((byte) => Buffer.alloc(32, byte).toString("hex")).join(",") },
-    ["FAREBOX_MASTER_KEY: at most two keys, newest first"],
+    ["FAREBOX_MASTER_KEY: at most two keys: the first is used, both are accepted"],
   ],
   [
     "alerts: { webhookUrl: https://hooks.example.com }",

@@ -99,7 +99,7 @@ const RULES: readonly [
   [
     "three secrets",
     "",
-    ["FAREBOX_MEMO_SECRET: at most two secrets, newest first"],
+    ["FAREBOX_MEMO_SECRET: at most two secrets: the first is used, both are accepted"],
     { FAREBOX_MEMO_SECRET: `${MEMO_SECRET},${MEMO_SECRET},${MEMO_SECRET}` },
   ],
   [
