@@ -130,6 +130,15 @@ describe("a meter", () => {
     expect((await other.read()).usage?.completionTokens).toBe(0);
   });
 
+  it("that was read counts what is reported after it, of the output alone as well", async () => {
+    const meter = quote(0n, 1_000_000n).meter();
+    meter.begun();
+    meter.produced("Hello");
+    expect((await meter.read()).cost).toBe(1n);
+    meter.usage(usage(0, 5));
+    expect((await meter.read()).cost).toBe(5n);
+  });
+
   it("counts what came after the last report on top of it", async () => {
     const meter = quote(0n, 1_000_000n).meter();
     meter.begun();
