@@ -114,8 +114,9 @@ async function readV2(
   const binding = bindingFor(at.route, at.path, accepted, options.usdc);
   const token =
     header.token === undefined ? undefined : options.tokens.check(header.token, payment.memo, binding);
-  // Until here nothing proves that we ever offered these terms; after it, all but the expiry is ours.
-  if (header.token === undefined || token?.ok !== true) return mismatch("token");
+  if (header.token === undefined || token === undefined) return mismatch("token");
+  // Whoever has the token that a memo is the hash of may hear of the payment, also where its secret was taken out by a rotation.
+  if (!token.ok && token.problem !== "mac") return mismatch("token");
   if (header.memo !== payment.memo) return mismatch("memo");
   const secret = header.token;
   const problem = matchTerms(payment, accepted);
@@ -126,16 +127,14 @@ async function readV2(
   return {
     x402Version: 2,
     transfer: payment,
-    // The token's MAC is over both: the very terms of the 402, whatever a price is today.
+    // For a new claim, where the token's MAC is over both: the very terms of the 402, whatever a price is today.
     amount: binding.other === undefined ? payment.amount : at.route.price,
     asset: accepted.asset,
     payTo: accepted.payTo,
     network: accepted.network,
     identifier,
     responseKeys: () => responseKeys(secret, identifier),
-    refusal: token.expired
-      ? new GatewayError("payment_expired")
-      : refuseV2(options, header, at, payment.feePayer),
+    refusal: token.ok ? refuseV2(options, header, at, payment.feePayer, token.expired) : mismatch("token"),
     request: { x402Version: 2, paymentPayload: header.payload, paymentRequirements: accepted },
   };
 }
@@ -150,7 +149,9 @@ function refuseV2(
   header: HeaderV2,
   at: ArrivalPoint,
   feePayer: string,
+  expired: boolean,
 ): GatewayError | undefined {
+  if (expired) return new GatewayError("payment_expired");
   const terms = options.terms.current();
   if (terms === undefined) return unavailable();
   const stranger = refuseFeePayer(options.terms, feePayer);

@@ -12,7 +12,7 @@ export interface TokenBinding {
   readonly other?: { readonly asset: string; readonly worth: string };
 }
 
-/** `malformed`: not of a token's shape. `mac`: not ours, or for something else. `memo`: the transaction's memo is not its hash. */
+/** `malformed`: not of a token's shape. `memo`: the transaction's memo is not its hash. `mac`: not ours (any more), or for something else. */
 type TokenCheck =
   | { readonly ok: true; readonly expired: boolean }
   | { readonly ok: false; readonly problem: "malformed" | "mac" | "memo" };
@@ -85,13 +85,13 @@ export function createTokenMint(options: TokenMintOptions): TokenMint {
     },
     check(token, memo, binding) {
       if (!TOKEN_PATTERN.test(token)) return { ok: false, problem: "malformed" };
+      if (memoOf(token) !== memo) return { ok: false, problem: "memo" };
       const bytes = Buffer.from(token, "base64url");
       const claimed = bytes.subarray(HEAD_BYTES);
       const genuine = macs.some((mac) =>
         timingSafeEqual(Buffer.from(mac(bytes, binding), "latin1").subarray(0, MAC_BYTES), claimed),
       );
       if (!genuine) return { ok: false, problem: "mac" };
-      if (memoOf(token) !== memo) return { ok: false, problem: "memo" };
       return { ok: true, expired: clock() >= bytes.readUInt32BE(NONCE_BYTES) * 1000 };
     },
   };

@@ -148,7 +148,7 @@ describe("the same payment again", () => {
     const other = await purchase.send({ body: { amount: "0.05", label: "two" } });
     expect(other).toMatchObject({ status: 409, code: "payment_already_used" });
     const elsewhere = await purchase.send({ path: "/topup", body: { amount: "0.05" } });
-    expect(elsewhere).toMatchObject({ status: 402, code: "payment_mismatch" });
+    expect(elsewhere).toMatchObject({ status: 409, code: "payment_already_used" });
     expect(await shop.gateway.ledger.keys(purchase.account)).toHaveLength(1);
   });
 
