@@ -35,6 +35,12 @@ const BREAKS: Readonly<Record<string, (told: Promise<void>) => Handler>> = {
     await told;
     res.destroy(Object.assign(new Error("source"), { code: "ECONNRESET" }));
   },
+  "destroying the connection with an error of its own": (told) => async (req, res) => {
+    res.writeHead(200, SSE);
+    await written(res, "data: 1\n\n");
+    await told;
+    req.socket.destroy(new Error("of its own"));
+  },
   "destroying the connection": (told) => async (req, res) => {
     res.writeHead(200, SSE);
     await written(res, "data: 1\n\n");
