@@ -39,11 +39,8 @@ function kindOfFrame(frame: Frame): Kind {
   if (isFailure(frame)) return "failure";
   if (type === "ping" && Object.keys(frame).length === 1) return "ping";
   if (ENDS.has(type)) return "end";
-  return frame["object"] === "chat.completion.chunk"
-    ? kindOfChunk(frame)
-    : isBeginning(frame)
-      ? "beginning"
-      : "real";
+  if (frame["object"] === "chat.completion.chunk") return kindOfChunk(frame);
+  return isBeginning(frame) ? "beginning" : "real";
 }
 
 /**
