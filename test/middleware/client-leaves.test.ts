@@ -92,6 +92,21 @@ describe.each(["express", "node"] as const)(
       },
     );
 
+    test.each(["end", "error"])("nothing is settled for what comes after its leaving (%s)", async (event) => {
+      const running = deferred();
+      const sold = stand().sell((req, res) => {
+        req.socket.once(event, () => res.end("late"));
+        running.resolve();
+      });
+      const payment = await stand().sign(sold.url);
+      const call = rawCall(sold.url, payment);
+      await running.promise;
+      if (event === "end") call.request.destroy();
+      else call.request.socket?.resetAndDestroy();
+      await stand().reaches(payment, "released");
+      expect(stand().calls("settle", payment)).toBe(0);
+    });
+
     test("a pipe that stopped with the client does not hold the payment: the retry runs the handler again", async () => {
       const left = deferred();
       const sold = stand().sell((_req, res) => {
